@@ -1,0 +1,3 @@
+"""How fast worksong is, beside others: `python -m bench --help`."""
+
+from __future__ import annotations

@@ -1,0 +1,368 @@
+"""Jobs in, jobs lent, jobs settled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from msgspec.structs import replace
+
+from worksong.adapters.gocraft.lookout import Lookout
+from worksong.adapters.gocraft.outbox import HEAVY, MOST, Document, Outbox, portions
+from worksong.adapters.gocraft.space import (
+    FETCH,
+    LOCK_KEPT,
+    PUSH,
+    PUSH_GUARDED,
+    Group,
+    Item,
+    Receipt,
+    Space,
+    as_bytes,
+    misnamed,
+    unlocked,
+)
+from worksong.adapters.redis.client import Arg, NoAnswer, Script
+from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments, PayloadTooLarge
+from worksong.domain.job import Delivery, Job
+from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Settlement, Snoozed
+from worksong.domain.poison import Poison, Reason
+from worksong.ports.backend import ONCE_KEPT, Want
+from worksong.wire import gocraft
+
+KNOWN_FOR = 300.0
+"""Seconds for which a name need not be told again to known_jobs."""
+WRITTEN = gocraft.LIMIT - 1024
+"""The largest document that is enqueued: it can still be read when a failure has added to it."""
+log = logging.getLogger("worksong")
+
+
+class GocraftBroker:
+    """Pushes, lends and settles over the scripts of the namespace."""
+
+    def __init__(self, space: Space, lookout: Lookout) -> None:
+        self._space, self._lookout = space, lookout
+        self._told: dict[str, float] = {}
+        self._complained: set[str] = set()
+        self._outbox = Outbox(self._push_plain)
+        self._asked: _Asked | None = None
+        self._keyed = ""
+        self._known_keys: dict[str, tuple[Arg, ...]] = {}
+        self._live: defaultdict[tuple[str, str], dict[bytes, tuple[int, ...]]] = defaultdict(dict)
+        """(pool, job type) -> bytes -> the fences of the fetch that lent them last: older lendings are over, whoever
+        says otherwise. More than one where equal documents were lent together.
+        """
+
+    # push
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool) -> list[bool]:
+        ready = [self._ready(job) for job in jobs]
+        if once or any(job.unique for job, _ in ready):
+            return await self._push_all_guarded(ready, now, once=once)
+        begun = False
+        for portion in portions(ready):
+            try:
+                await self._outbox.put(portion, now)
+            except BackendUnavailable as away:
+                if begun:  # a part of them is there
+                    raise EnqueueOutcomeUnknown([job.id for job, _ in ready], str(away)) from away
+                raise
+            begun = True
+        return [True] * len(ready)
+
+    def _ready(self, job: Job) -> tuple[Job, bytes]:
+        """The job as it will be stored, and its document; refuses what the format cannot carry."""
+        if wrong := misnamed(job.handler):
+            raise InvalidArguments(wrong)
+        if job.unique:
+            key = job.args if job.unique_by is None else job.unique_by
+            root = "args" if job.unique_by is None else "unique_by"
+            mode = "until_start" if job.unique is True else job.unique
+            lock = gocraft.unique_key(self._space.keys.unique_prefix, job.handler, _mapping(key), root=root)
+            job = replace(job, unique=mode, unique_key=lock)
+        raw = gocraft.encode(job)
+        if len(raw) > WRITTEN:
+            raise PayloadTooLarge(
+                f"job {job.handler!r} takes {len(raw)} bytes, {WRITTEN} are allowed: "
+                "store the data elsewhere and pass its id"
+            )
+        return job, raw
+
+    async def _push_plain(self, jobs: Sequence[Document], now: float) -> None:
+        k = self._space.keys
+        groups: dict[str, list[Arg]] = defaultdict(list)
+        for job, raw in jobs:
+            groups[k.scheduled if job.run_at else k.jobs(job.handler)] += (
+                (score(job.run_at), raw) if job.run_at else (raw,)
+            )
+        names = {job.handler for job, _ in jobs}
+        new = [name for name in names if self._told.get(name, 0.0) <= now]
+        keys: list[Arg] = [k.known_jobs, k.scheduled]
+        args: list[Arg] = [len(new), *new]
+        for key, documents in groups.items():
+            if key == k.scheduled:
+                args += (2, len(documents) // 2, *documents)
+            else:
+                keys.append(key)
+                args += (len(keys), len(documents), *documents)
+        await self._sent(PUSH, keys, args, [job for job, _ in jobs])
+        self._told.update(dict.fromkeys(new, now + KNOWN_FOR))
+        self.ring()
+
+    async def _push_all_guarded(self, ready: Sequence[Document], now: float, *, once: bool) -> list[bool]:
+        """One after the other in the server, without waiting for the answers in between.
+
+        But for the first: behind it all others find a connection and the script, and keep their order.
+        """
+        (job, raw), *others = ready
+        found = [await self._push_guarded(job, raw, now, once=once)]
+        for portion in portions(others):
+            pushes = [self._push_guarded(job, raw, now, once=once) for job, raw in portion]
+            answers = await asyncio.gather(*pushes, return_exceptions=True)
+            failures = [answer for answer in answers if isinstance(answer, BaseException)]
+            for failure in failures:
+                if isinstance(failure, BackendUnavailable):  # some of them are there
+                    cause = failure.__cause__ or failure
+                    raise EnqueueOutcomeUnknown([job.id for job, _ in ready], str(cause)) from cause
+            for failure in failures:
+                raise failure
+            found += cast("list[bool]", answers)
+        return found
+
+    async def _push_guarded(self, job: Job, raw: bytes, now: float, *, once: bool) -> bool:
+        k = self._space.keys
+        at = score(job.run_at) if job.run_at else ""
+        value: Arg = raw if job.unique and job.unique_by is not None else "1"
+        kept = max(LOCK_KEPT, math.ceil(job.run_at - now) + LOCK_KEPT)
+        keys: list[Arg] = [
+            k.known_jobs,
+            k.scheduled if job.run_at else k.jobs(job.handler),
+            k.enqueued(job.id) if once else k.known_jobs,
+            job.unique_key or k.known_jobs,
+            self._space.held(job) or k.known_jobs,
+        ]
+        args: list[Arg] = [job.handler, raw, at, job.id, max(ONCE_KEPT, kept + LOCK_KEPT), value, kept]
+        new = bool(await self._sent(PUSH_GUARDED, keys, args, [job]))
+        self.ring()
+        return new
+
+    async def _sent(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], jobs: Sequence[Job]) -> Any:
+        try:
+            return await self._space.run(script, keys, args)
+        except NoAnswer as lost:
+            raise EnqueueOutcomeUnknown(tuple(job.id for job in jobs), str(lost)) from lost
+
+    # fetch
+
+    async def fetch(self, want: Want, now: float) -> list[Delivery]:
+        names, time = [share.name for share in want.handlers], asyncio.get_running_loop().time
+        begun = time()
+        while True:
+            waited = time() - begun
+            if want.wait == 0 or not self._lookout.silent(names):
+                found = await self._take(want, now + waited)
+                if found:
+                    self._lookout.found()
+                    return found
+            if waited >= want.wait:
+                return []
+            await self._lookout.wait(names, want.wait - waited)
+
+    def ring(self) -> None:
+        """Something was enqueued here: a waiting fetch need not sleep on."""
+        self._lookout.ring()
+
+    async def _take(self, want: Want, now: float) -> list[Delivery]:
+        asked = self._asked
+        if asked is None or asked.pool != want.pool or asked.names != frozenset([name for name, _ in want.handlers]):
+            asked = self._asked = self._ask(want)
+        args: list[Arg] = [*asked.args, int(now), min(want.limit, MOST)]
+        for name, quota in want.handlers:
+            args += (asked.numbers[name], min(quota, MOST))
+        answer: tuple[bytes, list[Any], list[int]] = await self._space.run(FETCH, asked.keys, args)
+        first, lent, wrong = answer
+        if wrong:
+            self._complain([asked.types[number - 1] for number in wrong])
+        return await self._read(want.pool, asked.types, int(first) - 1, lent, now) if lent else []
+
+    def _ask(self, want: Want) -> _Asked:
+        k, pool, types = self._space.keys, want.pool, [name for name, _ in want.handlers]
+        keys = [k.fence, k.dead]
+        for name in types:
+            keys += (k.paused(name), k.lock(name), k.max_concurrency(name))
+        for name in types:
+            keys += (k.jobs(name), k.inprogress(name, pool), k.lock_info(name))
+        args = (pool, k.unique_prefix, k.held(""), k.poison(""), str(gocraft.LIMIT), str(HEAVY), *types)
+        numbers = {name: number for number, name in enumerate(types, 1)}
+        return _Asked(pool, types, frozenset(types), numbers, as_bytes(keys), as_bytes(args))
+
+    async def _read(
+        self, pool: str, types: Sequence[str], fence: int, lent: Sequence[Any], now: float
+    ) -> list[Delivery]:
+        """The lent bytes as deliveries, with the fences after `fence`; what is no job goes to the dead at once."""
+        found: list[Delivery] = []
+        poison: dict[str, list[Item]] = defaultdict(list)
+        fresh: dict[str, dict[bytes, tuple[int, ...]]] = defaultdict(dict)
+        for place in range(0, len(lent), 2):
+            number: int = lent[place]
+            name = types[number - 1]
+            live = fresh[name]
+            for raw in lent[place + 1]:
+                fence += 1
+                try:
+                    job = gocraft.decode(raw)
+                    if job.unique and not job.unique_key:
+                        await self._free_old_lock(job)
+                except Poison as wrong:
+                    poison[name].append(self._space.buried(raw, name, wrong, now, "queue"))
+                    log.error("poison in the queue of %s went to the dead jobs: %s", name, wrong)
+                    continue
+                live[raw] = (*live[raw], fence) if raw in live else (fence,)
+                found.append(Delivery(job, Receipt(pool, name, raw), fence))
+        for name, live in fresh.items():
+            self._live[pool, name].update(live)
+        for name, items in poison.items():
+            await self._space.try_settle(pool, name, items, now)
+        return found
+
+    async def _free_old_lock(self, job: Job) -> None:
+        """Release 0.5.1 of gocraft/work wrote no unique_key: its lock is named by the arguments."""
+        if job.fails:
+            return
+        try:
+            key = gocraft.unique_key(self._space.keys.unique_prefix, job.handler, _mapping(job.args), root="args")
+        except InvalidArguments as refused:
+            raise Poison(Reason.BAD_ARGS, str(refused)) from refused
+        await self._space.call("DEL", key)
+
+    def _complain(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._complained:
+                self._complained.add(name)
+                log.error(
+                    "job type %s is passed over: one of its keys (%s...) holds a value of a wrong type; delete it",
+                    name,
+                    self._space.keys.jobs(name),
+                )
+
+    # settle
+
+    async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        ends: dict[tuple[str, str], _Ends] = {}
+        size = 0
+        for place, (delivery, outcome) in enumerate([(one.delivery, one.outcome) for one in batch]):
+            receipt: Receipt = delivery.receipt
+            raw, lender = receipt.raw, (receipt.pool, receipt.type)
+            size += len(raw)
+            if size > HEAVY and place:  # more than one command should carry
+                return [*await self.settle(batch[:place], now), *await self.settle(batch[place:], now)]
+            end = ends.get(lender)
+            if end is None:
+                end = ends[lender] = _Ends(self._live[lender])
+            fences = end.live.get(raw)
+            if fences is not None and delivery.fence not in fences:
+                continue  # lent again since: this ending is too late
+            job = delivery.job
+            if job.unique is None and type(outcome) in _DROPPED:
+                end.drops += (raw, job.id)
+                end.dropped.append(place)
+            else:
+                end.items.append(self._item(delivery, outcome, now))
+                end.others.append(place)
+        return await self._carry_out(batch, ends, now)
+
+    async def _carry_out(
+        self, batch: Sequence[Settlement], ends: Mapping[tuple[str, str], _Ends], now: float
+    ) -> list[bool]:
+        groups = [Group(pool, self._keys(pool, name), end.drops, end.items) for (pool, name), end in ends.items()]
+        answers = iter(await self._space.settle(groups, now))
+        held = [False] * len(batch)
+        for end in ends.values():
+            live = end.live
+            for place in (*end.dropped, *end.others):
+                held[place] = next(answers)
+                delivery = batch[place].delivery
+                fences = live.pop(delivery.receipt.raw, ())
+                if len(fences) > 1:
+                    live[delivery.receipt.raw] = tuple([fence for fence in fences if fence != delivery.fence])
+        return held
+
+    def _keys(self, pool: str, name: str) -> Sequence[Arg]:
+        """Those of the latest pool are kept: they are asked for with every batch."""
+        if self._keyed != pool:
+            self._keyed = pool
+            self._known_keys.clear()
+        known = self._known_keys.get(name)
+        if known is None:
+            known = self._known_keys[name] = self._space.lent(pool, name)
+        return known
+
+    def _item(self, delivery: Delivery, outcome: Outcome, now: float) -> Item:
+        job, raw = delivery.job, delivery.receipt.raw
+        action, new, at = _ending(job, raw, outcome, now)
+        held = self._space.held(job) if job.unique else ""
+        return Item(action, raw, new, at, job.id, job.unique_key if held else "", held)
+
+
+_DROPPED = frozenset({Done, Discarded})
+
+
+class _Asked(NamedTuple):
+    """What one fetch after the other asks in the same words."""
+
+    pool: str
+    types: Sequence[str]
+    names: frozenset[str]
+    numbers: Mapping[str, int]
+    keys: tuple[bytes, ...]
+    args: tuple[bytes, ...]
+
+
+class _Ends:
+    """The endings of one job type and pool in a batch, and the places they have there."""
+
+    __slots__ = ("dropped", "drops", "items", "live", "others")
+
+    def __init__(self, live: dict[bytes, tuple[int, ...]]) -> None:
+        self.live = live
+        self.drops: list[Arg] = []
+        self.items: list[Item] = []
+        self.dropped: list[int] = []
+        self.others: list[int] = []
+
+
+def _ending(job: Job, raw: bytes, outcome: Outcome, now: float) -> tuple[str, bytes, int]:
+    """(action, document to write, score)."""
+    match outcome:
+        case Retried(run_at, error):
+            return "retry", failed(job, raw, error, now), score(run_at)
+        case Buried(error):
+            return "bury", failed(job, raw, error, now), int(now)
+        case Snoozed(run_at):
+            return "schedule", unlocked(job, raw) or raw, score(run_at)
+        case Released():
+            return "front", unlocked(job, raw), 0
+        case _:
+            return "drop", b"", 0
+
+
+def failed(job: Job, raw: bytes, error: str, now: float) -> bytes:
+    """The document after one more failure, all else as it was; of the error what leaves it readable."""
+    new = gocraft.rewrite(raw, {"fails": job.attempt, "err": error, "failed_at": int(now)})
+    if len(new) <= gocraft.LIMIT:
+        return new
+    return gocraft.rewrite(raw, {"fails": job.attempt, "err": f"{error:.100}…", "failed_at": int(now)})
+
+
+def score(run_at: float) -> int:
+    """A run time as the format has it, in whole seconds: Go cannot read others. Rounded up: never early."""
+    return math.ceil(run_at)
+
+
+def _mapping(value: object) -> Mapping[str, Any] | None:
+    """Arguments as the unique key takes them; a list was refused before it came here, or is by encoding the job."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else None

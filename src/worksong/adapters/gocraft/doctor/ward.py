@@ -1,0 +1,285 @@
+"""What can be wrong with the keys of a namespace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import NamedTuple
+
+from worksong.adapters.gocraft.doctor.vitals import REFUSALS
+from worksong.adapters.gocraft.reaper import Reaper, escaped
+from worksong.adapters.gocraft.space import Space, text
+from worksong.adapters.redis.client import Arg
+from worksong.adapters.rounds import LOST_AFTER, alive
+from worksong.domain.finding import Ailment, Finding, Severity, some, verdict
+from worksong.domain.poison import Poison
+from worksong.ports.backend import PoolView
+from worksong.wire import gocraft
+
+SECOND_LOOK = 1.0
+"""Seconds between two looks at what must be wrong twice."""
+ENDS = 20
+"""Documents at each end of a queue that are read."""
+READ_MOST = 20_000
+"""Documents that are read to find who holds a lock; in a larger store that is left."""
+CHUNK = 500
+SKEWED = 5.0
+"""Seconds; a beat has whole ones."""
+
+TYPES = Ailment(
+    "redis.keys.type",
+    Severity.ERROR,
+    "Keys of the namespace hold another kind of value than belongs there: what needs them does not work.",
+    "redis-cli RENAME KEY KEY.wrong, then look at what somebody has written there",
+)
+LOCKS = Ailment(
+    "locks.wrong",
+    Severity.WARNING,
+    "The count of running jobs of a type differs from what is in progress: a limit lets too many run, or none.",
+    "worksong doctor --fix; a running worker mends it within two minutes",
+    fixable=True,
+)
+ORPHANS = Ailment(
+    "jobs.orphaned",
+    Severity.WARNING,
+    "Jobs are in progress in pools that nobody has registered, and run nowhere.",
+    "worksong doctor --fix; a running worker takes them back within three minutes",
+    fixable=True,
+)
+STUCK = Ailment(
+    "unique.stuck",
+    Severity.WARNING,
+    "Locks of unique jobs are held though no such job is there: equal jobs are refused until the lock expires.",
+    "worksong doctor --fix",
+    fixable=True,
+)
+STUCK_UNCHECKED = Ailment(
+    "unique.unchecked",
+    Severity.INFO,
+    "There are too many jobs to look for locks that nobody holds.",
+    "look again when the queues are shorter",
+)
+UNREADABLE = Ailment(
+    "jobs.unreadable",
+    Severity.WARNING,
+    "Among the jobs there are documents that cannot be read; workers bury them among the dead when they reach them.",
+    "find out who writes into this namespace; worksong dead shows what was buried",
+)
+LEFTOVER = Ailment(
+    "limits.leftover",
+    Severity.INFO,
+    "Limits on jobs running at once are stored for types that no live worker knows.",
+    "redis-cli DEL KEY, where the type is gone for good",
+)
+AHEAD = Ailment(
+    "pools.clock",
+    Severity.WARNING,
+    "The clock of a host that runs Go workers is ahead of the server's: its jobs for later come early.",
+    "let NTP set the clock of that host: timedatectl set-ntp true",
+)
+AILMENTS = (TYPES, LOCKS, ORPHANS, STUCK, STUCK_UNCHECKED, UNREADABLE, LEFTOVER, AHEAD)
+
+
+class Ward:
+    """The namespace as it lies there, looked at once."""
+
+    def __init__(
+        self,
+        space: Space,
+        reaper: Reaper,
+        pools: Sequence[PoolView],
+        now: float,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`now` by the server's clock."""
+        self.space, self.reaper, self.pools, self.now = space, reaper, pools, now
+        self.sleep = sleep
+
+    async def known(self) -> list[str]:
+        """Job types; none when the key that should name them is of another kind."""
+        try:
+            return await self.space.known()
+        except REFUSALS:
+            return []
+
+    async def misfits(self) -> list[Finding]:
+        """Keys of a wrong type."""
+        wrong: list[str] = []
+        expected = list((await self._expected()).items())
+        for start in range(0, len(expected), CHUNK):
+            part = expected[start : start + CHUNK]
+            kinds = await self.space.gather([("TYPE", key) for key, _ in part])
+            for (key, kind), found in zip(part, map(text, kinds), strict=True):
+                if found not in ("none", kind):
+                    wrong.append(f"{key} holds a {found} where a {kind} belongs")
+        return [TYPES.found(some(wrong))] if wrong else []
+
+    async def _expected(self) -> dict[str, str]:
+        k = self.space.keys
+        expected = dict.fromkeys((k.known_jobs, k.worker_pools), "set")
+        expected |= dict.fromkeys((k.retry, k.scheduled, k.dead, k.recovered_at, k.cancelled, k.own_pools), "zset")
+        expected |= {k.recovered: "hash", k.reaper: "string", k.fence: "string"}
+        for name in await self.known():
+            expected |= {k.jobs(name): "list", k.lock_info(name): "hash"}
+            expected |= dict.fromkeys((k.paused(name), k.lock(name), k.max_concurrency(name)), "string")
+            expected |= {k.inprogress(name, pool.id): "list" for pool in self.pools}
+        for pool in self.pools:
+            expected[k.pool(pool.id)] = "hash"
+            expected |= {k.worker(worker): "hash" for worker in pool.worker_ids}
+        return expected
+
+    async def locks(self) -> list[Finding]:
+        """Counts that were wrong at two looks."""
+        wrong = await self.wrong_locks()
+        return [LOCKS.found(f"of {some(wrong)}")] if wrong else []
+
+    async def wrong_locks(self) -> list[str]:
+        """Job types whose count differed twice."""
+        wrong = await self._differing(await self.known())
+        if wrong:
+            await self.sleep(SECOND_LOOK)
+        return await self._differing(wrong)
+
+    async def _differing(self, names: Sequence[str]) -> list[str]:
+        pools = [pool.id.encode("utf-8", "surrogateescape") for pool in self.pools]
+        return [name for name in names if await self.reaper.differs(name, pools, mend=False)]
+
+    async def orphans(self) -> list[Finding]:
+        """In-progress lists of pools that are not registered."""
+        lists = await self.reaper.unregistered()
+        if not lists:
+            return []
+        lengths = await self.space.try_all([("LLEN", key) for key in lists])
+        pools = sorted({pool for _, pool in lists.values()})
+        return [ORPHANS.found(f"{sum(length or 0 for length in lengths):,} jobs of pools {some(pools)}")]
+
+    async def unique(self) -> list[Finding]:
+        """Locks without a job."""
+        stuck = await self.stuck_locks()
+        if stuck is None:
+            return [STUCK_UNCHECKED.found(f"more than {READ_MOST:,}")]
+        return [STUCK.found(some(key.strip() for key in stuck))] if stuck else []
+
+    async def stuck_locks(self) -> list[str] | None:
+        """Locks that no job held at two looks; None: too many jobs to tell."""
+        locks = await self.scan(f"{escaped(self.space.keys.unique_prefix)}*")
+        for look in (1, 2):
+            if not locks:
+                break
+            if look == 2:
+                await self.sleep(SECOND_LOOK)
+            held = await self._locks_held()
+            if held is None:
+                return None
+            still = await self.space.gather([("EXISTS", key) for key in locks])
+            locks = [key for key, there in zip(locks, still, strict=True) if there and key not in held]
+        return locks
+
+    async def _locks_held(self) -> set[str] | None:
+        """The locks that documents name. Read the way a job goes, so that none is missed on it."""
+        k = self.space.keys
+        sets, queues = [k.scheduled, k.retry], [k.jobs(name) for name in await self.known()]
+        lists = [*queues, *await self.scan(f"{escaped(k.jobs_prefix)}*:*:inprogress")]
+        sizes = await self.space.try_all([*(("ZCARD", key) for key in sets), *(("LLEN", key) for key in lists)])
+        if sum(size or 0 for size in sizes) > READ_MOST:
+            return None
+        reads: list[tuple[Arg, ...]] = [("ZRANGE", key, 0, -1) for key in sets]
+        reads += [("LRANGE", key, 0, -1) for key in lists]
+        held: set[str] = set()
+        for documents in await self.space.try_all(reads):
+            held |= _locks_of(documents or ())
+        return held
+
+    async def unreadable(self) -> list[Finding]:
+        """Poison at the ends of the queues and at the heads of the sets."""
+        k = self.space.keys
+        places = {name: k.jobs(name) for name in await self.known()}
+        reads: list[tuple[Arg, ...]] = []
+        for key in places.values():
+            reads += (("LRANGE", key, 0, ENDS - 1), ("LRANGE", key, -ENDS, -1))
+        reads += [("ZRANGE", key, 0, ENDS - 1) for key in (k.scheduled, k.retry)]
+        names = [name for name in places for _ in range(2)] + ["scheduled", "retry"]
+        found = dict.fromkeys(names, 0)
+        for name, documents in zip(names, await self.space.try_all(reads), strict=True):
+            found[name] = max(found[name], sum(map(_is_poison, documents or ())))
+        bad = [f"{name} ({count})" for name, count in found.items() if count]
+        return [UNREADABLE.found(f"in {some(bad)}")] if bad else []
+
+    async def leftovers(self) -> list[Finding]:
+        """Stored limits that nobody asks for; without any live worker nothing can be said."""
+        living = [pool for pool in self.pools if alive(pool, self.now, LOST_AFTER)]
+        if not living:
+            return []
+        prefix, suffix = self.space.keys.jobs_prefix, ":max_concurrency"
+        served = {name for pool in living for name in pool.handlers}
+        keys = await self.scan(f"{escaped(prefix)}*{suffix}")
+        left = sorted(key for key in keys if key[len(prefix) : -len(suffix)] not in served)
+        return [LEFTOVER.found(some(left))] if left else []
+
+    async def clocks(self) -> list[Finding]:
+        """Beats from the future: Go pools write the time of their own host."""
+        ahead = [
+            f"{pool.host or pool.id} by {pool.heartbeat_at - self.now:,.0f} seconds"
+            for pool in self.pools
+            if pool.heartbeat_at - self.now > SKEWED
+        ]
+        return [AHEAD.found(some(ahead))] if ahead else []
+
+    async def scan(self, pattern: str) -> list[str]:
+        """The keys that match, each once."""
+        cursor, found = b"0", set[str]()
+        while True:
+            cursor, keys = await self.space.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+            found.update(map(text, keys))
+            if cursor == b"0":
+                return sorted(found)
+
+
+class Check(NamedTuple):
+    """A check and what it means to pass it."""
+
+    id: str
+    passed: str
+    look: Callable[[Ward], Awaitable[list[Finding]]]
+
+
+CHECKS = (
+    Check("redis.keys", "Every key of the namespace holds what belongs there.", Ward.misfits),
+    Check("locks", "The counts of running jobs are right.", Ward.locks),
+    Check("jobs.owned", "Every job in progress belongs to a registered pool.", Ward.orphans),
+    Check("unique", "Every lock of a unique job has its job.", Ward.unique),
+    Check("jobs.readable", "The jobs can be read.", Ward.unreadable),
+    Check("limits", "Every stored limit is of a type that is worked on.", Ward.leftovers),
+    Check("pools.clocks", "No pool beats in the future.", Ward.clocks),
+)
+
+
+async def examine(ward: Ward, refused: Callable[[str, Exception], Finding]) -> list[Finding]:
+    """All checks; one that the server refuses costs no other."""
+    found: list[Finding] = []
+    for check in CHECKS:
+        try:
+            found += verdict(check.id, check.passed, await check.look(ward))
+        except REFUSALS as refusal:
+            found.append(refused(check.id, refusal))
+    return found
+
+
+def _locks_of(documents: Collection[bytes]) -> set[str]:
+    held: set[str] = set()
+    for raw in documents:
+        if b"unique_key" in raw.lower():
+            try:
+                held.add(gocraft.decode(raw, limit=64 * gocraft.LIMIT).unique_key)
+            except Poison:
+                continue
+    return held
+
+
+def _is_poison(raw: bytes) -> bool:
+    try:
+        gocraft.decode(raw)
+    except Poison:
+        return True
+    return False

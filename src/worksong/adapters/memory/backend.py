@@ -1,0 +1,338 @@
+"""`memory://`: the ports over the store of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from worksong.adapters.base import BaseBackend
+from worksong.adapters.bells import Bells
+from worksong.adapters.memory.store import Member, Record, Store
+from worksong.domain.capability import Capability
+from worksong.domain.errors import ConfigError, PayloadTooLarge
+from worksong.domain.finding import Ailment, Finding, Severity
+from worksong.domain.job import Delivery, Job, JobView, shown
+from worksong.domain.lifecycle import State
+from worksong.domain.outcome import Settlement
+from worksong.domain.result import Result
+from worksong.ports.backend import (
+    SILENT_FOR,
+    Beat,
+    BusyView,
+    Listing,
+    Orders,
+    Pool,
+    PoolView,
+    QueueView,
+    Reaped,
+    Running,
+    Trace,
+    Want,
+    Window,
+)
+from worksong.wire import gojson
+
+LARGEST = 1 << 20
+"""Bytes of arguments."""
+
+VOLATILE = Ailment(
+    "memory.volatile",
+    Severity.INFO,
+    "Jobs live in this process only, and end with it.",
+    "for jobs that survive, name a store: redis://localhost:6379/0",
+)
+
+
+class MemoryBackend(BaseBackend):
+    """Jobs live as long as the process; every promise of the contract holds within it."""
+
+    name = "memory://"
+    capabilities = frozenset(Capability) - {Capability.SHARED, Capability.DURABLE}
+
+    def __init__(self, url: str = "memory://", *, namespace: str = "") -> None:
+        behind = url.partition(":")[2].removeprefix("//")
+        if behind and behind[0] not in "?#":
+            raise ConfigError("memory:// takes nothing behind it: each worker has a memory of its own")
+        self._namespace = namespace
+        self._store = Store()
+        self._bells = Bells()
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def sibling(self) -> MemoryBackend:
+        """The same jobs, seen by another pool or loop."""
+        other = MemoryBackend(namespace=self._namespace)
+        other._store, other._bells = self._store, self._bells
+        return other
+
+    async def erase(self) -> None:
+        with self._store.guard:
+            self._store.clear()
+
+    # Broker
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        checked = [self._checked(job) for job in jobs]
+        with self._store.guard:
+            new = [self._store.push(job, now, once=once) for job in checked]
+        self._bells.ring()
+        return new
+
+    def _checked(self, job: Job) -> Job:
+        """The job as it would come back from any other backend: its arguments went through JSON."""
+        self.check(job)
+        text = gojson.encode(job.args)
+        if len(text) > LARGEST:
+            raise PayloadTooLarge(f"job {job.handler!r}: its arguments take {len(text):,} bytes, more than {LARGEST:,}")
+        args = msgspec.json.decode(text)
+        if not job.unique:
+            return replace(job, args=args)
+        key = text if job.unique_by is None else gojson.encode(job.unique_by)
+        return replace(job, args=args, unique=_mode(job), unique_key=f"{job.handler}:{key.decode()}")
+
+    async def fetch(self, want: Want, now: float) -> list[Delivery]:
+        rings = self._bells.rings
+        found = self._take(want, now)
+        if found or not want.wait:
+            return found
+        await self._bells.hear(want.wait, rings)
+        return self._take(want, now)
+
+    def _take(self, want: Want, now: float) -> list[Delivery]:
+        with self._store.guard:
+            return self._store.take(want, now)
+
+    async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        with self._store.guard:
+            held = [self._store.settle(s.delivery.receipt, s.outcome, now) for s in batch]
+        self._bells.ring()
+        return held
+
+    # Upkeep
+
+    async def enlist(self, pool: Pool, now: float) -> None:
+        with self._store.guard:
+            self._store.members[pool.id] = Member(pool, now)
+            self._store.limits.update(pool.limits)
+
+    async def beat(self, beat: Beat, now: float) -> Orders:
+        with self._store.guard:
+            member = self._store.members.get(beat.pool.id)
+            if member is None:
+                return Orders(evicted=True, lost=beat.held)
+            member.heartbeat_at, member.running = now, beat.running
+            member.beats += 1
+            lent = self._store.lent[beat.pool.id]
+            orders = Orders(
+                cancel=frozenset(self._store.cancelled),
+                lost=tuple(held for held in beat.held if held.fence not in lent),
+            )
+            missing = frozenset(lent) - {held.fence for held in beat.held}
+            back = self._store.give_back(beat.pool.id, missing & member.missed)
+            member.missed = missing
+        if back:
+            self._bells.ring()
+        return orders
+
+    async def leave(self, pool: Pool, now: float) -> int:
+        with self._store.guard:
+            back = self._store.give_back(pool.id, list(self._store.lent[pool.id]))
+            del self._store.lent[pool.id]
+            self._store.members.pop(pool.id, None)
+        self._bells.ring()
+        return back
+
+    async def promote(self, now: float, limit: int) -> int:
+        with self._store.guard:
+            moved = self._store.promote(now, limit)
+        if moved:
+            self._bells.ring()
+        return moved
+
+    async def reap(self, now: float, monotonic: float, *, dead: Sequence[str] = ()) -> Reaped:
+        recovered = crashed = 0
+        with self._store.guard:
+            silent = [pool for pool in self._store.members if pool in dead or self._silent(pool, monotonic)]
+            for pool in silent:
+                again, buried = self._store.recover(pool, now)
+                recovered, crashed = recovered + again, crashed + buried
+                del self._store.members[pool]
+                self._seen.pop(pool, None)
+        if recovered:
+            self._bells.ring()
+        return Reaped(tuple(silent), recovered, crashed)
+
+    def _silent(self, pool: str, monotonic: float) -> bool:
+        beats, since = self._store.members[pool].beats, monotonic
+        seen, first = self._seen.get(pool, (-1, monotonic))
+        if seen == beats:
+            since = first
+        self._seen[pool] = (beats, since)
+        return monotonic - since >= SILENT_FOR
+
+    async def prune(self, now: float) -> int:
+        with self._store.guard:
+            return self._store.prune(now)
+
+    # Results
+
+    async def result(self, job_id: str) -> Result | None:
+        return await self._store.results.result(job_id)
+
+    async def wait_result(self, job_id: str, seconds: float) -> Result | None:
+        return await self._store.results.wait_result(job_id, seconds)
+
+    # Inspector
+
+    async def queues(self, now: float) -> list[QueueView]:
+        with self._store.guard:
+            names = {record.job.queue for record in self._store.records.values()} | self._store.paused
+            return [self._queue_view(name, now) for name in sorted(names)]
+
+    def _queue_view(self, name: str, now: float) -> QueueView:
+        waiting = [record.at for record in self._store.waiting(name)]
+        running = sum(1 for r in self._store.in_state(State.RUNNING) if r.job.queue == name)
+        return QueueView(
+            name=name,
+            count=len(waiting),
+            latency=max(0.0, now - min(waiting, default=now)),
+            paused=name in self._store.paused,
+            running=running,
+        )
+
+    async def counts(self) -> dict[State, int]:
+        with self._store.guard:
+            found: dict[State, int] = {state: 0 for state in State if state is not State.GONE}
+            for record in self._store.records.values():
+                found[record.state] += 1
+            return found
+
+    async def jobs(self, state: State, window: Window) -> Listing:
+        with self._store.guard:
+            found = self._store.in_state(state)
+        part = found[window.offset : window.offset + window.limit]
+        return Listing(tuple(_view(record) for record in part), len(found))
+
+    async def job(self, job_id: str) -> JobView | None:
+        with self._store.guard:
+            record = self._store.records.get(job_id)
+            return _view(record) if record else None
+
+    async def pools(self) -> list[PoolView]:
+        with self._store.guard:
+            return [_pool_view(self._store.members[name]) for name in sorted(self._store.members)]
+
+    async def busy(self) -> list[BusyView]:
+        with self._store.guard:
+            members = [self._store.members[name] for name in sorted(self._store.members)]
+            return [_busy_view(member.pool, running) for member in members for running in member.running]
+
+    # Admin
+
+    async def requeue(self, state: State, job_ids: Sequence[str] | None, now: float) -> int:
+        moved = self._each(state, job_ids, lambda record: self._store.requeue(record, now))
+        self._bells.ring()
+        return moved
+
+    async def delete(self, state: State, job_ids: Sequence[str] | None) -> int:
+        return self._each(state, job_ids, self._store.drop)
+
+    def _each(self, state: State, job_ids: Sequence[str] | None, act: Callable[[Record], None]) -> int:
+        with self._store.guard:
+            every = self._store.in_state(state)
+            wanted = every if job_ids is None else [record for record in every if record.job.id in set(job_ids)]
+            for record in wanted:
+                act(record)
+            return len(wanted)
+
+    async def cancel(self, job_id: str, now: float) -> bool:
+        with self._store.guard:
+            record = self._store.records.get(job_id)
+            if record is None:
+                return False
+            if record.state is State.RUNNING:
+                self._store.cancelled.add(job_id)
+            else:
+                self._store.drop(record)
+            return True
+
+    async def pause(self, name: str) -> None:
+        with self._store.guard:
+            self._store.paused.add(name)
+
+    async def resume(self, name: str) -> None:
+        with self._store.guard:
+            self._store.paused.discard(name)
+        self._bells.ring()
+
+    async def purge(self, name: str) -> int:
+        with self._store.guard:
+            waiting = list(self._store.waiting(name))
+            for record in waiting:
+                self._store.drop(record)
+            return len(waiting)
+
+    # Doctor
+
+    async def examine(self, now: float) -> list[Finding]:
+        with self._store.guard:
+            count = len(self._store.records)
+        return [VOLATILE.found(f"{count:,} jobs now"), *await super().examine(now)]
+
+    async def trace(self, job_id: str) -> Trace:
+        with self._store.guard:
+            record = self._store.records.get(job_id)
+            crashes, _ = self._store.crashes.get(job_id, (0, 0.0))
+            known = Trace(taken_in=job_id in self._store.once, crashes=crashes)
+            return known if record is None else self._traced(record, known)
+
+    def _traced(self, record: Record, known: Trace) -> Trace:
+        store, job = self._store, record.job
+        queued = record.state is State.QUEUED
+        return replace(
+            known,
+            job=_view(record),
+            ahead=sum(1 for other in store.waiting(job.queue) if other.order < record.order) if queued else None,
+            paused=job.queue in store.paused,
+            limit=store.limits.get(job.handler, 0),
+            running=store.running[job.handler],
+            pool=record.pool,
+            cancelled=job.id in store.cancelled,
+        )
+
+
+def _mode(job: Job) -> str | None:
+    return "until_start" if job.unique is True else job.unique
+
+
+def _view(record: Record) -> JobView:
+    return JobView(job=record.job, state=record.state, at=record.at)
+
+
+def _pool_view(member: Member) -> PoolView:
+    pool = member.pool
+    return PoolView(
+        id=pool.id,
+        heartbeat_at=member.heartbeat_at,
+        started_at=pool.started_at,
+        handlers=tuple(sorted(pool.handlers)),
+        concurrency=pool.concurrency,
+        host=pool.host,
+        pid=pool.pid,
+        worker_ids=pool.worker_ids,
+    )
+
+
+def _busy_view(pool: Pool, running: Running) -> BusyView:
+    job = running.delivery.job
+    return BusyView(
+        worker_id=pool.worker_ids[running.slot] if running.slot < len(pool.worker_ids) else f"{pool.id}:{running.slot}",
+        pool_id=pool.id,
+        handler=job.handler,
+        job_id=job.id,
+        started_at=running.started_at,
+        args=gojson.encode(shown(job.args, running.hidden)).decode() if job.args else "",
+        checkin=running.checkin,
+        checkin_at=running.checkin_at,
+    )

@@ -1,0 +1,1 @@
+"""`sqlite:///`, `postgresql://`, `mysql://`, `mariadb://`: jobs in tables, one backend in three dialects."""

@@ -1,0 +1,270 @@
+"""The four ports over one namespace of one database, the same for every dialect."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from worksong.adapters.base import BaseBackend
+from worksong.adapters.sql.admin import SqlAdmin
+from worksong.adapters.sql.broker import SqlBroker
+from worksong.adapters.sql.inspector import Finished, SqlInspector
+from worksong.adapters.sql.intake import SqlIntake
+from worksong.adapters.sql.results import SqlResults
+from worksong.adapters.sql.rows import checked
+from worksong.adapters.sql.steps import CHUNK, Space
+from worksong.adapters.sql.store import MaybeDone, Store, shared
+from worksong.adapters.sql.upkeep import SqlUpkeep
+from worksong.domain.capability import Capability
+from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
+from worksong.domain.finding import Ailment, Finding, Severity, verdict
+from worksong.domain.job import Delivery, Job, JobView
+from worksong.domain.lifecycle import State
+from worksong.domain.outcome import Discarded, Done, Settlement
+from worksong.domain.result import Result
+from worksong.ports.backend import (
+    Beat,
+    BusyView,
+    Listing,
+    Orders,
+    Pool,
+    PoolView,
+    QueueView,
+    Reaped,
+    Trace,
+    Want,
+    Window,
+)
+
+FORGETS = Ailment(
+    "sql.forgets",
+    Severity.WARNING,
+    "The server answers before what it was told is on the disk: a power cut loses jobs that were taken in.",
+    "set fsync and synchronous_commit (PostgreSQL) or innodb_flush_log_at_trx_commit (MySQL) back to their defaults",
+)
+
+
+class SqlBackend(BaseBackend):
+    """Jobs in tables; every method is one transaction, or one for each chunk where it says how many."""
+
+    capabilities = frozenset(Capability)
+
+    def __init__(self, store: Store, namespace: str) -> None:
+        self._store, self._namespace = store, namespace
+        self.name = store.address.shown
+        keep, space = store.address.keep, Space(namespace)
+        self._shared = shared(store.place, namespace)
+        places, fences = self._shared.places, self._shared.fences
+        self._results = SqlResults(store, namespace)
+        if not self._results.endings.seconds:
+            self.capabilities = frozenset(Capability) - {Capability.RESULTS}
+        self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
+        self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
+        self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
+        self._keeps_history = keep.seconds > 0
+
+    def sibling(self) -> SqlBackend:
+        return SqlBackend(self._store.sibling(), self._namespace)
+
+    async def migrate(self) -> tuple[int, int]:
+        """Create the tables or bring them up to date: (version before, version now)."""
+        return await self._store.migrate()
+
+    async def erase(self) -> None:
+        await self._store.run(self._admin.erase)
+
+    async def close(self) -> None:
+        await self._results.close()
+
+    async def _ring(self) -> None:
+        """Something may have become ready."""
+        self._shared.bells.ring()
+        await self._store.tell()
+
+    # Broker
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        ready = [checked(job) for job in jobs]
+        rows = self._broker.rows(ready, now)
+        if not rows:
+            return []
+        try:
+            new = await self._store.run(lambda: self._broker.push(ready, rows, now, once=once))
+        except MaybeDone as lost:
+            raise EnqueueOutcomeUnknown([job.id for job in jobs], str(lost)) from lost
+        await self._ring()
+        return new
+
+    def within(self, connection: object) -> SqlIntake:
+        return SqlIntake(self._broker, self._store.join(connection))
+
+    async def fetch(self, want: Want, now: float) -> list[Delivery]:
+        started, waited, idle = time.monotonic(), 0.0, 0
+        while True:
+            rings = self._shared.bells.rings
+            found = await self._take(want, now + waited)
+            if found:
+                return found
+            if waited >= want.wait:
+                return []
+            changed = await self._store.hear(self._shared.bells, want.wait - waited, rings, idle)
+            waited, idle = time.monotonic() - started, idle + 1
+            if not changed:
+                return []
+
+    async def _take(self, want: Want, now: float) -> list[Delivery]:
+        return await self._store.run(lambda: self._broker.fetch(want, now))
+
+    async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        if not batch:
+            return []
+        held = await self._store.run(lambda: self._broker.settle(batch, now))
+        if all(isinstance(settlement.outcome, (Done, Discarded)) for settlement in batch):
+            self._shared.bells.ring()  # for its result; and one more of a limited type may run
+        else:
+            await self._ring()
+        return held
+
+    # Upkeep
+
+    async def enlist(self, pool: Pool, now: float) -> None:
+        await self._store.run(lambda: self._upkeep.enlist(pool, now))
+
+    async def beat(self, beat: Beat, now: float) -> Orders:
+        return await self._store.run(lambda: self._upkeep.beat(beat, now))
+
+    async def leave(self, pool: Pool, now: float) -> int:
+        back = await self._store.run(lambda: self._upkeep.leave(pool))
+        if back:
+            await self._ring()
+        return back
+
+    async def promote(self, now: float, limit: int) -> int:
+        moved = await self._store.run(lambda: self._upkeep.promote(now, limit))
+        if moved:
+            await self._ring()
+        return moved
+
+    async def reap(self, now: float, monotonic: float, *, dead: Sequence[str] = ()) -> Reaped:
+        try:
+            return await self._reap(now, monotonic, dead)
+        except BackendUnavailable:
+            self._upkeep.forget_silence()
+            raise
+
+    async def _reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
+        silent = await self._store.run(lambda: self._upkeep.watch(monotonic), write=False)
+        known: dict[str, int | None] = {**dict(silent), **dict.fromkeys(dead)}
+        struck: list[str] = []
+        recovered = crashed = 0
+        for pool, seen in known.items():
+            gone, again, buried = await self._store.run(partial(self._upkeep.bury_pool, pool, seen, now))
+            struck += [pool] if gone else []
+            recovered, crashed = recovered + again, crashed + buried
+        if recovered:
+            await self._ring()
+        return Reaped(tuple(struck), recovered, crashed)
+
+    async def prune(self, now: float) -> int:
+        pruned = await self._store.run(lambda: self._upkeep.prune_ids(now))
+        while dropped := await self._store.run(lambda: self._upkeep.prune_dead(now)):
+            pruned += dropped
+        pruned += await self._results.prune(now)
+        if self._keeps_history:
+            pruned += await self._store.run(lambda: self._upkeep.prune_history(now))
+        return pruned
+
+    # Inspector
+
+    async def queues(self, now: float) -> list[QueueView]:
+        return await self._store.run(lambda: self._inspector.queues(now), write=False)
+
+    async def counts(self) -> dict[State, int]:
+        return await self._store.run(self._inspector.counts, write=False)
+
+    async def jobs(self, state: State, window: Window) -> Listing:
+        return await self._store.run(lambda: self._inspector.jobs(state, window), write=False)
+
+    async def job(self, job_id: str) -> JobView | None:
+        return await self._store.run(lambda: self._inspector.job(job_id), write=False)
+
+    async def pools(self) -> list[PoolView]:
+        return await self._store.run(self._inspector.pools, write=False)
+
+    async def busy(self) -> list[BusyView]:
+        return await self._store.run(self._inspector.busy, write=False)
+
+    async def history(self, window: Window) -> tuple[Sequence[Finished], int]:
+        """Finished jobs, the last first, and how many are remembered: with `?history=168h` in the URL."""
+        return await self._store.run(lambda: self._inspector.history(window), write=False)
+
+    # Results
+
+    async def result(self, job_id: str) -> Result | None:
+        self._need_results()
+        return await self._results.result(job_id)
+
+    async def wait_result(self, job_id: str, seconds: float) -> Result | None:
+        self._need_results()
+        return await self._results.wait_result(job_id, seconds)
+
+    def _need_results(self) -> None:
+        if not self._results.endings.seconds:
+            self.refuse(Capability.RESULTS)
+
+    # Doctor
+
+    async def admit(self) -> list[Finding]:
+        return [FORGETS.found(setting) for setting in await self._store.run(self._inspector.risks, write=False)]
+
+    async def examine(self, now: float) -> list[Finding]:
+        kept = "What the database has taken in is on its disk."
+        return [*verdict("sql.kept", kept, await self.admit()), *await super().examine(now)]
+
+    async def trace(self, job_id: str) -> Trace:
+        return await self._store.run(lambda: self._inspector.trace(job_id), write=False)
+
+    # Admin
+
+    async def requeue(self, state: State, job_ids: Sequence[str] | None, now: float) -> int:
+        moved = 0
+        for ids in _chunks(job_ids):
+            while part := await self._store.run(partial(self._admin.requeue, state, ids, now)):
+                moved += part
+        if moved:
+            await self._ring()
+        return moved
+
+    async def delete(self, state: State, job_ids: Sequence[str] | None) -> int:
+        dropped = 0
+        for ids in _chunks(job_ids):
+            while part := await self._store.run(partial(self._admin.delete, state, ids)):
+                dropped += part
+        return dropped
+
+    async def cancel(self, job_id: str, now: float) -> bool:
+        return await self._store.run(lambda: self._admin.cancel(job_id))
+
+    async def pause(self, name: str) -> None:
+        await self._store.run(lambda: self._admin.pause(name))
+
+    async def resume(self, name: str) -> None:
+        await self._store.run(lambda: self._admin.resume(name))
+        await self._ring()
+
+    async def purge(self, name: str) -> int:
+        """In chunks: what is enqueued meanwhile may go as well."""
+        purged, last = 0, 0
+        while True:
+            dropped, last = await self._store.run(partial(self._admin.purge, name, last))
+            if not last:
+                return purged
+            purged += dropped
+
+
+def _chunks(job_ids: Sequence[str] | None) -> list[Sequence[str] | None]:
+    """All of them at once when none are named: each chunk leaves the state, so the next one finds the rest."""
+    if job_ids is None:
+        return [None]
+    return [job_ids[start : start + CHUNK] for start in range(0, len(job_ids), CHUNK)]

@@ -1,0 +1,61 @@
+"""Numbered steps from an empty database to the tables of this version; none goes back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from worksong.domain.errors import ConfigError
+
+_FILE = re.compile(r"(\d{4})_\w+\.sql")
+
+VERSION_TABLE = "worksong_schema"
+CREATE = f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version INTEGER NOT NULL PRIMARY KEY)"
+ASK = f"SELECT max(version) FROM {VERSION_TABLE}"
+NOTE = f"INSERT INTO {VERSION_TABLE} (version) VALUES ({{number}})"
+
+
+class Migration(NamedTuple):
+    """One step."""
+
+    number: int
+    statements: tuple[str, ...]
+    """The last one notes that it was made."""
+
+
+@cache
+def migrations(dialect: str) -> tuple[Migration, ...]:
+    """All steps of a dialect, in order."""
+    folder = resources.files("worksong.adapters.sql").joinpath("migrations", dialect)
+    files = sorted((file.name, file.read_text("utf-8")) for file in folder.iterdir() if _FILE.fullmatch(file.name))
+    return tuple(Migration(int(name[:4]), _statements(text, int(name[:4]))) for name, text in files)
+
+
+def _statements(text: str, number: int) -> tuple[str, ...]:
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    parts = [part.strip() for part in "\n".join(lines).split(";")]
+    return (*(part for part in parts if part), NOTE.format(number=number))
+
+
+def newest(dialect: str) -> int:
+    """The version of the tables that this program works with."""
+    return migrations(dialect)[-1].number
+
+
+def missing(dialect: str, version: int, shown: str) -> Sequence[Migration]:
+    """The steps to make from this version; refuses one that this program does not know."""
+    if version > newest(dialect):
+        raise ConfigError(
+            f"the tables in {shown} are of version {version}, and this worksong knows versions up to "
+            f"{newest(dialect)}: install the worksong that made them, or a newer one"
+        )
+    return [step for step in migrations(dialect) if step.number > version]
+
+
+def unmigrated(shown: str, scheme: str, version: int) -> ConfigError:
+    """What to say of tables that are missing or old."""
+    what = f"the tables in {shown} are of version {version}" if version else f"there are no worksong tables in {shown}"
+    return ConfigError(f"{what}: run `worksong migrate --url {scheme}://...` once, or add ?migrate=auto to the URL")

@@ -1,0 +1,204 @@
+"""`mysql://` and `mariadb://`: batches as tables made in place, SKIP LOCKED, and looking again and again."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import ssl
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, cast
+
+import asyncmy
+from asyncmy import errors
+
+from worksong.adapters.bells import Bells
+from worksong.adapters.sql.address import Address, server
+from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.results import SqlResults, apart
+from worksong.adapters.sql.servers import ServerStore, Verdict
+from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step, statements
+from worksong.domain.errors import ConfigError
+
+PORT = 3306
+FIRST_NAP, LONGEST_NAP = 0.005, 0.1
+"""Seconds between two looks when there is nothing."""
+OPTIONS = ("ssl", "unix_socket")
+OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
+
+_connect = cast("Any", asyncmy).connect  # its parameters have no types
+_AGAIN = {1205, 1213, 3572}
+_AWAY = {1040, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2055}
+_CONFIG = {1044, 1045, 1049, 1054, 1142, 1146, 1698, 4151}
+
+
+def mysql_backend(url: str, *, namespace: str) -> SqlBackend:
+    """The backend of a database; connects when first used."""
+    store = _store(url, namespace)
+    return SqlBackend(store, store.namespace)
+
+
+def mysql_results(url: str, *, namespace: str) -> SqlResults:
+    """A store of results in a database; connects when first used."""
+    store = _store(url, namespace)
+    return apart(store, store.namespace)
+
+
+def _store(url: str, namespace: str) -> MysqlStore:
+    address = server(url, PORT, OPTIONS)
+    address.choice("migrate", ("refuse", "auto"))
+    return MysqlStore(address, address.namespace(namespace))
+
+
+class MysqlStore(ServerStore[Any]):
+    """Transactions on a few connections."""
+
+    dialect = "mysql"
+
+    def __init__(self, address: Address, namespace: str) -> None:
+        super().__init__(address, namespace)
+        self._texts = {name: _Text(statement) for name, statement in statements(self.dialect).items()}
+        self._collation = ""
+
+    def sibling(self) -> MysqlStore:
+        return MysqlStore(self.address, self.namespace)
+
+    async def dial(self) -> Any:
+        a = self.address
+        connection = await _connect(
+            host=a.host,
+            port=a.port,
+            user=a.user or None,
+            password=a.password,
+            database=a.database,
+            unix_socket=a.options.get("unix_socket"),
+            charset="utf8mb4",
+            autocommit=True,
+            binary_prefix=True,
+            read_timeout=a.seconds("timeout", 30.0),
+            ssl=ssl.create_default_context() if a.choice("ssl", ("off", "on")) == "on" else None,
+        )
+        try:
+            await self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _prepare(self, connection: Any) -> None:
+        if not self._collation:
+            self._collation = _collation(connection.get_server_info(), self.address.shown)
+        await self.plain(connection, f"SET NAMES utf8mb4 COLLATE {self._collation}")
+        # A value that a column cannot hold is an error, and what others committed is seen.
+        await self.plain(
+            connection,
+            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION innodb_lock_wait_timeout = 10",
+        )
+        await self.plain(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+    async def begin(self, connection: Any, *, write: bool) -> None:
+        await connection.query("START TRANSACTION" if write else "START TRANSACTION READ ONLY")
+
+    async def commit(self, connection: Any) -> None:
+        await connection.query("COMMIT")
+
+    async def rollback(self, connection: Any) -> None:
+        await connection.query("ROLLBACK")
+
+    async def execute(self, connection: Any, step: Step) -> Any:
+        text = self._texts[step.name]
+        sql, given = text.given(step)
+        async with connection.cursor() as cursor:
+            await cursor.execute(sql, given)
+            return list(await cursor.fetchall()) if text.answers else max(0, cursor.rowcount)
+
+    async def plain(self, connection: Any, sql: str) -> list[Any]:
+        async with connection.cursor() as cursor:
+            await cursor.execute(sql)
+            return [row[0] for row in await cursor.fetchall() or ()]
+
+    @contextlib.asynccontextmanager
+    async def locked(self, connection: Any) -> AsyncGenerator[None]:
+        if (await self.plain(connection, "SELECT GET_LOCK('worksong_migrate', 60)")) != [1]:
+            raise ConfigError(f"{self.address.shown} is being migrated by somebody else for more than a minute")
+        try:
+            yield
+        finally:
+            await self.plain(connection, "SELECT RELEASE_LOCK('worksong_migrate')")
+
+    def prepare(self, sql: str, connection: Any) -> str:
+        return sql.replace("{collation}", self._collation)
+
+    def meaning(self, failure: BaseException) -> Verdict:
+        if isinstance(failure, (OSError, TimeoutError, errors.InterfaceError, EOFError)):
+            return Verdict.AWAY
+        code = failure.args[0] if failure.args else 0
+        if code in _AGAIN:
+            return Verdict.AGAIN
+        if code in _CONFIG:
+            return Verdict.CONFIG
+        return Verdict.AWAY if code in _AWAY or "Lost connection" in str(failure) else Verdict.REFUSED
+
+    def hang_up(self, connection: Any) -> None:
+        connection.close()
+
+    def closed(self, connection: Any) -> bool:
+        return not connection.connected
+
+    async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
+        """The server cannot tell: in this process by the bell, otherwise by looking again."""
+        await bells.hear(min(seconds, LONGEST_NAP, FIRST_NAP * 2 ** min(idle, 10)), rings)
+        return True
+
+    async def tell(self) -> None:
+        """There is no way to."""
+
+
+class _Text:
+    """A statement whose parameters are filled in here, by the driver: the text depends on the number of rows."""
+
+    def __init__(self, statement: Statement) -> None:
+        self.answers = statement.answers
+        self._columns = statement.columns
+        self._whole = "{given}" in statement.text or "{values}" in statement.text
+        self._parts = _PARTS.split(statement.text)
+        row = ", ".join(f"%s AS {name}" for name in statement.columns)
+        self._first, self._more = f"SELECT {row}", f" UNION ALL SELECT {', '.join(['%s'] * len(statement.columns))}"
+
+    def given(self, step: Step) -> tuple[str, list[Any]]:
+        """The text with a mark for each parameter, and these in order."""
+        if step.rows is None or self._whole:
+            return self._filled(step, step.rows or ())
+        every = [self._filled(step, (row,)) for row in step.rows]
+        return " UNION ALL ".join(f"({sql})" for sql, _ in every), [value for _, values in every for value in values]
+
+    def _filled(self, step: Step, rows: Sequence[Row]) -> tuple[str, list[Any]]:
+        pieces: list[str] = []
+        values: list[Any] = []
+        for part in self._parts:
+            if part == "{given}":
+                pieces.append(f"({self._first}{self._more * (len(rows) - 1)}) AS given")
+                values += [value for row in rows for value in row]
+            elif part == "{values}":
+                mark = f"({', '.join(['%s'] * (1 + len(self._columns)))})"
+                pieces.append(", ".join([mark] * len(rows)))
+                values += [value for row in rows for value in (step.params["space"], *row)]
+            elif name := PARAMETER.fullmatch(part):
+                pieces.append("%s")
+                in_row = name[1] in self._columns
+                values.append(rows[0][self._columns.index(name[1])] if in_row else step.params[name[1]])
+            else:
+                pieces.append(part)
+        return "".join(pieces), values
+
+
+_PARTS = re.compile(r"(\{given\}|\{values\}|(?<![:\w]):[a-z_]+)")
+
+
+def _collation(version: str, shown: str) -> str:
+    """Texts compared byte by byte, trailing spaces included; every server has its own name for that."""
+    kind = "MariaDB" if "MariaDB" in version else "MySQL"
+    numbers = re.findall(r"(\d+)\.(\d+)", version.replace("5.5.5-", ""))
+    if not numbers or tuple(map(int, numbers[0])) < OLDEST[kind]:
+        oldest = ".".join(map(str, OLDEST[kind]))
+        raise ConfigError(f"{shown} is {kind} {version}: {oldest} or newer is needed, for SKIP LOCKED")
+    return "utf8mb4_nopad_bin" if kind == "MariaDB" else "utf8mb4_0900_bin"

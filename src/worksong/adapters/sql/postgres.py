@@ -1,0 +1,280 @@
+"""`postgresql://`: batches over arrays, SKIP LOCKED, and LISTEN on a connection of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import ssl
+from collections.abc import AsyncGenerator
+from functools import partial
+from typing import Any, TypeAlias, TypeVar, cast
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+
+from worksong.adapters.bells import Bells
+from worksong.adapters.sql.address import Address, server
+from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.results import SqlResults, apart
+from worksong.adapters.sql.servers import ServerStore, Verdict
+from worksong.adapters.sql.steps import PARAMETER, Operation, Statement, Step, statements
+from worksong.adapters.sql.store import Joined
+from worksong.domain.errors import BackendUnavailable, InvalidArguments, WorksongError
+from worksong.domain.job import new_id
+
+Connection: TypeAlias = Any
+T = TypeVar("T")
+_KINDS = (asyncpg.Connection, asyncpg.pool.PoolConnectionProxy)
+_connect = cast("Any", asyncpg).connect  # its parameters have no types
+
+PORT = 5432
+LOCK = 0x776F726B
+"""The key of the advisory lock under which tables are migrated."""
+NAP = 0.1
+"""Seconds between two looks when nobody can be listened to."""
+OPTIONS = ("host", "listen", "sslmode", "statement_cache")
+
+Failure = asyncpg.exceptions
+_AGAIN = (Failure.DeadlockDetectedError, Failure.SerializationError, Failure.LockNotAvailableError)
+_AWAY = (
+    OSError,
+    TimeoutError,
+    Failure.InterfaceError,
+    Failure.PostgresConnectionError,
+    Failure.AdminShutdownError,
+    Failure.CrashShutdownError,
+    Failure.CannotConnectNowError,
+    Failure.TooManyConnectionsError,
+    Failure.ReadOnlySQLTransactionError,
+    Failure.IdleInTransactionSessionTimeoutError,
+    Failure.InternalClientError,
+)
+_CONFIG = (
+    Failure.InvalidAuthorizationSpecificationError,
+    Failure.InvalidCatalogNameError,
+    Failure.InvalidSchemaNameError,
+    Failure.UndefinedTableError,
+    Failure.UndefinedColumnError,
+    Failure.InsufficientPrivilegeError,
+)
+
+
+def postgres_backend(url: str, *, namespace: str) -> SqlBackend:
+    """The backend of a database; connects when first used."""
+    store = _store(url, namespace)
+    return SqlBackend(store, store.namespace)
+
+
+def postgres_results(url: str, *, namespace: str) -> SqlResults:
+    """A store of results in a database; connects when first used."""
+    store = _store(url, namespace)
+    return apart(store, store.namespace)
+
+
+def _store(url: str, namespace: str) -> PostgresStore:
+    address = server(url, PORT, OPTIONS)
+    address.choice("statement_cache", ("on", "off"))
+    address.choice("listen", ("on", "off"))
+    address.choice("migrate", ("refuse", "auto"))
+    return PostgresStore(address, address.namespace(namespace))
+
+
+class PostgresStore(ServerStore[Connection]):
+    """Transactions on a few connections; one more that listens, once somebody waits."""
+
+    dialect = "postgres"
+
+    def __init__(self, address: Address, namespace: str) -> None:
+        super().__init__(address, namespace)
+        self._texts = {name: _Text(statement) for name, statement in statements(self.dialect).items()}
+        self._cached = address.choice("statement_cache", ("on", "off")) == "on"
+        self._channel = f"worksong_{hashlib.blake2b(namespace.encode(), digest_size=12).hexdigest()}"
+        self._sender = new_id()
+        self._ear: Connection | None = None
+        self._listening = asyncio.Lock()
+        self._untold = False
+        self._teller: asyncio.Task[None] | None = None
+
+    def sibling(self) -> PostgresStore:
+        return PostgresStore(self.address, self.namespace)
+
+    async def dial(self) -> Connection:
+        a = self.address
+        # Plans are kept, also from the time when the tables were empty: a scan of all rows is never the right one.
+        settings = {"application_name": "worksong", "jit": "off", "enable_seqscan": "off"} if self._cached else None
+        return await _connect(
+            host=a.options.get("host", a.host),
+            port=a.port,
+            user=a.user or None,
+            password=a.password or None,
+            database=a.database,
+            ssl=_tls(a),
+            command_timeout=a.seconds("timeout", 30.0),
+            statement_cache_size=256 if self._cached else 0,
+            server_settings=settings,
+        )
+
+    async def begin(self, connection: Connection, *, write: bool) -> None:
+        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED" if write else "BEGIN READ ONLY")
+
+    async def commit(self, connection: Connection) -> None:
+        await connection.execute("COMMIT")
+
+    async def rollback(self, connection: Connection) -> None:
+        await connection.execute("ROLLBACK")
+
+    async def execute(self, connection: Connection, step: Step) -> Any:
+        text = self._texts[step.name]
+        given = text.given(step)
+        if text.answers:
+            return [tuple(row) for row in await connection.fetch(text.sql, *given)]
+        return int((await connection.execute(text.sql, *given)).rpartition(" ")[2])
+
+    async def plain(self, connection: Connection, sql: str) -> list[Any]:
+        return [row[0] for row in await connection.fetch(sql)]
+
+    @contextlib.asynccontextmanager
+    async def locked(self, connection: Connection) -> AsyncGenerator[None]:
+        await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+        try:
+            yield
+        finally:
+            await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
+
+    def prepare(self, sql: str, connection: Connection) -> str:
+        return sql
+
+    def meaning(self, failure: BaseException) -> Verdict:
+        if isinstance(failure, _AGAIN):
+            return Verdict.AGAIN
+        if isinstance(failure, _CONFIG):
+            return Verdict.CONFIG
+        return Verdict.AWAY if isinstance(failure, _AWAY) else Verdict.REFUSED
+
+    def hang_up(self, connection: Connection) -> None:
+        connection.terminate()
+
+    def closed(self, connection: Connection) -> bool:
+        return bool(connection.is_closed())
+
+    def join(self, connection: object) -> Joined:
+        if not isinstance(connection, _KINDS):
+            return super().join(connection)
+        return JoinedAsyncpg(connection, self)
+
+    # wake-up
+
+    async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
+        """By NOTIFY; by looking again and again where that cannot be had, as behind PgBouncer."""
+        if await self._listen(bells):
+            return await bells.hear(seconds, rings)
+        await bells.hear(min(seconds, NAP, 0.005 * 2 ** min(idle, 10)), rings)
+        return True
+
+    async def _listen(self, bells: Bells) -> bool:
+        """Whether a connection listens; rings when it began just now, for what was told before."""
+        if self.address.choice("listen", ("on", "off")) == "off" or not self._cached:
+            return False
+        if self._ear is not None and not self._ear.is_closed():
+            return True
+        async with self._listening:
+            if self._ear is None or self._ear.is_closed():
+                try:
+                    ear = await self._dial()
+                    ear.add_termination_listener(partial(_ring, bells))
+                    await ear.add_listener(self._channel, partial(self._heard, bells))
+                    self._ear = ear
+                except (BackendUnavailable, asyncpg.PostgresError, OSError):
+                    return False
+                bells.ring()
+        return True
+
+    def _heard(self, bells: Bells, _connection: object, _pid: int, _channel: str, sender: str) -> None:
+        if sender != self._sender:
+            bells.ring()
+
+    async def tell(self) -> None:
+        """After the commit, not in it: commits that notify wait for one another. One at a time tells for all."""
+        self._untold = True
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.get_running_loop().create_task(self._tell())
+
+    async def _tell(self) -> None:
+        while self._untold:
+            self._untold = False
+            with contextlib.suppress(WorksongError):  # whoever waits looks again by itself, within a second
+                await self.run(self._notify, write=False)
+
+    def news(self) -> Step:
+        """Tells everybody, this process included, once it is committed."""
+        return Step("notify", {"channel": self._channel, "sender": ""})
+
+    def _notify(self) -> Any:
+        yield Step("notify", {"channel": self._channel, "sender": self._sender})
+
+    async def close(self) -> None:
+        if self._teller:
+            await self._teller
+        if self._ear:
+            self._ear.terminate()
+            self._ear = None
+        await super().close()
+
+
+class JoinedAsyncpg:
+    """A connection of the application, which belongs to the loop that runs."""
+
+    blocks = False
+
+    def __init__(self, connection: Connection, store: PostgresStore) -> None:
+        self._connection, self._store = connection, store
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Within the transaction that is open; workers hear of it when that commits."""
+        if not self._connection.is_in_transaction():
+            raise InvalidArguments(
+                "the connection has no transaction open: enqueue within `async with connection.transaction():`, "
+                "or without a connection"
+            )
+        try:
+            async with self._connection.transaction():  # a savepoint: what fails leaves the outer one usable
+                answer = await self._carry_out(operation)
+                await self._store.execute(self._connection, self._store.news())
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
+            raise self._store.meant(failure) from failure
+        return answer
+
+    async def _carry_out(self, operation: Operation[T]) -> T:
+        program = operation()
+        try:
+            step = next(program)
+            while True:
+                step = program.send(await self._store.execute(self._connection, step))
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+def _ring(bells: Bells, _connection: object) -> None:
+    bells.ring()
+
+
+class _Text:
+    """A statement as the server takes it: numbered parameters, each column of the rows one array."""
+
+    def __init__(self, statement: Statement) -> None:
+        numbers = {name: str(at) for at, name in enumerate((*statement.params, *statement.columns), 1)}
+        self.sql = PARAMETER.sub(lambda hit: f"${numbers[hit[1]]}", statement.text)
+        self.answers = statement.answers
+        self._params = statement.params
+
+    def given(self, step: Step) -> tuple[Any, ...]:
+        """The parameters in order."""
+        single = [step.params[name] for name in self._params]
+        return (*single, *(list(column) for column in zip(*step.rows, strict=True))) if step.rows else tuple(single)
+
+
+def _tls(address: Address) -> Any:
+    """What `sslmode` asks for, as libpq reads it; by default TLS where the server offers it."""
+    mode = address.choice("sslmode", ("prefer", "disable", "allow", "require", "verify-ca", "verify-full"))
+    return ssl.create_default_context() if mode == "verify-full" else mode

@@ -1,0 +1,294 @@
+"""Programs over the connections of a database server: transactions, retries, broken connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from worksong.adapters.sql import migrate
+from worksong.adapters.sql.address import Address
+from worksong.adapters.sql.steps import Operation, Step
+from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NotSent, Refused
+from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+MOST = 4
+"""Connections of one backend."""
+CONNECT_TIMEOUT = 5.0
+
+log = logging.getLogger("worksong")
+
+
+class Verdict(Enum):
+    """What an error of a driver means."""
+
+    AGAIN = "others were in the way: the transaction is undone, and may be tried again"
+    AWAY = "the connection is gone, or the server"
+    REFUSED = "the server understood, and said no"
+    CONFIG = "the URL, the login or the tables are wrong"
+
+
+class ServerStore(ABC, Generic[C]):
+    """Belongs to one event loop; a cancelled caller never leaves a connection in the middle of something."""
+
+    own_clock = True
+    dialect = ""
+
+    def __init__(self, address: Address, namespace: str) -> None:
+        self.address, self.namespace = address, namespace
+        self.place = address.shown
+        self._idle: list[C] = []
+        self._room = asyncio.Semaphore(MOST)
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._checked = False
+        self._away = False
+
+    # what a dialect gives
+
+    @abstractmethod
+    async def dial(self) -> C:
+        """A new connection."""
+
+    @abstractmethod
+    async def begin(self, connection: C, *, write: bool) -> None: ...
+
+    @abstractmethod
+    async def commit(self, connection: C) -> None: ...
+
+    @abstractmethod
+    async def rollback(self, connection: C) -> None: ...
+
+    @abstractmethod
+    async def execute(self, connection: C, step: Step) -> Any:
+        """Rows found, or how many were touched."""
+
+    @abstractmethod
+    async def plain(self, connection: C, sql: str) -> list[Any]:
+        """Run a statement without parameters; the first column of what it finds."""
+
+    @abstractmethod
+    def locked(self, connection: C) -> contextlib.AbstractAsyncContextManager[None]:
+        """Nobody else migrates meanwhile."""
+
+    @abstractmethod
+    def prepare(self, sql: str, connection: C) -> str:
+        """A statement of a migration as this server takes it."""
+
+    @abstractmethod
+    def meaning(self, failure: BaseException) -> Verdict: ...
+
+    @abstractmethod
+    def hang_up(self, connection: C) -> None:
+        """Close at once, whatever it is doing."""
+
+    # programs
+
+    async def run(self, operation: Operation[T], *, write: bool = True) -> T:
+        """In a task of its own: who is cancelled stops waiting, and the transaction ends all the same."""
+        task = asyncio.get_running_loop().create_task(self._insist(operation, write=write))
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone, and nobody else reads it
+
+    async def _insist(self, operation: Operation[T], *, write: bool) -> T:
+        last: BaseException | None = None
+        for tried in range(RETRIES):
+            try:
+                async with self._connection() as connection:
+                    return await self._transact(connection, operation, write=write)
+            except _Again as again:
+                last = again.__cause__
+            await asyncio.sleep(random.uniform(0, 0.002 * 2**tried))
+        raise NotSent(f"{self.address.shown}: others were in the way {RETRIES} times ({last}); nothing was carried out")
+
+    async def _transact(self, connection: C, operation: Operation[T], *, write: bool) -> T:
+        begun = committing = False
+        try:
+            await self.begin(connection, write=write)
+            begun = True
+            program = operation()
+            step = next(program)
+            while True:
+                try:
+                    step = program.send(await self.execute(connection, step))
+                except StopIteration as end:
+                    answer: T = end.value
+                    break
+            committing = True
+            await self.commit(connection)
+        except BaseException as failure:
+            await self._undo(connection, failure, begun=begun, maybe=committing and write)
+            raise
+        return answer
+
+    async def _undo(self, connection: C, failure: BaseException, *, begun: bool, maybe: bool) -> None:
+        """Raise what the failure means; the connection is clean afterwards, or gone.
+
+        One that was idle may have died long ago: nothing is lost by trying another one.
+        """
+        if isinstance(failure, WorksongError):
+            await self._clean(connection)
+            return
+        verdict = self.meaning(failure) if isinstance(failure, Exception) else Verdict.AWAY
+        if verdict is Verdict.AWAY:
+            self._drop_all(connection)
+            if not isinstance(failure, Exception):
+                return
+            if not begun:
+                raise _Again from failure
+            kind = MaybeDone if maybe else NotSent
+            raise kind(f"the connection to {self.address.shown} broke ({_said(failure)})") from failure
+        await self._clean(connection)
+        if verdict is Verdict.AGAIN:
+            raise _Again from failure
+        raise self.meant(failure) from failure
+
+    def meant(self, failure: BaseException) -> WorksongError:
+        """The error to raise for one of a driver after which nothing was carried out."""
+        verdict = self.meaning(failure)
+        if verdict in (Verdict.AGAIN, Verdict.AWAY):
+            return NotSent(f"{self.address.shown}: {_said(failure)}; nothing was carried out")
+        kind = ConfigError if verdict is Verdict.CONFIG else Refused
+        return kind(f"{self.address.shown} refused: {_said(failure)}")
+
+    async def _clean(self, connection: C) -> None:
+        try:
+            await self.rollback(connection)
+        except Exception:
+            self._drop_all(connection)
+
+    def join(self, connection: object) -> Joined:
+        kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+        raise Unsupported(f"enqueue on a {kind}", self.address.shown, "enqueue without a connection, after the commit")
+
+    # connections
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncGenerator[C]:
+        async with self._room:
+            connection = self._idle.pop() if self._idle else await self._dial()
+            try:
+                yield connection
+            except BaseException:
+                if not self.closed(connection):
+                    self._idle.append(connection)
+                raise
+            self._idle.append(connection)
+
+    @abstractmethod
+    def closed(self, connection: C) -> bool:
+        """Whether it can be used no more."""
+
+    async def _dial(self) -> C:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                connection = await self.dial()
+        except Exception as failure:
+            if self.meaning(failure) is Verdict.CONFIG:
+                raise ConfigError(f"{self.address.shown} refused the login: {_said(failure)}") from failure
+            self._tell_away(failure)
+            raise NotSent(f"{self.address.shown} cannot be reached: {_said(failure)}") from failure
+        try:
+            if not self._checked:
+                await self._check(connection)
+                self._checked = True
+        except BaseException as failure:
+            self.hang_up(connection)
+            if isinstance(failure, WorksongError) or not isinstance(failure, Exception):
+                raise
+            raise NotSent(f"{self.address.shown} broke off: {_said(failure)}") from failure
+        if self._away:
+            self._away = False
+            log.info("%s is back", self.address.shown)
+        return connection
+
+    def _tell_away(self, failure: BaseException) -> None:
+        """Once for each outage."""
+        if not self._away:
+            self._away = True
+            log.warning("%s cannot be reached: %s; trying again when asked", self.address.shown, _said(failure))
+
+    def _drop_all(self, connection: C) -> None:
+        """This one is broken, and the idle ones are as old."""
+        for one in (connection, *self._idle):
+            self.hang_up(one)
+        self._idle.clear()
+
+    # tables
+
+    async def _check(self, connection: C) -> None:
+        version = await self._version(connection)
+        if not migrate.missing(self.dialect, version, self.address.shown):
+            return
+        if self.address.choice("migrate", ("refuse", "auto")) == "refuse":
+            raise migrate.unmigrated(self.address.shown, self.address.scheme, version)
+        await self._migrate(connection)
+
+    async def migrate(self) -> tuple[int, int]:
+        async with self._room:
+            self._checked = True
+            connection = await self._dial()
+            try:
+                return await self._migrate(connection)
+            except WorksongError:
+                raise
+            except Exception as failure:
+                if self.meaning(failure) is Verdict.AWAY:
+                    raise BackendUnavailable(f"{self.address.shown} broke off: {_said(failure)}") from failure
+                raise Refused(f"{self.address.shown} refused the migration: {_said(failure)}") from failure
+            finally:
+                self.hang_up(connection)
+
+    async def _migrate(self, connection: C) -> tuple[int, int]:
+        async with self.locked(connection):
+            before = await self._version(connection)
+            for step in migrate.missing(self.dialect, before, self.address.shown):
+                await self.begin(connection, write=True)
+                try:
+                    for sql in (migrate.CREATE, *step.statements):
+                        await self.plain(connection, self.prepare(sql, connection))
+                    await self.commit(connection)
+                except BaseException:
+                    await self.rollback(connection)
+                    raise
+        return before, migrate.newest(self.dialect)
+
+    async def _version(self, connection: C) -> int:
+        """0: no tables."""
+        try:
+            found = await self.plain(connection, migrate.ASK)
+        except Exception as failure:
+            if self.meaning(failure) is not Verdict.CONFIG:
+                raise
+            return 0
+        return found[0] or 0
+
+    # the end
+
+    async def close(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        for connection in self._idle:
+            self.hang_up(connection)
+        self._idle.clear()
+
+
+class _Again(Exception):
+    """The transaction is undone and may be tried anew."""
+
+
+def _said(failure: BaseException) -> str:
+    return str(failure) or type(failure).__name__

@@ -1,0 +1,86 @@
+"""Jobs enqueued on the application's own connection to the file: its commit is theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+from worksong.adapters.sql.sqlite_programs import carry_out, meant
+from worksong.adapters.sql.steps import Operation
+from worksong.domain.errors import ConfigError, InvalidArguments, Unsupported
+
+T = TypeVar("T")
+
+
+class JoinedSqlite:
+    """One `sqlite3.Connection`, used in the thread of the caller."""
+
+    blocks = True
+
+    def __init__(self, connection: object, shown: str, file: Path) -> None:
+        if not isinstance(connection, sqlite3.Connection):
+            kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+            raise Unsupported(f"enqueue on a {kind}", shown, f"give it a sqlite3.Connection to {file}")
+        self._connection, self._shown, self._file = connection, shown, file
+
+    async def run(self, operation: Operation[T]) -> T:
+        """All or nothing, within the transaction of the connection; never waits for anything but the file."""
+        try:
+            self._check()
+            with _plain(self._connection), _savepoint(self._connection):
+                return carry_out(self._connection, operation)
+        except sqlite3.OperationalError as failure:
+            if "no such table" in str(failure):
+                raise ConfigError(
+                    f"there are no worksong tables in {self._shown} yet: run `worksong migrate`, or start a worker"
+                ) from failure
+            raise meant(failure, self._shown, self._file) from failure
+        except sqlite3.Error as failure:
+            raise meant(failure, self._shown, self._file) from failure
+
+    def _check(self) -> None:
+        """Begin a transaction as `sqlite3` would; refuse a connection that would commit by itself."""
+        connection = self._connection
+        with _plain(connection):
+            files = {name: path for _, name, path in connection.execute("PRAGMA database_list")}
+        if not files["main"] or Path(files["main"]).resolve() != self._file:
+            raise InvalidArguments(
+                f"the connection is one to {files['main'] or 'a database in memory'}, the jobs are in {self._file}: "
+                "nothing was enqueued"
+            )
+        if connection.in_transaction:
+            return
+        if connection.isolation_level is None or getattr(connection, "autocommit", -1) is True:
+            raise InvalidArguments(
+                "the connection has no transaction open and would commit by itself: execute BEGIN first, "
+                "or enqueue without a connection"
+            )
+        connection.execute("BEGIN")
+
+
+@contextlib.contextmanager
+def _plain(connection: sqlite3.Connection) -> Generator[None]:
+    """Rows are tuples, whatever the application has them made into."""
+    before = connection.row_factory, connection.text_factory
+    connection.row_factory, connection.text_factory = None, str
+    try:
+        yield
+    finally:
+        connection.row_factory, connection.text_factory = before
+
+
+@contextlib.contextmanager
+def _savepoint(connection: sqlite3.Connection) -> Generator[None]:
+    """What fails leaves nothing behind, and the transaction as it was."""
+    connection.execute("SAVEPOINT worksong")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:  # a full disk undoes the whole of it
+            connection.execute("ROLLBACK TO worksong")
+            connection.execute("RELEASE worksong")
+        raise
+    connection.execute("RELEASE worksong")

@@ -1,0 +1,148 @@
+-- What MySQL and MariaDB say in their own way. A batch is a table made in place: {given} stands for it, {values} for
+-- the rows of an INSERT; a statement for rows that has neither is repeated for each, with UNION ALL between them.
+
+--: clock(fragment)
+CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)
+
+-- Whole seconds of the server: what its clock says to everybody alike.
+--: observed(fragment)
+CAST(FLOOR(beat_at) AS SIGNED)
+
+-- The optimizer prefers to read the whole table as long as it is small, and locks every row that it reads.
+--: by_line(fragment)
+FORCE INDEX (worksong_job_line)
+
+--: by_time(fragment)
+FORCE INDEX (worksong_job_timed)
+
+--: by_until(fragment)
+FORCE INDEX (worksong_result_until)
+
+--: lock(fragment)
+FOR UPDATE
+
+--: skip(fragment)
+FOR UPDATE SKIP LOCKED
+
+-- In
+
+-- ON DUPLICATE KEY rather than IGNORE, which would hide every other error as well.
+--: insert(id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode, unique_key, meta)
+INSERT INTO worksong_job (
+    space, id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode,
+    unique_key, meta
+)
+VALUES {values} ON DUPLICATE KEY UPDATE seq = seq
+
+--: inserted(id)
+SELECT job.id, job.place FROM worksong_job AS job JOIN {given} ON job.space = :space AND job.id = given.id
+
+--: renew(unique_key, args, meta)
+UPDATE worksong_job AS job JOIN {given} ON job.space = :space AND job.unique_key = given.unique_key
+SET job.args = given.args, job.meta = given.meta
+WHERE job.state IN ('queued', 'scheduled')
+
+--: take_once(id, until, place)
+INSERT INTO worksong_once (space, id, until, place) VALUES {values}
+ON DUPLICATE KEY UPDATE
+    place = IF(until <= :now, VALUES(place), place),
+    until = IF(until <= :now, VALUES(until), until)
+
+--: taken_once(id)
+SELECT once.id, once.place FROM worksong_once AS once JOIN {given} ON once.space = :space AND once.id = given.id
+
+--: drop_once(id)
+DELETE once FROM worksong_once AS once JOIN {given} ON once.space = :space AND once.id = given.id
+
+-- Lent
+
+--: lock_limits(handler)
+SELECT limits.handler, limits.most FROM {given}
+JOIN worksong_limit AS limits ON limits.space = :space AND limits.handler = given.handler FOR UPDATE
+
+--: running(handler)
+SELECT job.handler, count(*) FROM {given}
+STRAIGHT_JOIN worksong_job AS job {by_line} ON job.space = :space AND job.state = 'running' AND job.handler = given.handler
+GROUP BY job.handler
+
+--: lend(seq, fence)
+UPDATE {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
+SET
+    job.state = 'running', job.pool = :pool, job.fence = given.fence, job.at = :now,
+    job.unique_key = CASE WHEN job.unique_mode = 'until_done' THEN job.unique_key END
+WHERE job.state = 'queued'
+
+-- Back
+
+--: held(seq, fence, pool)
+SELECT {light} FROM {given}
+STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
+WHERE job.fence = given.fence AND job.pool = given.pool AND job.state = 'running' FOR UPDATE
+
+--: drop(seq, fence)
+DELETE job FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq WHERE job.fence = given.fence
+
+--: move(seq, fence, state, place, at, enqueued_at, attempt, error, failed_at, unique_key, crashes, crashed_at, reason)
+UPDATE {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
+SET
+    job.state = given.state, job.place = given.place, job.at = given.at, job.enqueued_at = given.enqueued_at,
+    job.attempt = given.attempt, job.error = given.error, job.failed_at = given.failed_at,
+    job.unique_key = given.unique_key, job.crashes = given.crashes, job.crashed_at = given.crashed_at,
+    job.reason = given.reason, job.pool = NULL
+WHERE job.fence = given.fence
+
+--: remember(seq, outcome)
+INSERT INTO worksong_history (
+    space, id, handler, queue, attempt, outcome, args, enqueued_at, started_at, ended_at
+)
+SELECT
+    job.space, job.id, job.handler, job.queue, job.attempt, given.outcome, job.args, job.enqueued_at, job.at, :now
+FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
+
+--: keep(id, document, until)
+INSERT INTO worksong_result (space, id, document, until) VALUES {values}
+ON DUPLICATE KEY UPDATE document = VALUES(document), until = VALUES(until)
+
+--: kept(id)
+SELECT result.id, result.document FROM {given}
+STRAIGHT_JOIN worksong_result AS result ON result.space = :space AND result.id = given.id
+
+--: drop_result(id)
+DELETE result FROM {given} STRAIGHT_JOIN worksong_result AS result ON result.space = :space AND result.id = given.id
+
+-- Pools
+
+--: enlist
+INSERT INTO worksong_pool (space, id, beats, beat_at, pool, busy) VALUES (:space, :id, 1, {clock}, :pool, :busy)
+ON DUPLICATE KEY UPDATE beats = beats + 1, pool = VALUES(pool)
+
+--: set_limit(handler, most)
+INSERT INTO worksong_limit (space, handler, most) VALUES {values} ON DUPLICATE KEY UPDATE most = VALUES(most)
+
+--: drop_limit(handler)
+DELETE limits FROM worksong_limit AS limits
+JOIN {given} ON limits.space = :space AND limits.handler = given.handler
+
+--: lent(handler)
+SELECT {light} FROM {given}
+STRAIGHT_JOIN worksong_job AS job {by_line}
+    ON job.space = :space AND job.state = 'running' AND job.handler = given.handler
+WHERE job.pool = :pool
+
+-- Moved
+
+--: of_ids(id)
+SELECT {light} FROM {given}
+STRAIGHT_JOIN worksong_job AS job ON job.space = :space AND job.id = given.id FOR UPDATE
+
+--: pause
+INSERT INTO worksong_paused (space, queue) VALUES (:space, :queue) ON DUPLICATE KEY UPDATE queue = worksong_paused.queue
+
+-- Looked at
+
+--: by_seq(seq)
+SELECT {whole} FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
+
+--: risks
+SELECT CONCAT('innodb_flush_log_at_trx_commit = ', @@innodb_flush_log_at_trx_commit) FROM DUAL
+WHERE @@innodb_flush_log_at_trx_commit <> 1

@@ -1,0 +1,177 @@
+-- What PostgreSQL says in its own way: a batch is one statement over arrays, one for each column of its rows.
+
+--: clock(fragment)
+extract(epoch FROM clock_timestamp())::float8
+
+-- Whole seconds of the server: what its clock says to everybody alike.
+--: observed(fragment)
+floor(beat_at)::bigint
+
+--: lock(fragment)
+FOR UPDATE
+
+--: skip(fragment)
+FOR UPDATE SKIP LOCKED
+
+-- In
+
+--: insert(id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode, unique_key, meta)
+INSERT INTO worksong_job (
+    space, id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode,
+    unique_key, meta
+)
+SELECT :space, given.* FROM unnest(
+    :id::text[], :handler::text[], :queue::text[], :state::text[], :place::bigint[], :at::float8[], :args::bytea[],
+    :enqueued_at::float8[], :attempt::int[], :error::bytea[], :failed_at::float8[], :unique_mode::text[],
+    :unique_key::text[], :meta::bytea[]
+) AS given
+ON CONFLICT DO NOTHING
+
+--: inserted(id)
+SELECT id, place FROM worksong_job WHERE space = :space AND id = ANY(:id::text[])
+
+--: renew(unique_key, args, meta)
+UPDATE worksong_job AS job SET args = given.args, meta = given.meta
+FROM unnest(:unique_key::text[], :args::bytea[], :meta::bytea[]) AS given (unique_key, args, meta)
+WHERE job.space = :space AND job.unique_key = given.unique_key AND job.state IN ('queued', 'scheduled')
+
+--: take_once(id, until, place)
+INSERT INTO worksong_once (space, id, until, place)
+SELECT :space, given.* FROM unnest(:id::text[], :until::float8[], :place::bigint[]) AS given
+ON CONFLICT (space, id) DO UPDATE SET until = excluded.until, place = excluded.place WHERE worksong_once.until <= :now
+
+--: taken_once(id)
+SELECT id, place FROM worksong_once WHERE space = :space AND id = ANY(:id::text[])
+
+--: drop_once(id)
+DELETE FROM worksong_once WHERE space = :space AND id = ANY(:id::text[])
+
+-- Lent
+
+--: next_queue(handler, queue)
+SELECT
+    given.handler,
+    (
+        SELECT min(job.queue) FROM worksong_job AS job
+        WHERE
+            job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue > given.queue
+    ),
+    (
+        SELECT max(job.queue) FROM worksong_job AS job
+        WHERE
+            job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue > given.queue
+    ),
+    (SELECT most FROM worksong_limit AS limits WHERE limits.space = :space AND limits.handler = given.handler),
+    (SELECT count(*) FROM worksong_paused WHERE space = :space)
+FROM unnest(:handler::text[], :queue::text[]) AS given (handler, queue)
+
+--: lock_limits(handler)
+SELECT handler, most FROM worksong_limit WHERE space = :space AND handler = ANY(:handler::text[])
+ORDER BY handler FOR UPDATE
+
+--: running(handler)
+SELECT handler, count(*) FROM worksong_job
+WHERE space = :space AND state = 'running' AND handler = ANY(:handler::text[]) GROUP BY handler
+
+--: pick(handler, queue, quota)
+SELECT found.*
+FROM unnest(:handler::text[], :queue::text[], :quota::bigint[]) AS given (handler, queue, quota)
+CROSS JOIN LATERAL (
+    SELECT {whole} FROM worksong_job AS job
+    WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
+    ORDER BY job.place LIMIT given.quota FOR UPDATE SKIP LOCKED
+) AS found
+
+--: lend(seq, fence)
+UPDATE worksong_job AS job SET
+    state = 'running', pool = :pool, fence = given.fence, at = :now,
+    unique_key = CASE WHEN job.unique_mode = 'until_done' THEN job.unique_key END
+FROM unnest(:seq::bigint[], :fence::bigint[]) AS given (seq, fence)
+WHERE job.seq = given.seq AND job.state = 'queued'
+
+-- Back
+
+--: held(seq, fence, pool)
+SELECT {light} FROM worksong_job AS job
+JOIN unnest(:seq::bigint[], :fence::bigint[], :pool::text[]) AS given (seq, fence, pool)
+    ON job.seq = given.seq AND job.fence = given.fence AND job.pool = given.pool
+WHERE job.state = 'running' FOR UPDATE OF job
+
+--: drop(seq, fence)
+DELETE FROM worksong_job AS job USING unnest(:seq::bigint[], :fence::bigint[]) AS given (seq, fence)
+WHERE job.seq = given.seq AND job.fence = given.fence
+
+--: move(seq, fence, state, place, at, enqueued_at, attempt, error, failed_at, unique_key, crashes, crashed_at, reason)
+UPDATE worksong_job AS job SET
+    state = given.state, place = given.place, at = given.at, enqueued_at = given.enqueued_at, attempt = given.attempt,
+    error = given.error, failed_at = given.failed_at, unique_key = given.unique_key, crashes = given.crashes,
+    crashed_at = given.crashed_at, reason = given.reason, pool = NULL
+FROM unnest(
+    :seq::bigint[], :fence::bigint[], :state::text[], :place::bigint[], :at::float8[], :enqueued_at::float8[],
+    :attempt::int[], :error::bytea[], :failed_at::float8[], :unique_key::text[], :crashes::int[],
+    :crashed_at::float8[], :reason::text[]
+) AS given (
+    seq, fence, state, place, at, enqueued_at, attempt, error, failed_at, unique_key, crashes, crashed_at, reason
+)
+WHERE job.seq = given.seq AND job.fence = given.fence
+
+--: remember(seq, outcome)
+INSERT INTO worksong_history (
+    space, id, handler, queue, attempt, outcome, args, enqueued_at, started_at, ended_at
+)
+SELECT
+    job.space, job.id, job.handler, job.queue, job.attempt, given.outcome, job.args, job.enqueued_at, job.at,
+    :now::float8
+FROM worksong_job AS job JOIN unnest(:seq::bigint[], :outcome::text[]) AS given (seq, outcome) ON job.seq = given.seq
+
+--: keep(id, document, until)
+INSERT INTO worksong_result (space, id, document, until)
+SELECT :space, given.* FROM unnest(:id::text[], :document::bytea[], :until::float8[]) AS given
+ON CONFLICT (space, id) DO UPDATE SET document = excluded.document, until = excluded.until
+
+--: kept(id)
+SELECT id, document FROM worksong_result WHERE space = :space AND id = ANY(:id::text[])
+
+--: drop_result(id)
+DELETE FROM worksong_result WHERE space = :space AND id = ANY(:id::text[])
+
+-- Pools
+
+--: set_limit(handler, most)
+INSERT INTO worksong_limit (space, handler, most)
+SELECT :space, given.* FROM unnest(:handler::text[], :most::bigint[]) AS given
+ON CONFLICT (space, handler) DO UPDATE SET most = excluded.most
+
+--: drop_limit(handler)
+DELETE FROM worksong_limit WHERE space = :space AND handler = ANY(:handler::text[])
+
+--: lent(handler)
+SELECT {light} FROM worksong_job AS job
+WHERE job.space = :space AND job.state = 'running' AND job.handler = ANY(:handler::text[]) AND job.pool = :pool
+
+-- Moved
+
+--: of_ids(id)
+SELECT {light} FROM worksong_job AS job
+WHERE job.space = :space AND job.id = ANY(:id::text[]) ORDER BY job.seq FOR UPDATE
+
+-- Looked at
+
+--: places(handler, queue)
+SELECT found.place, found.seq FROM unnest(:handler::text[], :queue::text[]) AS given (handler, queue)
+CROSS JOIN LATERAL (
+    SELECT job.place, job.seq FROM worksong_job AS job
+    WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
+    ORDER BY job.place LIMIT :most
+) AS found
+
+--: by_seq(seq)
+SELECT {whole} FROM worksong_job AS job WHERE job.seq = ANY(:seq::bigint[])
+
+-- Told
+
+--: notify
+SELECT pg_notify(:channel, :sender)
+
+--: risks
+SELECT name || ' = ' || setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off'

@@ -1,0 +1,45 @@
+"""What a backend promises. Declared: the contract suite tests it. Undeclared: the call raises `Unsupported`."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Capability(Enum):
+    """A promise; its value is the sentence the capability table prints."""
+
+    SHARED = "other processes work on the same jobs"
+    DURABLE = "jobs survive the end of the process"
+    LEASE = "a killed worker's jobs run again"
+    DELAY = "jobs can be scheduled for later"
+    SUBSECOND = "delays are finer than a second"
+    QUEUES = "queues apart from job types"
+    PRIORITY = "busier turns for important job types"
+    UNIQUE = "unique jobs, until they start or until they are done"
+    DEDUP = "a job id is enqueued only once"
+    LIMIT = "max_concurrency holds across the cluster"
+    PAUSE = "queues can be paused and resumed"
+    POSITIONAL = "arguments as a list"
+    BROWSE = "waiting, scheduled, retry and dead jobs can be listed"
+    REVIVE = "dead and retry jobs can be requeued and deleted"
+    CANCEL = "jobs can be cancelled, running ones included"
+    PURGE = "a queue can be emptied"
+    RESULTS = "what handlers return is kept with the jobs"
+    POOLS = "worker pools and busy workers can be listed"
+
+
+INSTEAD: dict[Capability, str] = {
+    Capability.DELAY: "enqueue when the job is due, or use redis:// or memory://",
+    Capability.QUEUES: "use the job type as the queue, or a backend with queues",
+    Capability.UNIQUE: "make the handler idempotent, or use redis:// or memory://",
+    Capability.LIMIT: "limit the worker's own concurrency, or use redis:// or memory://",
+    Capability.PAUSE: "stop the workers, or use redis:// or memory://",
+    Capability.POSITIONAL: "pass the arguments by name",
+    Capability.BROWSE: "use the server's own tools",
+    Capability.REVIVE: "use the server's own tools",
+    Capability.CANCEL: "let the handler check whether its work is still wanted",
+    Capability.PURGE: "use the server's own tools",
+    Capability.RESULTS: "give the worker a store for them: Worker(..., results='redis://localhost:6379/0')",
+    Capability.POOLS: "use the server's own tools",
+}
+"""What to do on a backend that lacks the capability."""

@@ -1,0 +1,29 @@
+"""Names of job types and queues, which become parts of keys and lists; and texts that become part of a line."""
+
+from __future__ import annotations
+
+import re
+
+_NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,200}")
+_TAG = re.compile(r"\{([^{}]+)\}")
+
+
+def wrong_with(name: object) -> str:
+    """Why `name` cannot be used; empty when it can."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return ""
+    return f"{name!r:.250} cannot be used: 1 to 200 letters, digits and the characters _ . : @ / - are allowed"
+
+
+def wrong_with_namespace(name: str) -> str:
+    """The same for a namespace: empty is one, and for a cluster a part of it may stand in braces."""
+    if not name or _NAME.fullmatch(_TAG.sub(r"\1", name, count=1)):
+        return ""
+    return f"namespace {wrong_with(name)}, and for a cluster one part in braces, as in {{myapp}}"
+
+
+def one_line(text: str) -> str:
+    """The text with all that is not printable written as an escape: line ends, colours, controls, bidi marks."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)

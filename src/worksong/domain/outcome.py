@@ -1,0 +1,65 @@
+"""How one run of a job ended: a value that the backend carries out in one atomic step."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from worksong.domain.job import Delivery
+
+
+class Done(msgspec.Struct, frozen=True):
+    """It ran; `value` is what it returned."""
+
+    value: Any = None
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An exception as data."""
+
+    type: str
+    message: str
+    trace: str = ""
+
+
+class Retried(msgspec.Struct, frozen=True):
+    """It failed and will run again at `run_at`, with one more failure counted."""
+
+    run_at: float
+    error: str
+
+
+class Snoozed(msgspec.Struct, frozen=True):
+    """It wants to run again at `run_at`; nothing is counted."""
+
+    run_at: float
+
+
+class Buried(msgspec.Struct, frozen=True):
+    """It failed for good and goes to the dead jobs, kept for a human."""
+
+    error: str
+    failure: Failure | None = None
+    """What its handler raised last, where a handler raised."""
+
+
+class Discarded(msgspec.Struct, frozen=True):
+    """It ends here and is not kept."""
+
+    reason: str
+    failure: Failure | None = None
+
+
+class Released(msgspec.Struct, frozen=True):
+    """It was not (completely) run and goes back to the front of its queue as it came."""
+
+
+Outcome: TypeAlias = Done | Retried | Snoozed | Buried | Discarded | Released
+
+
+class Settlement(msgspec.Struct, frozen=True, gc=False):
+    """What becomes of one lent job."""
+
+    delivery: Delivery
+    outcome: Outcome

@@ -1,0 +1,170 @@
+"""Endings on their way back: gathered into batches, carried out, and kept until their fate is known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from worksong.domain.errors import BackendUnavailable
+from worksong.domain.job import Delivery, Job
+from worksong.domain.names import one_line
+from worksong.domain.outcome import Outcome, Settlement
+from worksong.engine.reminder import Reminder
+from worksong.ports.backend import Broker
+from worksong.ports.clock import Clock
+from worksong.ports.results import ResultStore
+from worksong.wire import result as wire
+
+BATCH = 128
+IN_FLIGHT = 2
+BACKLOG = 2 * 8 * BATCH
+"""Unsettled endings from which on nothing more is fetched."""
+
+log = logging.getLogger("worksong")
+
+
+class Settler:
+    """Takes endings without waiting; a batch leaves once per loop turn, or as the one before it comes back."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        clock: Clock,
+        held: dict[int, Delivery],
+        on_settled: Callable[[], None],
+        results: ResultStore | None = None,
+    ) -> None:
+        """`held`: every delivery not yet settled, by fence; an ending leaves it when its fate is known."""
+        self._results = results
+        self._broker, self._clock, self._held, self._on_settled = broker, clock, held, on_settled
+        self._batch: list[Settlement] = []
+        self._scheduled = False
+        self._flights: set[asyncio.Task[None]] = set()
+        self._refusals: set[asyncio.Task[None]] = set()
+        self.endings: Counter[type[Outcome]] = Counter()
+        self._reminder = Reminder(clock)
+        self.refused = 0
+        """Endings that came too late: the job was somebody else's by then."""
+
+    @property
+    def full(self) -> bool:
+        """Too many endings wait for the server."""
+        return len(self._batch) + len(self._refusals) >= BACKLOG
+
+    @property
+    def empty(self) -> bool:
+        """Every ending is carried out."""
+        return not (self._batch or self._flights or self._refusals)
+
+    def put(self, settlement: Settlement) -> None:
+        """Take an ending."""
+        self._batch.append(settlement)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    async def drained(self) -> None:
+        """Wait until every ending is carried out."""
+        while not self.empty:
+            under_way = self._flights | self._refusals
+            await asyncio.wait(under_way) if under_way else await asyncio.sleep(0)
+
+    def drop(self) -> None:
+        """Give up what is not carried out yet: the server is away, and those jobs run again."""
+        self._batch = []
+        for task in (*self._flights, *self._refusals):
+            task.cancel()
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        while self._batch and len(self._flights) < IN_FLIGHT:
+            batch, self._batch = self._batch[:BATCH], self._batch[BATCH:]
+            flight = asyncio.get_running_loop().create_task(self._carry_out(batch))
+            self._flights.add(flight)
+            flight.add_done_callback(self._landed)
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        self._flights.discard(flight)
+        if not flight.cancelled() and flight.exception():
+            log.error("settling failed unexpectedly", exc_info=flight.exception())
+        self._flush()
+        self._on_settled()
+
+    async def _carry_out(self, batch: list[Settlement]) -> None:
+        pause, unsure = 0.1, False
+        while batch:
+            try:
+                held = await self._settle(batch)
+            except BackendUnavailable:
+                # The backend logs the outage once. An ending is worth repeating until somebody else has the job.
+                await self._clock.sleep(random.uniform(0, pause))
+                pause, unsure = min(10.0, pause * 2), True
+                batch = [settlement for settlement in batch if settlement.delivery.fence in self._held]
+            except Exception as refusal:
+                if len(batch) > 1:
+                    await asyncio.gather(*(self._carry_out([settlement]) for settlement in batch))
+                    return
+                self._set_aside(batch[0], refusal)
+                return
+            else:
+                self._count(batch, held, unsure=unsure)
+                return
+
+    async def _settle(self, batch: Sequence[Settlement]) -> list[bool]:
+        """Results are kept before the job is gone: a crash in between runs it again, and loses no result."""
+        now = self._clock.now()
+        if self._results:
+            ended = (wire.of(one.delivery.job.id, one.outcome, now) for one in batch)
+            await self._results.put([result for result in ended if result])
+        return await self._broker.settle(batch, now)
+
+    def _set_aside(self, settlement: Settlement, refusal: Exception) -> None:
+        """An ending that the server refuses holds up no other: it is tried again by itself."""
+        task = asyncio.get_running_loop().create_task(self._insist(settlement, refusal))
+        self._refusals.add(task)
+        task.add_done_callback(self._refusals.discard)
+
+    async def _insist(self, settlement: Settlement, refusal: Exception) -> None:
+        job = settlement.delivery.job
+        while settlement.delivery.fence in self._held:
+            self._tell(job, refusal)
+            await self._clock.sleep(random.uniform(0.5, 5.0))
+            try:
+                held = await self._settle([settlement])
+            except Exception as another:
+                refusal = another
+            else:
+                self._count([settlement], held, unsure=True)
+                self._on_settled()
+                return
+
+    def _tell(self, job: Job, refusal: Exception) -> None:
+        """One line for all that are refused, and again after a while: one key of a wrong type refuses every ending."""
+        if not self._reminder.due("an ending is refused"):
+            return
+        log.error(
+            "job %s (%s) has ended, but the server refuses to note it%s: %s",
+            one_line(job.id),
+            one_line(job.handler),
+            f" (nor {len(self._refusals) - 1} others)" if len(self._refusals) > 1 else "",
+            one_line(str(refusal)),
+        )
+
+    def _count(self, batch: Sequence[Settlement], held: Sequence[bool], *, unsure: bool) -> None:
+        """`unsure`: an attempt whose answer was lost may have carried them out already."""
+        pop, endings = self._held.pop, self.endings
+        for settlement, was_held in zip(batch, held, strict=True):
+            pop(settlement.delivery.fence, None)
+            if was_held or unsure:
+                endings[type(settlement.outcome)] += 1
+            else:
+                self.refused += 1
+                job = settlement.delivery.job
+                log.warning(
+                    "job %s (%s) ended here after it was given to another worker",
+                    one_line(job.id),
+                    one_line(job.handler),
+                )

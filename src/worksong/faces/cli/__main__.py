@@ -1,0 +1,8 @@
+"""What a supervisor starts its processes with."""
+
+from __future__ import annotations
+
+from worksong.faces.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`worksong top`: a live dashboard in the terminal."""

@@ -1,0 +1,400 @@
+"""The contract of a backend, in small ports; adapters repeat nothing of it.
+
+1. At least once: a job is gone only when a settlement said so.
+2. A receipt is unique per lending: settling with an old one changes nothing and is reported. What was really removed
+   from the lender's hands gates everything else (retry entry, dead entry, lock, limit).
+3. `push` carried it out, or raised. A lost answer raises `EnqueueOutcomeUnknown`; only a push `once` may be repeated.
+4. A server that is away raises `BackendUnavailable` from any method, and nothing else does.
+5. Ownership is a record, not a timer: liveness is per pool (its beats), never per job, however long a job runs.
+6. `now` is Unix seconds, given by the caller; formats with whole seconds round a run time up: late, never early.
+7. What is found in the store and cannot be read goes to the dead jobs with a reason and its original bytes, at the
+   first touch, and costs no other job anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from worksong.domain.capability import Capability
+from worksong.domain.finding import Finding
+from worksong.domain.job import Delivery, Job, JobView
+from worksong.domain.lifecycle import State
+from worksong.domain.outcome import Settlement
+from worksong.domain.turns import Share
+from worksong.ports.results import Results
+
+BEAT_EVERY = 1.0
+"""Seconds between two beats of a pool."""
+SILENT_FOR = 8.0
+"""Seconds of standing still after which a pool is dead."""
+CRASHES_ALLOWED = 3
+"""Workers that a job may take with it; the next one buries it."""
+CRASHES_KEPT = 72 * 3600
+"""Seconds after the last of them for which they are counted."""
+ONCE_KEPT = 48 * 3600
+"""Seconds for which the id of a job pushed `once` is known, at least."""
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that works on jobs; a new id means a new lender."""
+
+    id: str
+    handlers: tuple[str, ...]
+    """The job types it can run, aliases included."""
+    limits: Mapping[str, int] = {}
+    """Job types with a cluster-wide limit on jobs running at once."""
+    concurrency: int = 1
+    worker_ids: tuple[str, ...] = ()
+    """One per slot, for listings."""
+    host: str = ""
+    pid: int = 0
+    started_at: float = 0.0
+
+
+class Want(msgspec.Struct, frozen=True):
+    """What a fetch asks for."""
+
+    pool: str
+    limit: int
+    """At most so many jobs."""
+    wait: float
+    """Block so many seconds at most when there is nothing; 0: not at all."""
+    handlers: tuple[Share, ...]
+    """The job types it can run, in the order of this turn. No type exceeds its quota while another has jobs to give."""
+    queues: tuple[str, ...] | None = None
+    """Only these, in this order; None: all, oldest job first."""
+
+
+class Running(msgspec.Struct, gc=False):
+    """A job that a slot is running now."""
+
+    delivery: Delivery
+    slot: int
+    started_at: float
+    checkin: str = ""
+    checkin_at: float = 0.0
+    done: int = 0
+    total: int = 0
+    lost: bool = False
+    """The job was given to another worker while it ran here."""
+    hidden: tuple[str, ...] = ()
+    """Names of arguments that listings do not show."""
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """A sign of life, and everything the pool holds at that moment."""
+
+    pool: Pool
+    running: tuple[Running, ...] = ()
+    held: tuple[Delivery, ...] = ()
+    """Every delivery not yet settled, running ones included."""
+    fetch: int = 0
+    """The number of the fetch whose answer is not read yet: what it was lent is nobody's loss so far; 0: none."""
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What the store answers to a beat."""
+
+    cancel: frozenset[str] = frozenset()
+    """Ids of jobs to cancel, if this pool runs them."""
+    evicted: bool = False
+    """The pool was taken for dead and its jobs given away: whatever it holds is not its own, and it needs a new id."""
+    lost: tuple[Delivery, ...] = ()
+    """Held deliveries that are no longer this pool's."""
+    server_now: float | None = None
+    """The store's own clock, where it has one."""
+
+
+class Reaped(msgspec.Struct, frozen=True):
+    """What a reaping found."""
+
+    pools: tuple[str, ...] = ()
+    recovered: int = 0
+    """Jobs given back to their queues."""
+    crashed: int = 0
+    """Jobs buried because they had lost too many workers."""
+
+
+class QueueView(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue as listings show it; where a format knows only job types, the type is the queue."""
+
+    name: str
+    count: int
+    latency: float = 0.0
+    """How long the oldest waiting job has been waiting, in seconds."""
+    paused: bool = False
+    running: int = 0
+    limit: int = 0
+
+
+class PoolView(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool as listings show it."""
+
+    id: str
+    heartbeat_at: float
+    started_at: float
+    handlers: tuple[str, ...]
+    concurrency: int
+    host: str
+    pid: int
+    worker_ids: tuple[str, ...] = ()
+
+
+class BusyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A busy worker as listings show it."""
+
+    worker_id: str
+    pool_id: str
+    handler: str
+    job_id: str
+    started_at: float
+    args: str
+    """JSON text; empty when there are none."""
+    checkin: str = ""
+    checkin_at: float = 0.0
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Which part of a listing."""
+
+    limit: int = 20
+    offset: int = 0
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A part of a listing, and how long the whole is."""
+
+    jobs: tuple[JobView, ...]
+    total: int
+
+    def __iter__(self) -> Iterator[JobView]:
+        return iter(self.jobs)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __getitem__(self, index: int) -> JobView:
+        return self.jobs[index]
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a store knows of one id."""
+
+    job: JobView | None = None
+    """None: it is nowhere."""
+    ahead: int | None = None
+    """Queued: how many jobs of its queue go first; None: not known."""
+    paused: bool = False
+    """Whether its queue is."""
+    limit: int = 0
+    """How many jobs of its type may run at once, over all pools; 0: no limit."""
+    running: int = 0
+    """How many of them do; told where there is a limit."""
+    pool: str = ""
+    """Running: the pool that holds it."""
+    cancelled: bool = False
+    """It runs, and was told to stop."""
+    taken_in: bool = False
+    """The id was pushed `once` within the last 48 hours at least, whatever became of the job."""
+    crashes: int = 0
+    """How many workers died with it within 72 hours."""
+    server_now: float | None = None
+    """The store's own clock, where it has one."""
+
+
+class Intake(Protocol):
+    """Jobs in."""
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        """As `Broker.push`."""
+        ...
+
+
+class Transaction(Intake, Protocol):
+    """Takes jobs in by a transaction of the application: they are there if and only if that commits."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether its connection blocks the thread, and a push waits for no event loop."""
+        ...
+
+
+class Broker(Protocol):
+    """Jobs in, jobs lent, jobs settled."""
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        """Take in all `jobs`; tell for each whether it is new (False: a refused duplicate of a unique job).
+
+        Every job has an id. With `once` an id already taken in, even long finished, is refused as well; kept for
+        48 hours at least. A refused duplicate of a job unique by key replaces the data of the one that waits.
+        """
+        ...
+
+    async def fetch(self, want: Want, now: float) -> list[Delivery]:
+        """Lend at most `want.limit` jobs to `want.pool`, oldest first within a job type.
+
+        Paused queues and job types at their limit count as empty. A unique job's lock that lasts until the start is
+        free with the same step.
+        """
+        ...
+
+    async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        """Carry out each ending in one atomic step; tell for each whether the claim still held.
+
+        A backend that keeps results keeps them with the same step.
+        """
+        ...
+
+
+class Upkeep(Protocol):
+    """What keeps the jobs moving; every pool does all of it, and nothing of it needs a leader."""
+
+    async def enlist(self, pool: Pool, now: float) -> None:
+        """Register the pool before its first fetch: its job types, limits and first beat."""
+        ...
+
+    async def beat(self, beat: Beat, now: float) -> Orders:
+        """Say that the pool lives, and hear what it should do. Recovers what this very pool lost track of."""
+        ...
+
+    async def leave(self, pool: Pool, now: float) -> int:
+        """Hand back whatever the pool still holds, then strike it off; answers how many jobs went back."""
+        ...
+
+    async def promote(self, now: float, limit: int) -> int:
+        """Queue scheduled and retry jobs that are due, at most `limit`, unaltered but for the time."""
+        ...
+
+    async def until_due(self, now: float, seconds: float) -> None:
+        """Return when something may be due for `promote`, whoever put it there; after `seconds` at the latest.
+
+        At once where the store cannot tell, or is away: the caller asks again by its own clock.
+        """
+        ...
+
+    async def reap(self, now: float, monotonic: float, *, dead: Sequence[str] = ()) -> Reaped:
+        """Recover the jobs of pools that stopped beating; of `dead` ones at once.
+
+        A pool is dead when its beat was not seen to change for 8 s (`SILENT_FOR`) of the caller's `monotonic` clock:
+        nobody's wall clock is compared. Pools of another library on the same store may beat less often than once in
+        a second; the adapter knows how long those may be silent (gocraft/work's: 15 s). A job that lost more than 3
+        workers within 72 hours is buried as `worker_crashed`.
+        """
+        ...
+
+    async def prune(self, now: float) -> int:
+        """Drop what is kept for a time only (old dead jobs, bookkeeping)."""
+        ...
+
+
+class Inspector(Protocol):
+    """Looking without touching."""
+
+    async def queues(self, now: float) -> list[QueueView]: ...
+
+    async def counts(self) -> dict[State, int]: ...
+
+    async def jobs(self, state: State, window: Window) -> Listing:
+        """Soonest or oldest first."""
+        ...
+
+    async def job(self, job_id: str) -> JobView | None: ...
+
+    async def pools(self) -> list[PoolView]: ...
+
+    async def busy(self) -> list[BusyView]: ...
+
+
+class Admin(Protocol):
+    """An operator's hand. Ids that are not (or no longer) there are not counted; None means all of that state."""
+
+    async def requeue(self, state: State, job_ids: Sequence[str] | None, now: float) -> int:
+        """Queue dead, retry or scheduled jobs at once, dead ones with their failures forgotten."""
+        ...
+
+    async def delete(self, state: State, job_ids: Sequence[str] | None) -> int:
+        """Drop dead, retry or scheduled jobs, their unique locks included."""
+        ...
+
+    async def cancel(self, job_id: str, now: float) -> bool:
+        """Drop the job wherever it waits; a running one is told to stop and not run again. False: not found."""
+        ...
+
+    async def pause(self, name: str) -> None:
+        """Lend nothing more from this queue, until resumed; running jobs go on."""
+        ...
+
+    async def resume(self, name: str) -> None: ...
+
+    async def purge(self, name: str) -> int:
+        """Drop all jobs waiting in this queue; answers how many."""
+        ...
+
+
+class Doctor(Protocol):
+    """What is wrong with the store, or with one job in it."""
+
+    async def admit(self) -> list[Finding]:
+        """What whoever begins to work here should be warned of; one round trip.
+
+        Raises `ConfigError` for a store that drops jobs by its settings. What the server refuses to tell is no finding.
+        """
+        ...
+
+    async def examine(self, now: float) -> list[Finding]:
+        """Look at everything, and change nothing: a finding for each ailment, one that is `ok` for each passed check.
+
+        A check that the server does not permit is a finding too. May take seconds: what must be wrong at two looks in
+        a row is looked at twice.
+        """
+        ...
+
+    async def fix(self, finding_id: str, now: float) -> str:
+        """Mend a fixable finding as far as that is safe; answers what was done. Nothing to do is no error.
+
+        Raises `InvalidArguments` for a finding that the doctor cannot mend.
+        """
+        ...
+
+    async def trace(self, job_id: str) -> Trace:
+        """Where the job is, and what stands in its way."""
+        ...
+
+
+class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Protocol):
+    """A store of jobs, all ports; what it cannot do it does not declare."""
+
+    @property
+    def name(self) -> str:
+        """How errors call it: the URL without secrets."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    def sibling(self) -> Backend:
+        """The same store, for use in another event loop."""
+        ...
+
+    def within(self, connection: object) -> Transaction:
+        """For a connection of the application to the same database; raises `Unsupported` for any other."""
+        ...
+
+    async def erase(self) -> None:
+        """Drop everything in this namespace, as after a benchmark or a test."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections; a closed backend opens them again when used."""
+        ...
+
+
+class BackendFactory(Protocol):
+    """What an entry point of `worksong.backends` names."""
+
+    def __call__(self, url: str, *, namespace: str) -> Backend:
+        """A backend for the URL; raises `ConfigError` for one that cannot work, and connects only when used."""
+        ...

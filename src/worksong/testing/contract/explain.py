@@ -1,0 +1,24 @@
+"""Lets failing assertions of the contract explain themselves, as those of a test module do; imported before them."""
+
+from __future__ import annotations
+
+import pytest
+
+THEMES = (
+    "arguments",
+    "endings",
+    "examining",
+    "fetching",
+    "leases",
+    "limits",
+    "listings",
+    "once",
+    "operating",
+    "results",
+    "steps",
+    "stores",
+    "timing",
+)
+"""The modules of the contract."""
+
+pytest.register_assert_rewrite(*(f"worksong.testing.contract.{theme}" for theme in THEMES))

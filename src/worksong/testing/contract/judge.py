@@ -1,0 +1,47 @@
+"""All themes of the contract in one class."""
+
+from __future__ import annotations
+
+from worksong.testing.contract.arguments import Arguments
+from worksong.testing.contract.endings import Endings, Receipts
+from worksong.testing.contract.examining import Examining, Tracing
+from worksong.testing.contract.fetching import Fetching
+from worksong.testing.contract.leases import Crashes, Eviction, Leases, Leaving
+from worksong.testing.contract.limits import Limits, Pauses
+from worksong.testing.contract.listings import Listings, Pools
+from worksong.testing.contract.once import Ids, UniqueByKey, UniqueJobs
+from worksong.testing.contract.operating import Cancelling, Purging, Reviving
+from worksong.testing.contract.results import Returned
+from worksong.testing.contract.stores import Opening, Outages, Poison, Siblings
+from worksong.testing.contract.timing import Timing
+
+
+class BackendContract(
+    Fetching,
+    Arguments,
+    Endings,
+    Receipts,
+    Timing,
+    UniqueJobs,
+    UniqueByKey,
+    Ids,
+    Leases,
+    Eviction,
+    Leaving,
+    Crashes,
+    Limits,
+    Pauses,
+    Cancelling,
+    Purging,
+    Reviving,
+    Listings,
+    Pools,
+    Returned,
+    Examining,
+    Tracing,
+    Siblings,
+    Opening,
+    Outages,
+    Poison,
+):
+    """Subclass it, give `backend` as a fixture, and the hooks of `Suite` where the backend has more to show."""

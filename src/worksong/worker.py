@@ -1,0 +1,463 @@
+"""Worker: Buffalo's six verbs and the decorators; puts the parts together and decides nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import inspect
+import logging
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, cast, overload
+
+from worksong import client
+from worksong.adapters import connect, connect_results
+from worksong.admin import Admin
+from worksong.blocking import Background
+from worksong.client import Delay
+from worksong.domain import cron
+from worksong.domain.capability import Capability
+from worksong.domain.errors import (
+    BackendUnavailable,
+    ConfigError,
+    InvalidArguments,
+    RegistrationError,
+    Stopped,
+    UnknownHandler,
+)
+from worksong.domain.job import Args, Job, Unique
+from worksong.domain.lifecycle import State
+from worksong.engine.compile import check_middleware
+from worksong.engine.engine import Engine
+from worksong.engine.isolation import check_importable
+from worksong.engine.signals import listen
+from worksong.engine.stats import Stats
+from worksong.handle import Handle
+from worksong.jobtype import Decorate, DecorateUnique, Enqueuer, JobType
+from worksong.middleware import expiring, limited
+from worksong.perloop import PerLoop
+from worksong.ports.backend import Backend, Broker, Intake
+from worksong.ports.clock import Clock, SystemClock
+from worksong.ports.context import Context
+from worksong.ports.results import Results
+from worksong.reader import ResultReader
+from worksong.registry import JobSpec, Periodic, Registry, check_name, check_queues, options_of
+from worksong.signature import Signature
+from worksong.wire import gojson
+from worksong.within import Within
+
+GRACE = 25.0
+"""Seconds that running jobs have to finish at a stop."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+log = logging.getLogger("worksong")
+
+
+class Worker:
+    """Job types, and the queue they are enqueued to and run from."""
+
+    def __init__(
+        self,
+        url: str = "memory://",
+        *,
+        name: str = "worksong",
+        concurrency: int = 25,
+        queues: Mapping[str, int] | Sequence[str] | None = None,
+        context: type[Context] = Context,
+        results: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`name` keeps applications on a server apart. `queues`: names in strict order, or with weights; None: all.
+
+        `results`: the URL of a store for what handlers return; None: the backend keeps it, where it can.
+        """
+        check_name(name, "worker name")
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 10_000:
+            raise ConfigError(f"concurrency must be a whole number from 1 to 10000, not {concurrency!r}")
+        if not isinstance(context, type) or not issubclass(context, Context):
+            raise ConfigError(f"context must be a subclass of worksong.Context, not {context!r}")
+        check_queues(queues)
+        self.name, self.url, self.concurrency, self.queues = name, url, concurrency, queues
+        self.registry = Registry()
+        self.clock = clock or SystemClock()
+        self.scheduler = True
+        """Whether this process puts periodic jobs on the schedule."""
+        self.on_pool: Callable[[str], None] = lambda _: None
+        """Hears the id of every pool this worker forms."""
+        self.warns = True
+        """Whether to log what the store warns of at the start."""
+        self._context = context
+        self._middleware: list[Callable[..., Any]] = []
+        self.background = Background()
+        """Runs the blocking verbs."""
+        self.broker: Callable[[], Broker] = self.backend
+        """Where enqueued jobs go; `worksong.testing.inline` lends another one."""
+        self.results: Callable[[], Results] = self._results
+        """Where results come from; `worksong.testing.inline` lends another one."""
+        self._engine: Engine | None = None
+        self._stopping: asyncio.Future[None] | None = None
+        self._last = Stats()
+        self._pid = os.getpid()
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._stopped = False
+        self.was_started = False
+        """Whether this process ever ran jobs."""
+        self.admin = Admin(self.backend, self.background, self.clock)
+        self._reader = ResultReader(self)
+        self._backends: PerLoop[Backend] = PerLoop(connect(url, namespace=name))
+        self._stores = PerLoop(connect_results(results, namespace=name)) if results is not None else None
+        atexit.register(_warn_of_waiting, weakref.ref(self))
+
+    def connect(self, url: str, *, name: str | None = None) -> None:
+        """Take another backend, and another name; only before anything was enqueued or run."""
+        if self._backends.loops:
+            used = self._backends.origin.name
+            raise ConfigError(f"this worker already uses {used}: connect it before it does anything")
+        check_name(name or self.name, "worker name")
+        self._backends = PerLoop(connect(url, namespace=name or self.name))
+        self.url, self.name = url, name or self.name
+
+    # registration
+
+    def register(self, name: str, function: Callable[..., Any], **options: Any) -> JobType[..., Any, ..., Any]:
+        """Make `function` run the jobs called `name`; see `Options` for the options."""
+        spec = self._spec(name, function, options, _scope())
+        return JobType(spec, self, Job(handler=name, queue=spec.options.queue, unique=spec.options.unique))
+
+    @overload
+    def job(self, *, unique: Unique | Literal[True], name: str | None = None, **options: Any) -> DecorateUnique: ...
+    @overload
+    def job(self, *, unique: Literal[False] | None = None, name: str | None = None, **options: Any) -> Decorate: ...
+    def job(self, *misplaced: object, name: str | None = None, **options: Any) -> Any:
+        """Register the decorated function, under its own name unless another is given."""
+        if misplaced:
+            shown = getattr(misplaced[0], "__name__", None) or repr(misplaced[0])
+            raise RegistrationError(
+                f"@worker.job takes options by name only, not {shown}: write @worker.job() above it"
+            )
+        scope = _scope()
+
+        def decorate(function: Callable[..., Any]) -> JobType[..., Any, ..., Any]:
+            chosen = name if name is not None else getattr(function, "__name__", "")
+            spec = self._spec(chosen, function, options, scope)
+            template = Job(handler=spec.name, queue=spec.options.queue, unique=spec.options.unique)
+            return JobType(spec, self, template)
+
+        return decorate
+
+    def middleware(self, layer: F) -> F:
+        """Stand around every handler, those registered before included; the first one given is outermost."""
+        self._middleware.append(check_middleware(layer))
+        self._renew()
+        return layer
+
+    def periodic(
+        self, spec: str, name: str | None = None, *, args: Args = None, tz: str | None = None, queue: str | None = None
+    ) -> Callable[[F], F]:
+        """Run a job whenever the cron expression says so, once per tick in the whole cluster; UTC unless `tz`.
+
+        Give the job's name, or decorate a job type (or a function, which becomes one).
+        """
+        schedule = cron.parse(f"CRON_TZ={tz} {spec}" if tz else spec)
+        if schedule.never:
+            raise cron.CronError(f"{spec!r} never fires")
+        if name is not None:
+            self._add_periodic(schedule, name, args, queue)
+
+        def decorate(function: F) -> F:
+            job = cast(
+                "JobType[..., Any, ..., Any]", function if isinstance(function, JobType) else self.job()(function)
+            )
+            self._add_periodic(schedule, job.name, args, queue)
+            return cast("F", job)
+
+        return decorate
+
+    def _spec(
+        self, name: str, function: Callable[..., Any], given: Mapping[str, Any], scope: Mapping[str, Any]
+    ) -> JobSpec:
+        if not callable(function):
+            raise RegistrationError(f"handler {name!r} must be callable, not {function!r}")
+        function = function.function if isinstance(function, JobType) else function
+        options = options_of(name, given)
+        spec = JobSpec(name, function, options, Signature(function, self._context, scope))
+        if options.isolate == "process":
+            check_importable(function)
+        self.registry.add(spec)
+        self._renew()
+        return spec
+
+    def _add_periodic(self, schedule: cron.Schedule, name: str, args: Args, queue: str | None) -> None:
+        check_name(name, "periodic job")
+        gojson.encode(args)
+        spec = self.registry.find(name)
+        if spec:
+            try:
+                spec.signature.call(args)
+            except InvalidArguments as wrong:
+                raise RegistrationError(f"periodic job {name!r} could not run with args={args!r}: {wrong}") from wrong
+        chosen = queue or (spec.options.queue if spec else "default")
+        self.registry.add_periodic(Periodic(schedule, name, args, chosen))
+
+    def _renew(self) -> None:
+        """Tell the engine what was registered while it runs."""
+        if self._engine:
+            self._engine.renew()
+
+    # enqueueing
+
+    def perform(self, job: Job) -> Handle[Any] | None:
+        """Enqueue the job, to run as soon as a slot is free. None: it is unique and an equal one waits already."""
+        return self.background.call(self.aperform(job))
+
+    async def aperform(self, job: Job) -> Handle[Any] | None:
+        """`perform` for async code."""
+        return (await self.aperform_many([job]))[0]
+
+    def perform_in(self, job: Job, delay: Delay) -> Handle[Any] | None:
+        """Enqueue the job, to run after `delay` (a timedelta or seconds)."""
+        return self.background.call(self.aperform_in(job, delay))
+
+    async def aperform_in(self, job: Job, delay: Delay) -> Handle[Any] | None:
+        """`perform_in` for async code."""
+        return await self.aperform(client.run_in(job, delay, self.clock.now()))
+
+    def perform_at(self, job: Job, when: datetime) -> Handle[Any] | None:
+        """Enqueue the job, to run at `when` (with a time zone); at once if that is past."""
+        return self.background.call(self.aperform_at(job, when))
+
+    async def aperform_at(self, job: Job, when: datetime) -> Handle[Any] | None:
+        """`perform_at` for async code."""
+        return await self.aperform(client.run_at(job, when, self.clock.now()))
+
+    def perform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]:
+        """Enqueue all of them, a thousand or 8 MiB per round trip; none when one of them cannot be enqueued."""
+        return self.background.call(self.aperform_many(jobs))
+
+    async def aperform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]:
+        """`perform_many` for async code."""
+        return await self.enqueue(jobs)
+
+    def within(self, connection: object) -> Enqueuer:
+        """Enqueues on a connection of the application to the backend's database; raises `Unsupported`."""
+        if self.broker != self.backend:  # it was lent by `worksong.testing.inline`: jobs run at once
+            return self
+        return Within(self, self._backends.origin.within(connection))
+
+    async def enqueue(self, jobs: Sequence[Job], into: Intake | None = None) -> list[Handle[Any] | None]:
+        """What all verbs come down to. None: into the backend."""
+        if self._stopped:
+            raise Stopped
+        if isinstance(jobs, Job) or not isinstance(jobs, Iterable):
+            raise InvalidArguments(f"perform_many takes several jobs, not {type(jobs).__name__}; perform takes one")
+        jobs = list(jobs)
+        if Capability.SHARED not in self.capabilities:
+            self._refuse_unknown(jobs)
+        enqueued = await client.enqueue(into or self.broker(), jobs, self.clock.now())
+        return [None if job is None else Handle(job, self._reader) for job in enqueued]
+
+    def _refuse_unknown(self, jobs: Sequence[Job]) -> None:
+        """Nobody but this process could run them."""
+        for job in jobs:
+            named = isinstance(job, Job) and isinstance(job.handler, str) and job.handler  # or refused as no job
+            if named and self.registry.find(job.handler) is None:
+                known = ", ".join(sorted(self.registry.names())) or "none"
+                raise UnknownHandler(f"no handler mapped for name {job.handler!r}; registered are: {known}")
+
+    def backend(self) -> Backend:
+        """The backend for the running event loop: connections belong to a loop."""
+        return self._backends.here()
+
+    def handle(self, job_id: str, handler: str = "") -> Handle[Any]:
+        """The handle of a job enqueued earlier, here or elsewhere; with `handler` its result is converted as there."""
+        return Handle(Job(handler, id=job_id), self._reader)
+
+    def _results(self) -> Results:
+        return self._stores.here() if self._stores else self._backends.here()
+
+    # life
+
+    def start(self) -> None:
+        """Start running jobs in the background and return. Started already: nothing happens."""
+        self.background.call(self.astart())
+
+    async def astart(self, *, burst: bool = False) -> None:
+        """Start running jobs in the running loop. Started already: nothing happens."""
+        if self._engine and self._home and not self._home.is_closed() and self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        engine = self.new_engine(scheduler=self.scheduler)
+        self._engine, self._home = engine, asyncio.get_running_loop()
+        try:
+            await be_admitted(self.backend(), warns=self.warns)
+            await self._try_store()
+            await engine.start(burst=burst)
+        except BaseException:
+            self._engine = None
+            raise
+        self._stopped, self.was_started = False, True
+
+    async def _try_store(self) -> None:
+        """One that refuses what it is asked is met now, not by the first ending; one that is away may come back."""
+        if self._stores:
+            with contextlib.suppress(BackendUnavailable):
+                await self._stores.here().wait_result("", 0.0)
+
+    def new_engine(self, *, scheduler: bool) -> Engine:
+        """What runs this worker's jobs in the running loop, not started yet."""
+        return Engine(
+            self.backend(),
+            self.registry,
+            clock=self.clock,
+            concurrency=self.concurrency,
+            queues=self.queues,
+            context=self._context,
+            middleware=self._layers,
+            results=self._stores.here() if self._stores else None,
+            scheduler=scheduler,
+            on_pool=self.on_pool,
+        )
+
+    def _layers(self, spec: JobSpec) -> list[Callable[..., Any]]:
+        """What stands around a job type: its own limits in time, then the user's middleware."""
+        options = spec.options
+        limits: list[Callable[..., Any]] = []
+        if options.expires is not None:
+            limits.append(expiring(options.expires, self.clock.now))
+        if options.timeout is not None:
+            limits.append(limited(options.timeout))
+        return [*limits, *self._middleware]
+
+    def stop(self, grace: float = GRACE) -> None:
+        """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest."""
+        self.background.call(self.astop(grace), waits_for=self._home if self._engine else None)
+
+    async def astop(self, grace: float = GRACE) -> None:
+        """`stop` for async code."""
+        engine, home, here = self._engine, self._home, asyncio.get_running_loop()
+        if self._pid != os.getpid():
+            engine = self._engine = None  # a forked child has started nothing
+        if engine and home and home is not here:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.astop(grace), home))
+        elif engine:
+            # A task of its own: a caller that is cancelled, or a handler that stops its own worker, cuts nothing short.
+            self._stopping = self._stopping or asyncio.ensure_future(self._end(engine, grace))
+            await asyncio.shield(self._stopping)
+        else:
+            await self._close()
+
+    async def _end(self, engine: Engine, grace: float) -> None:
+        """Until the running jobs have ended, handlers may still enqueue."""
+        try:
+            await engine.stop(grace)
+        finally:
+            self._last, self._engine, self._stopped, self._stopping = engine.stats, None, True, None
+            await self._close()
+
+    async def _close(self) -> None:
+        await self._backends.close()
+        if self._stores:
+            await self._stores.close()
+
+    async def __aenter__(self) -> Self:
+        await self.astart()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.astop()
+
+    def quiet(self) -> None:
+        """Fetch nothing more; what runs goes on until `stop`."""
+        if self._engine and self._home:
+            self._home.call_soon_threadsafe(self._engine.quiet)
+
+    def run(self, *, grace: float = GRACE, burst: bool = False) -> Stats:
+        """Run jobs until a signal says stop; with `burst`, until nothing is left to do. What the command line calls."""
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(self._run(grace, burst=burst))
+
+    async def _run(self, grace: float, *, burst: bool) -> Stats:
+        stop = asyncio.Event()
+        listen(stop.set, self.quiet)
+        stopping = asyncio.ensure_future(stop.wait())
+        starting = asyncio.ensure_future(self.astart(burst=burst))
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if await _started(starting):
+                engine = self._engine
+                assert engine is not None
+                finished = asyncio.ensure_future(engine.finished.wait())
+                await asyncio.wait([stopping, finished], return_when=asyncio.FIRST_COMPLETED)
+                finished.cancel()
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await self.astop(grace)
+        return self.stats
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What its backend promises."""
+        return self._backends.origin.capabilities
+
+    @property
+    def stats(self) -> Stats:
+        """What this worker did since it was started."""
+        return self._engine.stats if self._engine else self._last
+
+
+async def be_admitted(backend: Backend, *, warns: bool = True) -> None:
+    """Hear, and log, what a store warns those of who begin to work there; `ConfigError` when they must not."""
+    for finding in await backend.admit():
+        if warns:
+            log.warning("%s: %s (%s) Mend it: %s", backend.name, finding.title, finding.detail, finding.mend)
+
+
+async def _started(starting: asyncio.Future[None]) -> bool:
+    """Whether it has started; given up when it is still at it."""
+    if not starting.done():
+        starting.cancel()
+    await asyncio.wait([starting])
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
+
+
+def _scope() -> dict[str, Any]:
+    """The local names where a handler is registered: annotations of a function made in a function may use them."""
+    frame = inspect.currentframe()
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == "worksong":
+        frame = frame.f_back
+    return dict(frame.f_locals) if frame else {}
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
+
+
+def _warn_of_waiting(reference: weakref.ref[Worker]) -> None:
+    """At exit: jobs in memory that nobody will run."""
+    worker = reference()
+    if worker is None or worker.was_started or Capability.SHARED in worker.capabilities:
+        return
+    counts = asyncio.run(worker.admin.acounts())
+    waiting = counts[State.QUEUED] + counts[State.SCHEDULED] + counts[State.RETRY]
+    if waiting:
+        sys.stderr.write(
+            f"worksong: {waiting} jobs in memory:// end with this process and were never run; "
+            "start the worker in it, or use a backend that keeps them\n"
+        )

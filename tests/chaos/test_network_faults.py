@@ -1,0 +1,351 @@
+"""Twelve faults of the network, met by every kind of call: none hangs, none lies, and nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import pytest
+
+import servers
+from chaos.proxy import ON_CONNECTING, Fault, Proxy
+from chaos.scale import FULL
+from worksong.adapters.gocraft import GocraftBackend
+from worksong.adapters.gocraft.space import BEAT, FETCH, MOVE, PUSH, PUSH_GUARDED, SETTLE, STRIKE
+from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
+from worksong.domain.job import Delivery, Job, new_id
+from worksong.domain.lifecycle import State
+from worksong.domain.outcome import Done, Outcome, Retried, Settlement
+from worksong.domain.turns import Share
+from worksong.ports.backend import Beat, Pool, Want, Window
+
+TIMEOUT = 2.0 if FULL else 0.35
+"""Seconds, of the address: what any command may take."""
+SLACK = 0.1 * TIMEOUT if FULL else 10.0
+"""Seconds beyond: 10 % by the promise; a loaded machine is given more."""
+HEALTHY = 10.0
+SEEDS = range(5 if FULL else 1)
+LINE = frozenset({Fault.LATENCY, Fault.SLOW, Fault.SLICED})
+"""Faults that a patient client does not even notice."""
+T = 1_700_000_000.0
+STORED = [state for state in State if state is not State.GONE]
+BEATS = 5.0
+"""Seconds between the beats of a gocraft/work pool."""
+
+Places = Counter[tuple[State, str]]
+
+
+class Stage:
+    """One namespace, seen through the proxy by `us`, and as it is by `them`."""
+
+    def __init__(self, us: GocraftBackend, them: GocraftBackend, chance: random.Random) -> None:
+        self.us, self.them, self.chance = us, them, chance
+        self.jobs: list[Job] = []
+        self.pool = Pool(id=new_id(), handlers=("a",), started_at=T)
+        self.lent: list[Delivery] = []
+        self.now = T
+
+    def new_jobs(self, most: int = 5, **fields: object) -> list[Job]:
+        self.jobs = [_job(n, **fields) for n in range(self.chance.randint(1, most))]
+        return self.jobs
+
+    async def lend(self, backend: GocraftBackend) -> list[Delivery]:
+        """Everything that waits."""
+        return await backend.fetch(Want(self.pool.id, 100, 0.0, (Share("a", 100),)), self.now)
+
+    async def places(self) -> Places:
+        """Where every copy of every job is."""
+        found: Places = Counter()
+        for state in STORED:
+            found.update((state, view.id) for view in await self.them.jobs(state, Window(limit=1000)))
+        return found
+
+    def all_in(self, state: State) -> Places:
+        return Counter((state, job.id) for job in self.jobs)
+
+
+class Met(NamedTuple):
+    """How a call ended that met a fault."""
+
+    error: BackendUnavailable | None
+    seconds: float
+
+
+class Operation(NamedTuple):
+    """A kind of call: what stands before it, the call, and what must be true when it is over and all is healed."""
+
+    command: str
+    given: Callable[[Stage], Awaitable[None]]
+    act: Callable[[Stage], Awaitable[None]]
+    then: Callable[[Stage, Met, Fault], Awaitable[None]]
+
+
+def _job(number: int, **fields: object) -> Job:
+    return Job("a", {"n": number}, id=new_id(), enqueued_at=T, **fields)  # type: ignore[arg-type]
+
+
+async def nothing(stage: Stage) -> None:
+    """The namespace is empty."""
+
+
+# enqueueing is never repeated by itself: its caller is told what is known
+
+
+async def some_jobs(stage: Stage) -> None:
+    stage.new_jobs()
+
+
+async def enqueue(stage: Stage) -> None:
+    await stage.us.push(stage.jobs, T)
+
+
+async def they_are_there_once_or_not_at_all_and_who_enqueued_knows(stage: Stage, met: Met, fault: Fault) -> None:
+    there = await stage.places()
+    if met.error is None:
+        assert there == stage.all_in(State.QUEUED)
+    elif isinstance(met.error, EnqueueOutcomeUnknown):
+        assert met.error.job_ids == tuple(job.id for job in stage.jobs)
+        assert there in (stage.all_in(State.QUEUED), Counter())
+    else:
+        assert there == Counter(), f"said not to be enqueued, and it was: {met.error!r}"
+    if fault in (Fault.CUT_AFTER, Fault.HALF_CLOSED, Fault.GARBAGE, Fault.STALLED):
+        assert isinstance(met.error, EnqueueOutcomeUnknown)
+        assert there == stage.all_in(State.QUEUED)
+
+
+async def a_unique_job(stage: Stage) -> None:
+    stage.new_jobs(most=1, unique="until_start")
+
+
+async def one_of_its_kind_is_there_and_a_second_is_refused(stage: Stage, met: Met, fault: Fault) -> None:
+    await they_are_there_once_or_not_at_all_and_who_enqueued_knows(stage, met, fault)
+    there = await stage.places()
+    (new,) = await stage.us.push([_job(0, unique="until_start")], T)
+    assert new == (not there)
+    assert (await stage.places()).total() == 1
+
+
+async def enqueue_once(stage: Stage) -> None:
+    await stage.us.push(stage.jobs, T, once=True)
+
+
+async def repeated_it_is_there_once(stage: Stage, met: Met, fault: Fault) -> None:
+    if isinstance(met.error, EnqueueOutcomeUnknown):
+        assert set(met.error.job_ids) <= {job.id for job in stage.jobs}
+    await repeated(enqueue_once, stage)
+    assert await stage.places() == stage.all_in(State.QUEUED)
+
+
+# fetching: what was lent in an answer that got lost is found by the pool's own beats
+
+
+async def waiting_jobs(stage: Stage) -> None:
+    await stage.them.push(stage.new_jobs(), T)
+    await stage.us.enlist(stage.pool, T)
+
+
+async def fetch(stage: Stage) -> None:
+    stage.lent = await stage.lend(stage.us)
+
+
+async def each_is_lent_to_somebody_who_knows(stage: Stage, met: Met, fault: Fault) -> None:
+    held = stage.lent
+    while len(held) < len(stage.jobs):
+        await repeated(beat, stage)
+        assert stage.now <= T + 2 * BEATS + 5.0, "two heartbeats and five seconds are over"
+        held += await stage.lend(stage.us)
+    assert Counter(delivery.job.id for delivery in held) == Counter(job.id for job in stage.jobs)
+    assert await stage.us.settle([Settlement(delivery, Done()) for delivery in held], stage.now) == [True] * len(held)
+    assert await stage.places() == Counter()
+
+
+# endings are repeated until the server has answered, and happen once
+
+
+async def lent_jobs(stage: Stage) -> None:
+    await waiting_jobs(stage)
+    stage.lent = await stage.lend(stage.us)
+
+
+def settle(outcome: Outcome) -> Callable[[Stage], Awaitable[None]]:
+    async def act(stage: Stage) -> None:
+        await stage.us.settle([Settlement(delivery, outcome) for delivery in stage.lent], T)
+
+    return act
+
+
+def settled(outcome: Outcome, *, leaves: State | None) -> Callable[[Stage, Met, Fault], Awaitable[None]]:
+    async def then(stage: Stage, met: Met, fault: Fault) -> None:
+        if met.error:
+            await repeated(settle(outcome), stage)
+        assert await stage.places() == (stage.all_in(leaves) if leaves else Counter())
+        assert await stage.lend(stage.us) == []
+        assert [queue.running for queue in await stage.them.queues(T)] == [0]
+
+    return then
+
+
+# upkeep comes again by itself
+
+
+async def beat(stage: Stage) -> None:
+    stage.now += BEATS
+    orders = await stage.us.beat(Beat(stage.pool, held=tuple(stage.lent)), stage.now)
+    assert not orders.evicted
+    assert orders.lost == ()
+
+
+async def it_lives_and_holds_what_it_held(stage: Stage, met: Met, fault: Fault) -> None:
+    for _ in range(3):
+        await repeated(beat, stage)
+    assert [pool.id for pool in await stage.them.pools()] == [stage.pool.id]
+    assert await stage.places() == stage.all_in(State.RUNNING)
+
+
+async def due_jobs(stage: Stage) -> None:
+    await stage.us.enlist(stage.pool, T)
+    await stage.them.push(stage.new_jobs(run_at=T + 1), T)
+
+
+async def promote(stage: Stage) -> None:
+    await stage.us.promote(T + 2, 100)
+
+
+async def each_is_queued_once(stage: Stage, met: Met, fault: Fault) -> None:
+    if met.error:
+        await repeated(promote, stage)
+    assert await stage.places() == stage.all_in(State.QUEUED)
+
+
+async def a_dead_pool(stage: Stage) -> None:
+    await stage.them.push(stage.new_jobs(), T)
+    await stage.them.enlist(stage.pool, T)
+    stage.lent = await stage.lend(stage.them)
+
+
+async def reap(stage: Stage) -> None:
+    await stage.us.reap(T, 0.0, dead=[stage.pool.id])
+
+
+async def each_is_queued_once_and_the_pool_is_gone(stage: Stage, met: Met, fault: Fault) -> None:
+    if met.error:
+        await repeated(reap, stage)
+    assert await stage.places() == stage.all_in(State.QUEUED)
+    assert await stage.them.pools() == []
+    assert [queue.running for queue in await stage.them.queues(T)] == [0]
+
+
+OPERATIONS = {
+    "enqueue": Operation("EVALSHA:push", some_jobs, enqueue, they_are_there_once_or_not_at_all_and_who_enqueued_knows),
+    "enqueue unique": Operation(
+        "EVALSHA:push_guarded", a_unique_job, enqueue, one_of_its_kind_is_there_and_a_second_is_refused
+    ),
+    "enqueue once": Operation("EVALSHA:push_guarded", some_jobs, enqueue_once, repeated_it_is_there_once),
+    "fetch": Operation("EVALSHA:fetch", waiting_jobs, fetch, each_is_lent_to_somebody_who_knows),
+    "ack": Operation("EVALSHA:settle", lent_jobs, settle(Done()), settled(Done(), leaves=None)),
+    "retry": Operation(
+        "EVALSHA:settle", lent_jobs, settle(Retried(T + 9, "no")), settled(Retried(T + 9, "no"), leaves=State.RETRY)
+    ),
+    "heartbeat": Operation("EVALSHA:beat", lent_jobs, beat, it_lives_and_holds_what_it_held),
+    "promote": Operation("EVALSHA:move", due_jobs, promote, each_is_queued_once),
+    "reap": Operation("EVALSHA:settle", a_dead_pool, reap, each_is_queued_once_and_the_pool_is_gone),
+}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_every_fault_leaves_it_done_once_or_told(
+    name: str, redis_server: servers.Redis, certify: Callable[..., None]
+) -> None:
+    operation, slowest, slowest_heal = OPERATIONS[name], 0.0, 0.0
+    for fault in Fault:
+        for seed in SEEDS:
+            async with staged(redis_server, seed) as (stage, proxy):
+                # Given what the call needs, and a fault that waits for it
+                await operation.given(stage)
+                proxy.strike(operation.command, fault)
+                if fault in ON_CONNECTING:
+                    slowest = max(slowest, await until_one_is_refused(stage, proxy))
+                # When it is made
+                met = await meeting(operation.act, stage)
+                # Then it has not hung, and after the fault is healed
+                about = f"{name}, {fault.name}, seed {seed}: {met}"
+                print(about)
+                assert proxy.struck.total() or proxy.refused, about
+                assert max(met.seconds, slowest) <= TIMEOUT + SLACK, about
+                if fault in LINE:
+                    assert not FULL or met.error is None, about
+                else:
+                    assert met.error is not None, about
+                proxy.heal()
+                healed = await repeated(lambda stage: stage.us.counts(), stage)
+                # it is done once, or its caller knows
+                await operation.then(stage, met, fault)
+                slowest, slowest_heal = max(slowest, met.seconds), max(slowest_heal, healed)
+    certify(
+        f"C2 {name}",
+        faults=len(Fault),
+        seeds=len(SEEDS),
+        lost=0,
+        second_copies=0,
+        longest_call=slowest,
+        command_timeout=TIMEOUT,
+        longest_until_healthy=slowest_heal,
+    )
+
+
+@asynccontextmanager
+async def staged(server: servers.Redis, seed: int) -> AsyncIterator[tuple[Stage, Proxy]]:
+    """A namespace of its own, with the scripts known and both connected."""
+    namespace = f"chaos-{uuid.uuid4().hex}"
+    with Proxy(server.port, seed=seed) as proxy:
+        us = GocraftBackend(f"{proxy.url}?timeout={TIMEOUT}", namespace=namespace)
+        them = GocraftBackend(server.url, namespace=namespace)
+        try:
+            for script in (PUSH, PUSH_GUARDED, FETCH, SETTLE, MOVE, BEAT, STRIKE):
+                await them._space.call("SCRIPT", "LOAD", script.text)
+            await us.counts()
+            yield Stage(us, them, random.Random(seed)), proxy
+        finally:
+            proxy.heal()
+            await us.close()
+            await them.erase()
+            await them.close()
+
+
+async def until_one_is_refused(stage: Stage, proxy: Proxy) -> float:
+    """Call until somebody tried to connect in vain; how long the longest call took."""
+    longest = 0.0
+    while not proxy.refused:
+        longest = max(longest, (await meeting(lambda stage: stage.us.counts(), stage)).seconds)
+        await asyncio.sleep(0.01)
+    return longest
+
+
+async def meeting(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> Met:
+    """How the call ends; anything but success and a typed error is raised."""
+    began = time.monotonic()
+    try:
+        await act(stage)
+    except BackendUnavailable as error:
+        return Met(error, time.monotonic() - began)
+    return Met(None, time.monotonic() - began)
+
+
+async def repeated(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> float:
+    """Do it until the server has answered, as the engine does; how many seconds that took."""
+    began = time.monotonic()
+    async with asyncio.timeout(HEALTHY if FULL else 4 * HEALTHY):
+        while True:
+            try:
+                await act(stage)
+            except BackendUnavailable:
+                await asyncio.sleep(0.01)
+            else:
+                return time.monotonic() - began

@@ -1,0 +1,30 @@
+"""`redis://`, in gocraft/work's format, against the contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+
+from worksong.adapters.gocraft import GocraftBackend
+from worksong.domain.job import new_id
+from worksong.ports.backend import Backend
+from worksong.testing.contract import BackendContract
+
+
+class TestGocraft(BackendContract):
+    @pytest.fixture
+    async def backend(self, redis_url: str) -> AsyncIterator[GocraftBackend]:
+        self.url, self.namespace = redis_url, new_id()
+        backend = GocraftBackend(f"{redis_url}?namespace={self.namespace}", namespace="")
+        yield backend
+        await backend.close()
+
+    def unreachable(self) -> Backend:
+        return GocraftBackend("redis://127.0.0.1:1/0", namespace=self.namespace)
+
+    async def plant(self, backend: Backend, handler: str, raw: bytes) -> None:
+        with redis.Redis.from_url(self.url) as store:
+            store.sadd(f"{self.namespace}:known_jobs", handler)
+            store.lpush(f"{self.namespace}:jobs:{handler}", raw)

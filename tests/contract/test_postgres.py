@@ -1,0 +1,24 @@
+"""`postgresql://` against the contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.postgres import postgres_backend
+from worksong.domain.job import new_id
+from worksong.ports.backend import Backend
+from worksong.testing.contract import BackendContract
+
+
+class TestPostgres(BackendContract):
+    @pytest.fixture
+    async def backend(self, postgres_url: str) -> AsyncIterator[SqlBackend]:
+        backend = postgres_backend(postgres_url, namespace=new_id())
+        yield backend
+        await backend.close()
+
+    def unreachable(self) -> Backend:
+        return postgres_backend("postgresql://nobody@127.0.0.1:1/nothing", namespace="")

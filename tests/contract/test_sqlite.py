@@ -1,0 +1,21 @@
+"""`sqlite:///` against the contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.sqlite import sqlite_backend
+from worksong.testing.contract import BackendContract
+
+
+class TestSqlite(BackendContract):
+    @pytest.fixture
+    async def backend(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqlBackend]:
+        monkeypatch.chdir(tmp_path)
+        backend = sqlite_backend("sqlite:///jobs.db?synchronous=NORMAL", namespace="contract")
+        yield backend
+        await backend.close()

@@ -1,0 +1,341 @@
+"""Real programs that tests run against: found or installed, started on private ports, ended.
+
+As a program (`python tests/servers.py`) it finds or installs all of them and says what there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+PATIENCE = 20.0
+"""Seconds a server may take to answer."""
+TRIES = 5
+"""A port that was free a moment ago may be taken: so often another one is tried."""
+PACKAGES = {"redis-server": "redis-server", "postgres": "postgresql", "mariadbd": "mariadb-server"}
+"""Server program -> the Debian package it comes with."""
+SERVICES = {"redis-server": "redis-server", "postgres": "postgresql", "mariadbd": "mariadb"}
+"""Server program -> the system service that its package starts, and that nobody asked for."""
+PLACES = ("usr/sbin", "usr/lib/postgresql/*/bin")
+"""Where programs are that Debian does not put on everybody's path."""
+
+
+class Missing(Exception):
+    """A program that is not here and cannot be had: which, and why."""
+
+    def __init__(self, program: str, why: str) -> None:
+        super().__init__(f"{program}: {why}")
+        self.program, self.why = program, why
+
+
+def required() -> bool:
+    """Whether a missing server is a failure instead of a reason to skip."""
+    return bool(os.environ.get("CI") or os.environ.get("WORKSONG_REQUIRE_SERVERS"))
+
+
+def find(program: str) -> str:
+    """Where the server program is; on Debian, for root, it is installed when missing. Else `Missing`."""
+    found = _where(program)
+    if found:
+        return found
+    if not Path("/etc/debian_version").exists() or not shutil.which("apt-get"):
+        raise Missing(program, "not on the PATH, and only on Debian it is installed by itself")
+    if os.geteuid() != 0:
+        raise Missing(program, f"not on the PATH, and only root may run: apt-get install {PACKAGES[program]}")
+    with _alone():
+        if not _where(program):
+            _install(program)
+    found = _where(program)
+    if not found:
+        raise Missing(program, f"not on the PATH, although the package {PACKAGES[program]} is installed")
+    return found
+
+
+def _where(program: str) -> str | None:
+    """Of several versions beside the path, the newest."""
+    places = [place for pattern in PLACES for place in sorted(map(str, Path("/").glob(pattern)), reverse=True)]
+    return shutil.which(program) or shutil.which(program, path=os.pathsep.join(places))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One installation at a time: test processes may run side by side."""
+    with (Path(tempfile.gettempdir()) / "worksong-tests-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _install(program: str) -> None:
+    package, quiet = PACKAGES[program], {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    print(f"installing {package} with apt-get", file=sys.stderr)
+    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
+        done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines() or ["no word of why"]
+            raise Missing(program, f"{' '.join(command)} failed: {said[-1]}")
+    with contextlib.suppress(OSError):  # where there is no init system there is no service to stop
+        subprocess.run(["service", SERVICES[program], "stop"], capture_output=True, check=False)
+
+
+class Redis(NamedTuple):
+    """A redis-server of our own."""
+
+    url: str
+    """`redis://127.0.0.1:PORT/0`"""
+    port: int
+    pid: int
+    directory: Path
+
+
+@contextlib.contextmanager
+def redis(*options: str) -> Iterator[Redis]:
+    """A redis-server that keeps nothing, with further `options` of its command line; `Missing` when there is none."""
+    program = find("redis-server")
+    with tempfile.TemporaryDirectory(prefix="worksong-redis-") as name:
+        directory = Path(name)
+        process, port = _start_redis(program, directory, options)
+        try:
+            yield Redis(f"redis://127.0.0.1:{port}/0", port, process.pid, directory)
+        finally:
+            _end(process)
+
+
+@contextlib.contextmanager
+def redis_cluster() -> Iterator[Redis]:
+    """A Redis Cluster of one node."""
+    with redis("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf") as server:
+        _ask(server.port, b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
+        deadline = time.monotonic() + PATIENCE
+        while b"cluster_state:ok" not in _ask(server.port, b"CLUSTER INFO\r\n"):
+            if time.monotonic() > deadline:
+                raise Missing("redis-server", "its cluster of one node did not come up")
+            time.sleep(0.05)
+        yield server
+
+
+def _ask(port: int, command: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+        connection.sendall(command)
+        return connection.recv(65536)
+
+
+def _start_redis(program: str, directory: Path, options: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], int]:
+    log = directory / "redis.log"
+    for _ in range(TRIES):
+        port = free_port()
+        settings = {"port": str(port), "bind": "127.0.0.1", "dir": str(directory), "save": "", "appendonly": "no"}
+        command = [program, *(part for name, value in settings.items() for part in (f"--{name}", value)), *options]
+        with log.open("ab") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        try:
+            if _answers(process, port, "redis-server", _redis_answers):
+                return process, port
+        except BaseException:
+            _end(process)
+            raise
+    raise Missing("redis-server", f"it did not start: {log.read_text(errors='replace').strip()[-500:]}")
+
+
+def _answers(process: subprocess.Popen[bytes], port: int, program: str, probe: Callable[[int], bool]) -> bool:
+    """Wait until the server answers; False when it ended instead."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if process.poll() is not None:
+            return False
+        with contextlib.suppress(OSError):
+            if probe(port) and process.poll() is None:
+                return True
+        time.sleep(0.01)
+    raise Missing(program, f"no answer within {PATIENCE:.0f} s")
+
+
+def _redis_answers(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")
+
+
+class Database(NamedTuple):
+    """A database server of our own."""
+
+    url: str
+    port: int
+    pid: int
+    directory: Path
+
+
+@contextlib.contextmanager
+def postgres(*options: str) -> Iterator[Database]:
+    """A PostgreSQL that writes to disk as it does by default; `Missing` when there is none."""
+    program = find("postgres")
+    with tempfile.TemporaryDirectory(prefix="worksong-postgres-") as name:
+        directory = Path(name)
+        user = _somebody(directory, "postgres")
+        data = directory / "data"
+        init = [
+            _beside(program, "initdb"),
+            "-D",
+            str(data),
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
+        _prepared("postgres", [*init, "--no-sync"], user)
+
+        def start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+            listen = ["-p", str(port), "-k", str(directory), "-c", "listen_addresses=127.0.0.1"]
+            command = [program, "-D", str(data), *listen, *options]
+            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
+
+        def probe(port: int) -> bool:
+            ask = [_beside(program, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+            return subprocess.run(ask, check=False).returncode == 0
+
+        process, port = _started("postgres", directory, start, probe)
+        try:
+            yield Database(f"postgresql://postgres@127.0.0.1:{port}/postgres", port, process.pid, directory)
+        finally:
+            process.send_signal(signal.SIGINT)  # SIGTERM would wait for clients
+            _end(process, kindly=False)
+
+
+def _beside(program: str, tool: str) -> str:
+    """A tool that comes with the program."""
+    return _where(tool) or str(Path(program).resolve().with_name(tool))
+
+
+@contextlib.contextmanager
+def mariadb(*options: str) -> Iterator[Database]:
+    """A MariaDB that writes to disk as it does by default; `Missing` when there is none."""
+    program = find("mariadbd")
+    with tempfile.TemporaryDirectory(prefix="worksong-mariadb-") as name:
+        directory = Path(name)
+        user = _somebody(directory, "mysql")
+        data, first = directory / "data", directory / "first.sql"
+        first.write_text("CREATE DATABASE IF NOT EXISTS worksong;\n")
+        # A server that starts deletes what it takes for its own leftovers in a directory shared with others.
+        shared = ["--no-defaults", f"--datadir={data}", f"--tmpdir={directory}"]
+        install = shutil.which("mariadb-install-db") or "mariadb-install-db"
+        _prepared("mariadbd", [install, *shared, "--auth-root-authentication-method=normal", "--skip-test-db"], user)
+
+        def start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+            listen = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={directory}/mariadb.sock"]
+            files = [f"--pid-file={directory}/mariadb.pid", f"--init-file={first}", "--skip-name-resolve"]
+            command = [program, *shared, *listen, *files, *options]
+            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
+
+        process, port = _started("mariadbd", directory, start, _mariadb_answers)
+        try:
+            yield Database(f"mariadb://root@127.0.0.1:{port}/worksong", port, process.pid, directory)
+        finally:
+            _end(process)
+
+
+def _mariadb_answers(port: int) -> bool:
+    """It speaks first."""
+    with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+        return len(connection.recv(64)) > 4
+
+
+def _somebody(directory: Path, account: str) -> str | None:
+    """Database servers will not run as root: the account of the package then owns the directory, and runs them."""
+    if os.geteuid() != 0:
+        return None
+    shutil.chown(directory, account)
+    return account
+
+
+def _prepared(program: str, command: list[str], user: str | None) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, user=user)
+    except OSError as failure:
+        raise Missing(program, f"{command[0]}: {failure}") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no word of why"]
+        raise Missing(program, f"{Path(command[0]).name} failed: {said[-1]}")
+
+
+def _started(
+    program: str,
+    directory: Path,
+    start: Callable[[int, IO[bytes]], subprocess.Popen[bytes]],
+    probe: Callable[[int], bool],
+) -> tuple[subprocess.Popen[bytes], int]:
+    log = directory / "server.log"
+    for _ in range(TRIES):
+        port = free_port()
+        with log.open("ab") as output:
+            process = start(port, output)
+        try:
+            if _answers(process, port, program, probe):
+                return process, port
+        except BaseException:
+            _end(process)
+            raise
+    raise Missing(program, f"it did not start: {log.read_text(errors='replace').strip()[-500:]}")
+
+
+def _end(process: subprocess.Popen[bytes], *, kindly: bool = True) -> None:
+    """`kindly`: ask it; otherwise it was asked already."""
+    if kindly:
+        process.terminate()
+    try:
+        process.wait(10.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class GoRefused(Exception):
+    """The go command would not build it: the first line that says why."""
+
+
+def go_build(go: str, package: Path, program: Path) -> None:
+    """Build the Go package in `package`. A copy is built: go adds to go.mod and go.sum what they do not list yet."""
+    with tempfile.TemporaryDirectory(prefix="worksong-go-") as name:
+        copy = shutil.copytree(package, Path(name) / "source")
+        built = subprocess.run(
+            [go, "build", "-mod=mod", "-o", str(program), "."], cwd=copy, capture_output=True, text=True, check=False
+        )
+    if built.returncode:
+        said = [line for line in built.stderr.splitlines() if line and not line.startswith(("#", "go: downloading"))]
+        raise GoRefused(said[0] if said else f"go build ended with {built.returncode}")
+
+
+def main() -> int:
+    """Say of every server where it is, or why it is not."""
+    missing = 0
+    for program in PACKAGES:
+        try:
+            print(f"{program}: {find(program)}")
+        except Missing as reason:
+            missing += 1
+            print(f"{program}: MISSING, its tests are {'failed' if required() else 'skipped'}: {reason.why}")
+    return 1 if missing and required() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""Database servers: tables that are missing, connections that break, logins that are wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sql.stage import opened
+from worksong.adapters.sql.backend import SqlBackend
+from worksong.domain.errors import BackendUnavailable, ConfigError
+from worksong.domain.job import new_id
+from worksong.domain.lifecycle import State
+from worksong.testing.contract.steps import a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
+
+SERVERS = ["postgres", "mariadb"]
+
+
+@pytest.fixture(params=SERVERS)
+def url(request: pytest.FixtureRequest) -> str:
+    """A database with tables."""
+    found: str = request.getfixturevalue(f"{request.param}_url")
+    return found
+
+
+async def told(backend: SqlBackend, *sql: str) -> list[Any]:
+    """What the server answers to statements on a connection of their own."""
+    store: Any = backend._store
+    connection = await store.dial()
+    try:
+        return [await store.plain(connection, one) for one in sql][-1]
+    finally:
+        store.hang_up(connection)
+
+
+@contextmanager
+def fresh(url: str) -> Iterator[str]:
+    """An empty database on the same server."""
+    name = f"fresh_{new_id()}"
+    asyncio.run(_admin(url, f"CREATE DATABASE {name}"))
+    yield f"{url.rpartition('/')[0]}/{name}"
+    asyncio.run(_admin(url, f"DROP DATABASE {name}" + (" WITH (FORCE)" if url.startswith("postgres") else "")))
+
+
+async def _admin(url: str, sql: str) -> None:
+    backend = opened(url)
+    await told(backend, sql)
+
+
+@pytest.fixture
+def empty(url: str) -> Iterator[str]:
+    """A database without tables."""
+    with fresh(url) as found:
+        yield found
+
+
+# tables
+
+
+async def test_without_tables_the_mend_is_named(empty: str) -> None:
+    backend = opened(empty)
+    with pytest.raises(ConfigError, match=r"no worksong tables in .*run `worksong migrate --url"):
+        await push(backend, a_job())
+    await backend.close()
+
+
+async def test_tables_are_made_once_however_many_migrate(empty: str) -> None:
+    backends = [opened(empty, "mine") for _ in range(4)]
+    found = await asyncio.gather(*(backend.migrate() for backend in backends))
+    assert sorted(before for before, _ in found) == [0, 1, 1, 1]
+    assert {now for _, now in found} == {1}
+    assert await push(backends[0], a_job()) == [True]
+    await asyncio.gather(*(backend.close() for backend in backends))
+
+
+async def test_tables_make_themselves_when_asked_to(empty: str) -> None:
+    backend = opened(f"{empty}?migrate=auto")
+    assert await push(backend, a_job()) == [True]
+    await backend.close()
+
+
+async def test_tables_newer_than_this_program_are_refused_at_the_start_only(empty: str) -> None:
+    # Given a worker at work
+    working = opened(empty, "mine")
+    await working.migrate()
+    await push(working, *some_jobs(3))
+    # When the tables are migrated to a version that it does not know
+    await told(working, "INSERT INTO worksong_schema (version) VALUES (999)")
+    # Then it works on, and no other begins
+    assert len(await lent_ids(working, await join(working))) == 3
+    new = opened(empty, "mine")
+    with pytest.raises(ConfigError, match="of version 999, and this worksong knows versions up to"):
+        await push(new, a_job())
+    with pytest.raises(ConfigError, match="of version 999"):
+        await new.migrate()
+    await asyncio.gather(working.close(), new.close())
+
+
+# connections
+
+
+async def test_connections_that_the_server_ended_are_replaced_unseen(url: str) -> None:
+    # Given a backend whose connections are idle
+    backend = opened(url)
+    pool, delivery = await lend(backend)
+    # When the server ends them all
+    await _cut_all(backend, url)
+    # Then the next operations do not notice
+    assert await settle(backend, delivery)
+    assert await push(backend, a_job()) == [True]
+    assert len(await fetch(backend, pool, 5)) == 1
+    await backend.close()
+
+
+async def _cut_all(backend: SqlBackend, url: str) -> None:
+    if url.startswith("postgres"):
+        await told(
+            backend,
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        )
+        return
+    mine = (await told(backend, "SELECT CONNECTION_ID()"))[0]
+    others = await told(backend, f"SELECT id FROM information_schema.processlist WHERE user = 'root' AND id <> {mine}")
+    for one in others:
+        try:
+            await told(backend, f"KILL {one}")
+        except Exception as gone:
+            assert "1094" in str(gone) or "1095" in str(gone), gone
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_wrong_database_is_a_mistake_in_the_configuration(request: pytest.FixtureRequest, server: str) -> None:
+    url: str = request.getfixturevalue(f"{server}_url")
+    backend = opened(f"{url.rpartition('/')[0]}/nothing_of_that_name")
+    with pytest.raises(ConfigError, match="nothing_of_that_name"):
+        await push(backend, a_job())
+    await backend.close()
+
+
+async def test_no_password_is_told(url: str) -> None:
+    scheme, _, place = url.partition("://")
+    backend = opened(f"{scheme}://{place.partition('@')[0]}:hunter2@127.0.0.1:1/nothing")
+    with pytest.raises(BackendUnavailable) as failure:
+        await push(backend, a_job())
+    assert "hunter2" not in f"{failure.value!r} {backend.name} {backend._store.address!r}"
+    await backend.close()
+
+
+@pytest.mark.parametrize("given", ["postgresql://host", "mysql://host/", "mariadb://host/a/b", "postgresql://h:x/d"])
+def test_a_url_that_names_no_database_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError):
+        opened(given)
+
+
+# wake-up
+
+
+async def test_a_fetch_that_waits_hears_another_backend_object(url: str) -> None:
+    """As another process would: nothing of this process is shared but the server."""
+    namespace = new_id()
+    waiter, pusher = opened(url, namespace), opened(url, namespace)
+    pusher._shared = type(pusher._shared)()
+    pool = await join(waiter)
+    waiting = asyncio.create_task(fetch(waiter, pool, wait=60.0))
+    await asyncio.sleep(0.3)  # long enough for the waiter to wait; if it does not yet, the test holds all the same
+    job = a_job()
+    await push(pusher, job)
+    assert [delivery.job.id for delivery in await waiting] == [job.id]
+    await asyncio.gather(waiter.close(), pusher.close())
+
+
+@pytest.mark.parametrize("option", ["statement_cache=off", "listen=off"])
+async def test_behind_a_pooler_nothing_of_a_session_is_used(postgres_url: str, option: str) -> None:
+    backend = opened(f"{postgres_url}?{option}")
+    pool = await join(backend)
+    waiting = asyncio.create_task(fetch(backend, pool, wait=60.0))
+    await push(backend, *some_jobs(20))
+    (first,) = await waiting
+    assert await settle(backend, first)
+    assert len(await lent_ids(backend, pool)) == 19
+    assert (await backend.counts())[State.RUNNING] == 19
+    await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package", "extra"),
+    [("postgresql", "asyncpg", "postgres"), ("mysql", "asyncmy", "mysql"), ("mariadb", "asyncmy", "mysql")],
+)
+def test_a_missing_driver_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, package: str, extra: str
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "worksong.adapters.sql.postgres", raising=False)
+    monkeypatch.delitem(sys.modules, "worksong.adapters.sql.mysql", raising=False)
+    with pytest.raises(ConfigError, match=rf"pip install 'worksong\[{extra}\]'"):
+        opened(f"{scheme}://host/database")
+
+
+async def test_a_server_that_forgets_what_it_acknowledged_is_told_of(postgres_url: str) -> None:
+    careful, careless = opened(postgres_url), opened(postgres_url)
+    dial: Any = careless._store.dial  # type: ignore[attr-defined]
+
+    async def careless_dial() -> Any:
+        connection = await dial()
+        await connection.execute("SET synchronous_commit = off")
+        return connection
+
+    careless._store.dial = careless_dial  # type: ignore[attr-defined]
+    assert await careful.admit() == []
+    (finding,) = await careless.admit()
+    assert (finding.id, finding.detail) == ("sql.forgets", "synchronous_commit = off")
+    await asyncio.gather(careful.close(), careless.close())

@@ -1,0 +1,391 @@
+"""The bench: what it makes of figures, and that it measures worksong at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+import redis
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench import chart, environments, page, tables  # noqa: E402
+from bench.gocraft import Gocraft, build  # noqa: E402
+from bench.plan import Match, Measuring, matches  # noqa: E402
+from bench.processes import Crew, Ended  # noqa: E402
+from bench.results import Alone, Cell, Pair, Quiet, Results, Subject, percentile  # noqa: E402
+from bench.server import Server, running  # noqa: E402
+from bench.system import Description, Drained, Failed, PythonSystem  # noqa: E402
+from bench.tally import PLACE, Tally  # noqa: E402
+
+PATIENCE = 20.0
+PEERS = environments.names()
+
+
+def described(**different: object) -> Description:
+    """A system with both kinds of jobs and all ways to enqueue."""
+    usual = {
+        "versions": {"it": "1.0"},
+        "kinds": {"async": 1000, "plain": 1000},
+        "best": 100,
+        "one_at_a_time": False,
+        "own_processes": True,
+        "promise": "It keeps jobs.",
+        "setup": "Nothing.",
+        "ways": ["one", "concurrent", "bulk"],
+    }
+    return Description(**{**usual, **different})  # type: ignore[arg-type]
+
+
+class Steady:
+    """A system whose every run gives the same rate, or fails."""
+
+    def __init__(self, name: str, rate: float, *, fails: bool = False, **different: object) -> None:
+        self.name, self.description, self.runs = name, described(**different), 0
+        self._rate, self._fails = rate, fails
+
+    def drain(self, cell: Cell) -> Drained:
+        self.runs += 1
+        if self._fails:
+            raise Failed("it broke")
+        return Drained(rate=self._rate, jobs=100, memory_mb=30.0)
+
+    def enqueue(self, how: str, kind: str) -> float:
+        return self._rate / 10
+
+    def idle(self) -> Quiet:
+        return Quiet(pick_up_ms={50: 1.0, 99: 2.0}, commands_per_second=10.0, cpu_percent=0.5, redis_cpu_percent=0.2)
+
+
+def results() -> Results:
+    """Two rounds of a fast and a slow peer, and one that is absent."""
+    subjects = [
+        *(
+            Subject(name=name, versions={name: "1.0"}, promise="Keeps jobs.", setup="Nothing.")
+            for name in ("worksong",)
+        ),
+        *(Subject(name=name, versions={name: "2.0"}, promise="Some.", setup="As it is.") for name in ("slow", "fast")),
+        Subject(name="gone", absent="no such module"),
+    ]
+    worksong = Steady("worksong", 10_000.0)
+    others = [Steady("slow", 500.0, kinds={"plain": 10}, ways=["one"]), Steady("fast", 2000.0)]
+    pairs = Measuring(worksong, others, subjects, quick=False).carry_out(2)
+    alone = Alone(engine_cpu_us=6.5, engine_rate=150_000.0, start_ms={"worksong --help": 72.0})
+    return Results(
+        date="2026-11-20",
+        machine="2 cores",
+        software="Python 3.11",
+        quick=False,
+        seconds=1.5,
+        rounds=2,
+        load=0.1,
+        alone=alone,
+        subjects=subjects,
+        pairs=pairs,
+    )
+
+
+# what is made of figures
+
+
+def test_a_ratio_is_of_the_medians_and_its_spread_of_the_rounds() -> None:
+    cell = Cell(kind="async", slots=25)
+    pair = Pair(
+        system="it", what="drain", ours=[100.0, 300.0, 200.0], theirs=[10.0, 10.0, 40.0], our_cell=cell, their_cell=cell
+    )
+    assert pair.ratio() == (20.0, 5.0, 30.0)
+    assert tables.times(pair.ratio()) == "20 (5.0 to 30)"
+
+
+def test_a_percentile_is_a_value_that_so_many_do_not_exceed() -> None:
+    assert percentile(range(1, 101), 50) == 50
+    assert percentile(range(1, 101), 99) == 99
+    assert percentile([3.0], 99) == 3.0
+    assert percentile([1.0, 2.0], 99) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.04, "0.0"), (9.94, "9.9"), (10.4, "10"), (999.6, "1\u202f000"), (123_456, "123\u202f000")]
+)
+def test_a_figure_shows_three_digits(value: float, shown: str) -> None:
+    assert tables.number(value) == shown
+
+
+def test_the_columns_of_a_table_stand_below_each_other() -> None:
+    shown = tables.table(["", "jobs/s"], [["a", "1"], ["longer", "22 000"]]).splitlines()
+    assert shown[1] == "| ------ | -----: |"
+    assert len({len(line) for line in shown}) == 1
+
+
+def test_peers_stand_in_the_order_of_their_speed_and_say_what_is_missing() -> None:
+    found = results()
+    assert [peer.name for peer in found.peers()] == ["fast", "slow"]
+    drains = tables.drains(found)
+    assert "| plain, 25 at once | 500 |" in re.sub(" +", " ", drains)
+    assert drains.index("fast") < drains.index("slow")
+    assert tables.missing(found) == ["gone was not measured: no such module"]
+
+
+# what is measured
+
+
+def test_a_peer_is_matched_at_equal_concurrency_and_at_its_best() -> None:
+    ours = described()
+    theirs = described(kinds={"plain": 10}, best=8, ways=["one", "concurrent"])
+    drains = [match for match in matches(ours, theirs, quick=False) if match.what == "drain"]
+    assert drains == [
+        Match("drain", Cell(kind="plain", slots=25), Cell(kind="plain", slots=25)),
+        Match("drain", Cell(kind="plain", slots=100), Cell(kind="plain", slots=8)),
+        Match("drain", Cell(kind="plain", slots=100, processes=2), Cell(kind="plain", slots=8, processes=2)),
+        Match("drain", Cell(kind="plain", slots=25, pinned=True), Cell(kind="plain", slots=25, pinned=True)),
+    ]
+
+
+def test_who_runs_one_job_at_a_time_is_not_asked_for_more() -> None:
+    theirs = described(one_at_a_time=True, best=1)
+    assert {match.theirs.slots for match in matches(described(), theirs, quick=False) if match.what == "drain"} == {1}
+
+
+def test_a_run_that_fails_is_told_once_and_stops_nobody_else(capsys: pytest.CaptureFixture[str]) -> None:
+    subjects = [Subject(name=name) for name in ("worksong", "broken", "sound")]
+    worksong, broken, sound = Steady("worksong", 100.0), Steady("broken", 1.0, fails=True), Steady("sound", 10.0)
+    pairs = Measuring(worksong, [broken, sound], subjects, quick=True).carry_out(3)
+    assert broken.runs == 2
+    assert subjects[1].failures == [
+        "drain, async, 25 at once: it broke",
+        "drain, async, 100 at once, 2 processes: it broke",
+    ]
+    assert {pair.system for pair in pairs if pair.what == "drain"} == {"sound"}
+    assert all(len(pair.ours) == len(pair.theirs) == 3 for pair in pairs)
+    assert "broken, drain, async, 25 at once: FAILED, it broke" in capsys.readouterr().err
+
+
+# the page and its chart
+
+
+def test_the_page_keeps_what_is_around_the_markers(tmp_path: Path) -> None:
+    written = tmp_path / "performance.md"
+    written.write_text(f"# Before\n\n{page.BEGIN}\nold\n{page.END}\n\nAfter.\n")
+    for _ in range(2):  # the second time replaces the first
+        page.write(results(), tmp_path)
+    text = written.read_text()
+    assert text.startswith(f"# Before\n\n{page.BEGIN}\n\n2026-11-20. 2 cores; Python 3.11.")
+    assert text.endswith(f"\n\n{page.END}\n\nAfter.\n")
+    assert "old" not in text
+    assert text.count("### Drained jobs") == 1
+    assert (tmp_path / "assets" / "drain.svg").exists()
+
+
+def test_small_numbers_and_a_busy_machine_are_told() -> None:
+    found = results()
+    assert page.runs(found) == "Medians of 2 rounds, each run about 1.5 s."
+    found.quick, found.rounds, found.load = True, 1, 3.75
+    told = page.runs(found)
+    assert told.startswith("Medians of one round")
+    assert "not for publishing" in told
+    assert "load 3.8" in told
+
+
+def test_a_page_without_markers_is_refused() -> None:
+    with pytest.raises(SystemExit, match=r"performance\.md has no lines"):
+        page.replaced("# Nothing here", "figures")
+
+
+def test_the_page_of_the_documentation_has_the_markers() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text()
+    assert page.replaced(text, "figures") != text
+
+
+def test_bars_are_as_long_as_their_rates_and_inside_the_picture() -> None:
+    drawn = ElementTree.fromstring(chart.svg(chart.bars(results())))
+    bars = [
+        float(bar.get("width", ""))
+        for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")
+        if bar.get("x") == str(chart.LEFT)
+    ]
+    assert max(bars) == chart.WIDTH - chart.LEFT - chart.RIGHT
+    assert sorted({round(bar / max(bars), 3) for bar in bars}) == [0.05, 0.2, 1.0]
+
+
+def test_the_chart_has_colours_for_light_and_for_dark() -> None:
+    light, dark = chart.STYLE.split("@media (prefers-color-scheme: dark)")
+    for style in (".ground", "text", ".soft", ".equal", ".best"):
+        assert f"{style} {{ fill" in light
+        assert f"{style} {{ fill" in dark
+
+
+# the peers
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_every_package_of_a_peer_is_pinned(name: str) -> None:
+    lines = environments.requirements(name).read_text().splitlines()
+    assert name in {line.partition("==")[0] for line in lines}
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9_.+!-]*", line)] == []
+
+
+def test_every_peer_has_a_module_and_requirements() -> None:
+    modules = {path.stem for path in (ROOT / "bench" / "peers").glob("*.py")} - {"__init__", "worksong"}
+    assert sorted(modules) == PEERS
+
+
+# counting and processes
+
+
+def counting(body: str) -> list[str]:
+    return [sys.executable, "-c", f"from bench.tally import done, stamp\nimport os, threading, time\n{body}"]
+
+
+def test_jobs_are_counted_in_all_threads_and_in_forks_apart(tmp_path: Path) -> None:
+    body = """
+threads = [threading.Thread(target=lambda: [done() for _ in range(5000)]) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+if os.fork() == 0:
+    done()
+    os._exit(0)
+os.wait()
+stamp(time.monotonic_ns() - 3_000_000_000)
+"""
+    subprocess.run(counting(body), check=True, cwd=ROOT, env={**os.environ, PLACE: str(tmp_path)})
+    tally = Tally(tmp_path)
+    assert sorted(tally.counts()) == [1, 20_000]
+    assert tally.total() == 20_001
+    [delay] = tally.delays()
+    assert delay >= 3.0
+
+
+def test_a_crew_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    stubborn = "import signal, subprocess, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    stubborn += "subprocess.Popen(['sleep', '1000']); print('ready', flush=True); time.sleep(1000)"
+    crew = Crew([[sys.executable, "-c", stubborn]], dict(os.environ), log)
+    deadline = time.monotonic() + PATIENCE
+    while "ready" not in log.read_text():
+        assert time.monotonic() < deadline
+    pids = crew.pids()
+    assert len(pids) == 2
+    assert crew.memory_mb() > 1.0
+    crew.end()
+    crew.end()  # what has ended can be ended again
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < deadline
+
+
+def alive(pid: int) -> bool:
+    """And not only waiting for whoever inherited it to hear of its end."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_worker_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path) -> None:
+    crew = Crew([[sys.executable, "-c", "raise SystemExit('no such app')"]], dict(os.environ), tmp_path / "log")
+    deadline = time.monotonic() + PATIENCE
+    with pytest.raises(Ended, match="no such app"):
+        while time.monotonic() < deadline:
+            crew.check()
+    crew.end()
+
+
+# a real run
+
+
+@pytest.fixture(scope="module")
+def own_redis() -> Iterator[Server]:
+    """Of the bench, which empties it."""
+    if not shutil.which("redis-server"):
+        pytest.skip("no server: redis-server is not on the PATH")
+    with running() as server:
+        yield server
+
+
+def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: Server) -> None:
+    with redis.Redis(port=own_redis.port) as client:
+        client.rpush("list", "a", "b")
+        client.set("soon", "gone", px=600_000)
+        kept = own_redis.keep()
+        client.set("later", "x")
+        own_redis.put_back(kept)
+        assert sorted(client.keys()) == [b"list", b"soon"]
+        assert client.lrange("list", 0, -1) == [b"a", b"b"]
+        assert 0 < client.pttl("soon") <= 600_000
+        assert client.pttl("list") == -1
+
+
+def test_worksong_is_filled_drained_and_watched(own_redis: Server) -> None:
+    worksong = PythonSystem("worksong", own_redis, seconds=0.05)
+    drained = worksong.drain(Cell(kind="plain", slots=1))
+    assert drained.jobs == 1500
+    assert drained.rate > 0
+    assert drained.memory_mb is not None
+    assert drained.memory_mb > 5
+    assert worksong.drain(Cell(kind="plain", slots=1, pinned=True)).jobs == 1500
+    for way in worksong.description.ways:
+        assert worksong.enqueue(way, "async") > 0
+    quiet = worksong.idle()
+    assert 0 < quiet.pick_up_ms[50] <= quiet.pick_up_ms[99]
+    assert quiet.commands_per_second is not None
+    assert quiet.cpu_percent is not None
+
+
+def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    worksong = PythonSystem("worksong", own_redis, seconds=0.01)
+    worksong.drain(Cell(kind="plain", slots=1))
+    honest = Tally.total
+    monkeypatch.setattr(Tally, "total", lambda self: honest(self) + 1)
+    with pytest.raises(Failed, match="301 jobs ran where 300 were enqueued"):
+        worksong.drain(Cell(kind="plain", slots=1))
+
+
+GOBENCH = """#!/bin/sh
+echo "$@" >>"$0.asked"
+case $1 in
+latency) echo '{"jobs": 300, "p50_ms": 7.9, "p99_ms": 3031.0, "max_ms": 5000.0}' ;;
+drain) echo '{"jobs": 20000, "seconds": 1.0, "rate": 20000.0}' ;;
+*) echo "gobench: no such mode" >&2; exit 2 ;;
+esac
+"""
+
+
+def test_the_go_program_is_asked_on_its_command_line(own_redis: Server, tmp_path: Path) -> None:
+    program = tmp_path / "gobench"
+    program.write_text(GOBENCH)
+    program.chmod(0o755)
+    gocraft = Gocraft(program, own_redis, seconds=1.0)
+    assert gocraft.drain(Cell(kind="async", slots=20)) == Drained(rate=20_000.0, jobs=20_000)
+    assert gocraft.idle().pick_up_ms == {50: 7.9, 99: 3031.0}
+    with pytest.raises(Failed, match="enqueue-concurrent: gobench: no such mode"):
+        gocraft.enqueue("concurrent", "async")
+    asked = (tmp_path / "gobench.asked").read_text().splitlines()
+    assert asked[0] == f"drain -redis 127.0.0.1:{own_redis.port} -clean -jobs 20000 -concurrency 20"
+    assert not any(match.theirs.processes > 1 for match in matches(described(), gocraft.description, quick=False))
+
+
+def test_without_go_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(environments.Refused, match="there is no go command here"):
+        build(tmp_path)
+
+
+def test_what_cannot_be_measured_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    figures.write_bytes(msgspec.json.encode(results()))
+    command = [sys.executable, "-m", "bench", "--render", str(figures)]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "gone was not measured: no such module" in shown
+    assert "| fast" in shown
+    wrong = subprocess.run([*command, "--peers", "nobody"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "no such peer: nobody" in wrong.stderr
