@@ -17,12 +17,12 @@ PATIENCE = 600 + STEPS / 20
 """Seconds for a run on a slow machine."""
 
 
-def beside_its_model(make: Callable[[], Backend]) -> None:
+def beside_its_model(make: Callable[[], Backend], *, steps: int = STEPS) -> None:
     """Try random steps on fresh backends that `make` gives; fails with the steps that tell them from the model."""
     run_state_machine_as_test(
         machine_for(make),
         settings=settings(
-            max_examples=max(1, STEPS // LENGTH),
+            max_examples=max(1, steps // LENGTH),
             stateful_step_count=LENGTH,
             deadline=None,
             derandomize=True,

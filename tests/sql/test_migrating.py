@@ -1,0 +1,126 @@
+"""Tables that go one version ahead, under the feet of programs that do not know that version."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from machine.beside import beside_its_model
+from sql.stage import fresh, opened
+from worksong import Worker
+from worksong.adapters.sql import migrate
+from worksong.adapters.sql.migrate import Migration
+from worksong.domain.errors import ConfigError
+from worksong.domain.job import new_id
+from worksong.testing.contract.steps import a_job, push
+
+PATIENCE = 60.0
+STEPS = 200
+TABLES = ("job", "pool", "limit", "paused", "once", "result", "history")
+BEGIN = "CREATE TABLE worksong_later (number INTEGER NOT NULL PRIMARY KEY)"
+INDEX = "CREATE INDEX worksong_job_later ON worksong_job (later)"
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of its own, with the tables of this version."""
+    with ExitStack() as made:
+        if request.param == "sqlite":
+            found = f"sqlite:///{tmp_path}/jobs.db?synchronous=NORMAL"
+        else:
+            found = made.enter_context(fresh(request.getfixturevalue(f"{request.param}_url")))
+        asyncio.run(make_tables(found))
+        yield found
+
+
+async def make_tables(url: str) -> tuple[int, int]:
+    backend = opened(url)
+    versions = await backend.migrate()
+    await backend.close()
+    return versions
+
+
+@contextmanager
+def the_next_version() -> Iterator[None]:
+    """Within, this program is the next one: each table has a column more, and there is a table and an index more."""
+    known = migrate.migrations
+    columns = [f"ALTER TABLE worksong_{table} ADD COLUMN later INTEGER NOT NULL DEFAULT 7" for table in TABLES]
+
+    def and_one_more(dialect: str) -> tuple[Migration, ...]:
+        number = known(dialect)[-1].number + 1
+        return (*known(dialect), Migration(number, (BEGIN, *columns, INDEX, migrate.NOTE.format(number=number))))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "migrations", and_one_more)
+        yield
+
+
+async def to_the_next_version(url: str) -> None:
+    with the_next_version():
+        before, now = await make_tables(url)
+    assert now == before + 1
+
+
+async def test_workers_go_on_while_the_tables_go_ahead(url: str) -> None:
+    # Given a worker at work on jobs of every kind
+    worker = Worker(url, name="mine", concurrency=4)
+    ran: Counter[str] = Counter()
+    under_way, all_ran = asyncio.Event(), asyncio.Event()
+
+    async def note(key: str) -> str:
+        ran[key] += 1
+        if ran.total() == 30:
+            under_way.set()
+        if key.startswith("again") and ran[key] == 1:
+            raise RuntimeError("not yet")
+        if done(ran) == 225:
+            all_ran.set()
+        return key
+
+    plain = worker.job(name="plain")(note)
+    again = worker.job(name="again", backoff=lambda _: 0.0)(note)
+    only = worker.job(name="only", unique=True)(note)
+    single = worker.job(name="single", max_concurrency=1)(note)
+
+    async def enqueue(begin: int) -> list[str]:
+        keys = range(begin, begin + 15)
+        handles = [await kind.aperform(f"{kind.name}{key}") for key in keys for kind in (plain, again, only, single)]
+        handles += [await plain.aperform_in(0.001, f"plain{key + 1000}") for key in keys]
+        return [handle.id for handle in handles if handle]
+
+    ids = await enqueue(0)
+    async with worker:
+        await asyncio.wait_for(under_way.wait(), PATIENCE)
+        ids += await enqueue(100)
+        # When somebody who has the next version of the program migrates the tables
+        await to_the_next_version(url)
+        ids += await enqueue(200)
+        # Then every job runs, none twice, and the results are kept
+        await asyncio.wait_for(all_ran.wait(), PATIENCE)
+        for job_id in ids:
+            assert await worker.handle(job_id).aresult(timeout=PATIENCE)
+    assert {key: times for key, times in ran.items() if times != (2 if key.startswith("again") else 1)} == {}
+    # And who begins now is told to install what knows them
+    late = opened(url, "mine")
+    with pytest.raises(ConfigError, match="install the worksong that made them"):
+        await push(late, a_job())
+    await late.close()
+
+
+def test_the_model_holds_on_tables_of_the_next_version(url: str) -> None:
+    # Given tables that are one version ahead
+    asyncio.run(to_the_next_version(url))
+    # When the statements of this version go through random steps, then they do what the model says
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "missing", lambda *_: ())
+        beside_its_model(lambda: opened(url, new_id()), steps=STEPS)
+
+
+def done(ran: Counter[str]) -> int:
+    """Jobs that need not run again."""
+    return sum(times == (2 if key.startswith("again") else 1) for key, times in ran.items())
