@@ -97,9 +97,9 @@ class SqlBroker:
         if lines.limited:
             yield from self._limit(lines)
         found: dict[int, Row] = {}
-        full = yield from self._pick(want, lines, {share.name: share.quota for share in want.handlers}, found)
-        if len(found) < want.limit and full:
-            yield from self._pick(want, lines, dict.fromkeys(full, PLENTY), found)
+        more = yield from self._pick(want, lines, {share.name: share.quota for share in want.handlers}, found)
+        if len(found) < want.limit and more:
+            yield from self._pick(want, lines, dict.fromkeys(more, PLENTY), found)
         return (yield from self._lend(list(found.values()), want.pool, now))
 
     def _lines(self, names: Sequence[str]) -> Program[list[Row]]:
@@ -129,7 +129,7 @@ class SqlBroker:
         lines.room = {name: max(0, limit - running.get(name, 0)) for name, limit in most.items()}
 
     def _pick(self, want: Want, lines: Lines, quotas: dict[str, int], found: dict[int, Row]) -> Program[list[str]]:
-        """Add what each type's quota allows; answers the types that may have more."""
+        """Add what each type's quota allows; answers the types that may have more: those that had no turn as well."""
         asked: dict[str, int] = {}
         left = want.limit - len(found)
         for name, queues in lines.queues.items():
@@ -139,12 +139,12 @@ class SqlBroker:
             if quota > 0 and queues:
                 asked[name] = quota + had
         if not asked:
-            return []
+            return list(lines.queues)
         wanted = [(name, queue, quota) for name, quota in asked.items() for queue in lines.queues[name]]
         by_type: defaultdict[str, list[Row]] = defaultdict(list)
         for row in (yield from self._space.ask("pick", wanted)):
             by_type[row[2]].append(row)
-        full: list[str] = []
+        more = [name for name in lines.queues if name not in asked]
         for share in want.handlers:
             rows = by_type[share.name]
             lines.sort(rows)
@@ -153,8 +153,8 @@ class SqlBroker:
                 if len(found) < want.limit:
                     found[row[0]] = row
             if rows and len(rows) >= quota:
-                full.append(share.name)
-        return full
+                more.append(share.name)
+        return more
 
     def _lend(self, rows: Sequence[Row], pool: str, now: float) -> Program[list[Delivery]]:
         """Note the lendings; what is no job goes to the dead instead."""

@@ -127,6 +127,14 @@ class Fetching(Suite):
         found = await fetch(backend, pool, 4, shares=(Share("big", 3), Share("small", 1)))
         assert [delivery.job.handler for delivery in found] == ["small"] * 4
 
+    async def test_a_type_without_a_quota_is_asked_when_the_others_have_no_more(self, backend: Backend) -> None:
+        await push(backend, *some_jobs(2, "big"), *some_jobs(5, "small"))
+        pool = await join(backend, "big", "small")
+        found = await fetch(backend, pool, 4, shares=(Share("big", 4), Share("small", 0)))
+        assert sorted(delivery.job.handler for delivery in found) == ["big", "big", "small", "small"]
+        found = await fetch(backend, pool, 2, shares=(Share("big", 2), Share("small", 0)))
+        assert [delivery.job.handler for delivery in found] == ["small"] * 2
+
     async def test_types_are_asked_in_the_order_of_the_turn(self, backend: Backend) -> None:
         await push(backend, a_job("first"), a_job("second"))
         pool = await join(backend, "first", "second")
