@@ -6,6 +6,7 @@ make demo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import tempfile
 import time
@@ -13,7 +14,9 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from worksong import Context, Worker
+from worksong import Context, JobFailed, Worker
+
+PATIENCE = 60.0
 
 console = Console(highlight=False, soft_wrap=True)
 started = time.monotonic()
@@ -34,12 +37,13 @@ async def resize_image(name: str) -> str:
 
 
 @worker.job(backoff=lambda job: 0.4 * job.fails)
-async def charge_card(ctx: Context, order: int, cents: int) -> None:
+async def charge_card(ctx: Context, order: int, cents: int) -> str:
     if ctx.job.attempt < 3:
         tell("↻", "yellow", f"charge_card    order {order}: the bank is busy (try {ctx.job.attempt})")
         raise ConnectionError("the bank is busy")
     tell("✓", "green", f"charge_card    order {order}: {cents / 100:.2f} charged at the third try")
-    await send_receipt.aperform(order=order)
+    receipt = await send_receipt.aperform(order=order)
+    return receipt.id
 
 
 @worker.job()
@@ -70,18 +74,22 @@ async def rebuild_index() -> None:
 
 
 async def story() -> None:
-    """Enqueue, run for four seconds, sum up."""
+    """Enqueue, run until all has ended, sum up."""
     await worker.aperform_many([resize_image.job(f"photo-{n}.jpg") for n in range(1, 6)])
-    await charge_card.aperform(order=17, cents=4900)
-    await deliver.aperform("1 Nowhere Lane")
-    await remind.aperform_in(2, user=7)
+    charged = await charge_card.aperform(order=17, cents=4900)
+    delivered = await deliver.aperform("1 Nowhere Lane")
+    reminded = await remind.aperform_in(3, user=7)
     enqueued = [await rebuild_index.aperform() for _ in range(3)]
     tell("+", "magenta", f"enqueued; {enqueued.count(None)} of 3 equal index jobs were refused as duplicates")
     async with worker:
-        await asyncio.sleep(4)
+        await worker.handle(await charged.aresult(timeout=PATIENCE)).aresult(timeout=PATIENCE)
+        await reminded.aresult(timeout=PATIENCE)
+        with contextlib.suppress(JobFailed):
+            await delivered.aresult(timeout=PATIENCE)
         stats = worker.stats
     dead = (await worker.admin.adead()).jobs
-    summary = Table(title="in four seconds", title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    took = f"in {time.monotonic() - started:.0f} seconds"
+    summary = Table(title=took, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
     for number, what in (
         (stats.done, "jobs done"),
         (stats.retried, "retries after a failure"),
