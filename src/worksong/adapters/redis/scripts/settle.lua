@@ -15,8 +15,9 @@ local function misfit(key, kind)
   end
 end
 
-local wrong
-for i, kind in ipairs({'zset', 'zset', 'zset', 'zset', 'hash', 'zset'}) do wrong = wrong or misfit(KEYS[i], kind) end
+local KINDS = {'zset', 'zset', 'zset', 'zset', 'hash', 'zset'}
+local WRITES = {retry = {1}, schedule = {2}, bury = {3}, tail = {5, 6}} -- which of the first six keys
+local wrong = misfit(KEYS[4], KINDS[4])
 
 -- What there is of each group: the oldest in progress, as many as are dropped; the counters.
 local groups, locks, at = {}, {}, 2
@@ -27,6 +28,9 @@ for k = 7, #KEYS, 4 do
   if oldest.err then wrong = wrong or misfit(KEYS[k], 'list') end
   if type(mine) == 'table' then wrong = wrong or misfit(KEYS[k + 3], 'hash') end
   if others > 0 then wrong = wrong or misfit(KEYS[k + 1], 'list') end
+  for i = at + 3 + 2 * drops, at + 2 + 2 * drops + 7 * others, 7 do
+    for _, key in ipairs(WRITES[ARGV[i]] or {}) do wrong = wrong or misfit(KEYS[key], KINDS[key]) end
+  end
   locks[#locks + 1] = KEYS[k + 2]
   groups[#groups + 1] = {pool = pool, drops = drops, others = others, oldest = oldest, mine = mine, at = at + 3}
   at = at + 3 + 2 * drops + 7 * others
