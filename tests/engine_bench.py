@@ -26,7 +26,7 @@ from worksong.ports.handler import Middleware
 from worksong.registry import JobSpec, Options, Registry
 from worksong.signature import Signature
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which what a test waits for will not come any more."""
 
 

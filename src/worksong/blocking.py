@@ -38,6 +38,10 @@ class Background:
             )
         return asyncio.run_coroutine_threadsafe(coroutine, loop)
 
+    def send(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run the coroutine there, for nobody who waits in that loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._running())
+
     @property
     def started(self) -> bool:
         """Whether the loop runs, in this process."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast, overload
 
-from worksong import client
+from worksong import client, outage
 from worksong.adapters import connect, connect_results
 from worksong.admin import Admin
 from worksong.blocking import Background
@@ -71,11 +71,15 @@ class Worker:
         queues: Mapping[str, int] | Sequence[str] | None = None,
         context: type[Context] = Context,
         results: str | None = None,
+        patience: float = 0.0,
+        buffer: int = 0,
         clock: Clock | None = None,
     ) -> None:
         """`name` keeps applications on a server apart. `queues`: names in strict order, or with weights; None: all.
 
         `results`: the URL of a store for what handlers return; None: the backend keeps it, where it can.
+        `patience`: how many seconds enqueueing waits for a server that is away before it raises `BackendUnavailable`.
+        `buffer`: how many jobs are kept in memory instead, while it is away; those are lost if the process dies.
         """
         check_name(name, "worker name")
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 10_000:
@@ -98,6 +102,7 @@ class Worker:
         """Runs the blocking verbs."""
         self.broker: Callable[[], Broker] = self.backend
         """Where enqueued jobs go; `worksong.testing.inline` lends another one."""
+        self._outage = outage.chosen(patience, buffer, self.backend, self.clock, self.background.send)
         self.results: Callable[[], Results] = self._results
         """Where results come from; `worksong.testing.inline` lends another one."""
         self._engine: Engine | None = None
@@ -259,8 +264,11 @@ class Worker:
         jobs = list(jobs)
         if Capability.SHARED not in self.capabilities:
             self._refuse_unknown(jobs)
-        enqueued = await client.enqueue(into or self.broker(), jobs, self.clock.now())
+        enqueued = await client.enqueue(into or self._intake(), jobs, self.clock.now())
         return [None if job is None else Handle(job, self._reader) for job in enqueued]
+
+    def _intake(self) -> Intake:
+        return self._outage if self._outage and self.broker == self.backend else self.broker()
 
     def _refuse_unknown(self, jobs: Sequence[Job]) -> None:
         """Nobody but this process could run them."""
@@ -350,7 +358,7 @@ class Worker:
             self._stopping = self._stopping or asyncio.ensure_future(self._end(engine, grace))
             await asyncio.shield(self._stopping)
         else:
-            await self._close()
+            await self._close(grace)
 
     async def _end(self, engine: Engine, grace: float) -> None:
         """Until the running jobs have ended, handlers may still enqueue."""
@@ -358,9 +366,11 @@ class Worker:
             await engine.stop(grace)
         finally:
             self._last, self._engine, self._stopped, self._stopping = engine.stats, None, True, None
-            await self._close()
+            await self._close(grace)
 
-    async def _close(self) -> None:
+    async def _close(self, grace: float) -> None:
+        if isinstance(self._outage, outage.Buffer):
+            await self._outage.drained(grace)
         await self._backends.close()
         if self._stores:
             await self._stores.close()
