@@ -102,6 +102,13 @@ class Buffer:
         if self._kept:
             log.error("%s", self.left())
 
+    def close(self, seconds: float) -> None:
+        """The program ends, but the loop in its thread still runs: wait so long for the kept jobs, say what is lost."""
+        if leaving := self._leaving:
+            wait_for([leaving], timeout=seconds)
+        if self.size:
+            sys.stderr.write(f"worksong: {self.left()}; they are lost\n")
+
     def left(self) -> str:
         """What is said of jobs that are still kept."""
         ids = [one_line(job.id) for kept in list(self._kept) for job in kept.jobs]
@@ -178,11 +185,6 @@ class _Kept(NamedTuple):
 
 
 def _last_chance(reference: weakref.ref[Buffer]) -> None:
-    """At exit: the loop in its thread still runs."""
-    buffer = reference()
-    if buffer is None:
-        return
-    if leaving := buffer._leaving:
-        wait_for([leaving], timeout=AT_EXIT)
-    if buffer.size:
-        sys.stderr.write(f"worksong: {buffer.left()}; they are lost\n")
+    """At exit."""
+    if buffer := reference():
+        buffer.close(AT_EXIT)
