@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from worksong.domain.errors import (
+    BackendFull,
     BackendRefused,
     BackendUnavailable,
     ConfigError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from worksong.worker import Worker
 
 __all__ = [
+    "BackendFull",
     "BackendRefused",
     "BackendUnavailable",
     "ConfigError",

@@ -15,7 +15,7 @@ import pytest
 from chaos.kept_server import KeptServer, kept
 from chaos.scale import FULL
 from chaos.scene import AT_ONCE, RECOVERED, said, working
-from worksong.domain.errors import BackendUnavailable
+from worksong.domain.errors import BackendFull
 
 SIZE = "2m"
 HOLDS = 3.0 if FULL else 1.0
@@ -65,7 +65,7 @@ async def test_a_full_disk_is_told_and_nothing_that_was_taken_in_is_lost(
         await asyncio.sleep(HOLDS)
         # Then each is refused with a typed error that says why
         refused = scene.errors.copy()
-        assert all(isinstance(error, BackendUnavailable) for error in refused)
+        assert all(isinstance(error, BackendFull) for error in refused)
         assert all("MISCONF" in str(error) and "No space left on device" in str(error) for error in refused)
         # and when there is room again, everything that was taken in runs, once
         ballast.unlink()

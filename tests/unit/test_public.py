@@ -11,6 +11,7 @@ import worksong
 
 PUBLIC = {
     "BackendRefused",
+    "BackendFull",
     "BackendUnavailable",
     "ConfigError",
     "Context",

@@ -21,7 +21,7 @@ import pytest
 from worksong.adapters.redis.address import parse
 from worksong.adapters.redis.client import NoAnswer, NotSent, Redis, Script, ServerError
 from worksong.adapters.redis.connection import Connection
-from worksong.domain.errors import BackendRefused, ConfigError
+from worksong.domain.errors import BackendFull, BackendRefused, ConfigError
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
@@ -431,7 +431,7 @@ async def test_a_server_out_of_memory_did_not_carry_it_out_which_is_told_once(
     async with using(server.url) as redis:
         await redis.call("CONFIG", "SET", "maxmemory", 1)
         for _ in range(3):
-            with pytest.raises(NotSent, match="OOM"):
+            with pytest.raises(BackendFull, match="OOM"):
                 await redis.call("SET", "k", "v")
     assert ["OOM" in record.getMessage() for record in caplog.records] == [True]
 

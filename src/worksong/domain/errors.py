@@ -9,7 +9,8 @@ WorksongError
 ├── Unsupported                           the backend cannot do it
 ├── NotStarted, Stopped                   the worker is not in a state for it
 ├── BackendUnavailable     (ConnectionError)
-│   └── EnqueueOutcomeUnknown             carries the job's id
+│   ├── EnqueueOutcomeUnknown             carries the job's id
+│   └── BackendFull                       its memory or its disk has no room for more
 ├── BackendRefused                        the server answered, and said no
 ├── JobFailed                             the job's handler failed
 ├── ResultLost                            the job succeeded, its value could not be kept
@@ -86,6 +87,10 @@ class EnqueueOutcomeUnknown(BackendUnavailable):
     def job_id(self) -> str:
         """The id of the (first) job whose fate is unknown."""
         return self.job_ids[0]
+
+
+class BackendFull(BackendUnavailable):
+    """the server has no room for more; nothing was carried out"""
 
 
 class BackendRefused(WorksongError):

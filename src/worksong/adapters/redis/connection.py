@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 import hiredis
 
 from worksong.adapters.redis.address import Address, Node, Tls
-from worksong.domain.errors import BackendRefused, BackendUnavailable, ConfigError, WorksongError
+from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable, ConfigError, WorksongError
 
 Arg: TypeAlias = str | bytes | int | float
 Reply: TypeAlias = Any
@@ -31,9 +31,16 @@ _AWAY = frozenset(
     | {"MISCONF", "OOM"}  # it cannot write now
 )
 
+_NO_SPACE = "No space left on device"
+"""What a MISCONF says of a full disk."""
+
 
 class NotSent(BackendUnavailable):
     """the server could not be asked; nothing was carried out"""
+
+
+class NoRoom(NotSent, BackendFull):
+    """the server has no room for more; nothing was carried out"""
 
 
 class NoAnswer(BackendUnavailable):
@@ -54,7 +61,8 @@ def meaning(error: ServerError, address: Address) -> WorksongError:
         who = f"user {address.user!r}" if address.user else "the default user"
         return ConfigError(f"{address.shown} refused {who}: {error}; correct the login in the URL or the server's ACL")
     if error.code in _AWAY or "max number of clients" in str(error):
-        return NotSent(f"{address.shown} did not carry out the command: {error}")
+        kind = NoRoom if error.code == "OOM" or _NO_SPACE in str(error) else NotSent
+        return kind(f"{address.shown} did not carry out the command: {error}")
     if error.code == "CROSSSLOT":
         return ConfigError(
             f"{address.shown} is a cluster, where all keys of a namespace must share a slot: "
