@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from worksong.domain import retry
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Retried, Snoozed
+from worksong.middleware import limits
 from worksong.testing.clock import FakeClock
 
 START = 1_700_000_000.0
@@ -476,6 +478,42 @@ async def test_a_run_that_takes_too_long_has_failed(stage: Stage, threaded: bool
     async with worker:
         assert await stage.ending(worker, slow.job()) == Buried("TimeoutError: timed out after 0.02 s")
     release.set()
+
+
+async def test_a_run_that_will_not_end_is_told_of_as_stuck(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a handler that takes no notice of its cancellation
+    monkeypatch.setattr(limits, "STUCK_AFTER", 0.01)
+    worker, enough, told = stage.worker(), asyncio.Event(), asyncio.Event()
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.set()
+
+    async def stubborn() -> str:
+        while not enough.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await enough.wait()
+        return "at last"
+
+    job = worker.register("stubborn", stubborn, timeout=0.02, max_fails=1).job()
+    caplog.set_level(logging.ERROR)
+    listener = Told(logging.ERROR)
+    limits.log.addHandler(listener)
+    async with worker:
+        ending = asyncio.ensure_future(stage.ending(worker, job))
+        # When it goes on, then the log says so, and so does what its slot shows
+        await asyncio.wait_for(told.wait(), PATIENCE)
+        await stage.clock.aadvance(2)
+        (busy,) = await worker.admin.abusy()
+        assert busy.checkin == "stuck: cancelled after 0.02 s, and it goes on"
+        # And it ends in its own time, as it says
+        enough.set()
+        assert await ending == Done("at last")
+    limits.log.removeHandler(listener)
+    (line,) = caplog.messages
+    assert "(stubborn) is stuck: cancelled after 0.02 s, and it goes on; its slot is taken until it ends" in line
 
 
 async def test_a_timeout_counts_the_middleware_too(stage: Stage) -> None:
