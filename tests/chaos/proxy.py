@@ -63,6 +63,8 @@ class Proxy:
         self.port = 0
         self.connects: list[float] = []
         """When somebody connected, by the monotonic clock."""
+        self.pieces = 0
+        """How many pieces of data were passed on."""
         self.seen: Counter[str] = Counter()
         """How often each command came."""
         self.struck: Counter[tuple[str, Fault]] = Counter()
@@ -225,6 +227,7 @@ class Proxy:
         size, pause = {Fault.SLICED: (1, 0.0), Fault.SLOW: (int(RATE * TICK), TICK)}.get(fault, (len(data), None))
         for start in range(0, len(data), size):
             to.write(data[start : start + size])
+            self.pieces += 1
             await to.drain()
             if pause is not None:
                 await asyncio.sleep(pause)

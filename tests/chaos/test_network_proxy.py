@@ -95,11 +95,11 @@ def test_a_fault_waits_for_the_answer_that_was_meant(proxy: Proxy, client: socke
 
 
 def test_answers_to_commands_sent_together_are_late_together(proxy: Proxy, client: socket.socket) -> None:
-    proxy.on("PING", Fault.LATENCY, times=20)
+    proxy.on("PING", Fault.LATENCY, times=300)
     began = time.monotonic()
-    client.sendall(b"*1\r\n$4\r\nPING\r\n" * 20)
-    assert received(client, 20 * len("+PONG\r\n")) == b"+PONG\r\n" * 20
-    assert time.monotonic() - began < 20 * 0.1
+    client.sendall(b"*1\r\n$4\r\nPING\r\n" * 300)
+    assert received(client, 300 * len("+PONG\r\n")) == b"+PONG\r\n" * 300
+    assert time.monotonic() - began < 300 * 0.1, "one after the other they would take longer"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,6 @@ def test_a_command_is_lost_before_or_after_it_happened(proxy: Proxy, fault: Faul
     with connected(proxy) as client, connected(proxy) as other:
         ask(other, "DEL", key)
         proxy.on("INCR", fault)
-        client.settimeout(0.2)
         match fault:
             case Fault.CUT_BEFORE | Fault.CUT_AFTER:
                 with pytest.raises(ConnectionResetError):
@@ -120,15 +119,16 @@ def test_a_command_is_lost_before_or_after_it_happened(proxy: Proxy, fault: Faul
                 assert ask(client, "INCR", key) == b""
                 client.sendall(b"nobody resets this")
             case _:
+                client.settimeout(0.2)
                 with pytest.raises(TimeoutError):
                     ask(client, "INCR", key)
         assert ask(other, "GET", key) == (b"$1\r\n1\r\n" if happened else b"$-1\r\n")
 
 
 def test_half_of_an_answer_comes(proxy: Proxy, client: socket.socket) -> None:
-    client.settimeout(0.2)
     proxy.on("ECHO", Fault.STALLED)
     assert ask(client, "ECHO", "x" * 1000) == b"$1000\r\n" + b"x" * (1009 // 2 - 7)
+    client.settimeout(0.2)
     with pytest.raises(TimeoutError):
         client.recv(1)
 
@@ -156,9 +156,9 @@ def test_a_slow_line_carries_ten_thousand_bytes_in_a_second(proxy: Proxy, client
 def test_bytes_come_one_by_one(proxy: Proxy, client: socket.socket) -> None:
     proxy.on("ECHO", Fault.SLICED)
     first = ask(client, "ECHO", "x" * 50)
-    assert len(first) < 57
     assert first + received(client, 57 - len(first)) == b"$50\r\n" + b"x" * 50 + b"\r\n"
     assert ask(client, "PING") == b"+PONG\r\n"
+    assert proxy.pieces >= 2 * 57  # the command and its answer; a slow client may see several of them as one
 
 
 def test_a_server_refuses_whoever_connects_until_it_is_healed(proxy: Proxy) -> None:
