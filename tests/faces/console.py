@@ -21,7 +21,7 @@ from worksong.faces.cli.top.table import Table
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
 from worksong.ports.clock import Clock
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 NEVER = 3600.0
 CELL = 12.2
 """How wide a column is in a picture of the screen."""

@@ -25,7 +25,7 @@ from worksong.domain.turns import Share
 from worksong.faces.cli import worksong as commands
 from worksong.ports.backend import Backend, Pool, Want
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 T = TypeVar("T")
 
 

@@ -159,6 +159,8 @@ def test_quiet_processes_start_nothing_more(start: Start, shop: Shop, url: str, 
     program.line("hold by")
     program.line("hold by")
     program.send(signal.SIGUSR1)
+    program.line("quiet: fetching nothing more")
+    program.line("quiet: fetching nothing more")
     (app / "let-go").touch()
     program.line("let go")
     program.line("let go")

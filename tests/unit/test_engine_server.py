@@ -24,7 +24,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Discarded, Done, Released
 from worksong.engine.engine import Engine
 from worksong.engine.stats import Stats
-from worksong.ports.backend import Backend, Beat, Orders, Pool, Want
+from worksong.ports.backend import Backend, Beat, Orders, Pool, Want, Window
 from worksong.registry import Periodic
 from worksong.testing.clock import FakeClock
 from worksong.testing.flaky import Fault, FlakyBackend, error, execute_then_error
@@ -183,6 +183,34 @@ async def test_a_stop_while_it_starts_leaves_nothing_running(bench: Bench) -> No
     assert await bench.ledger.pools() == []
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_worker_told_to_be_quiet_while_it_starts_fetches_nothing(bench: Bench) -> None:
+    # Given a job, and a server that takes its time to enlist a pool
+    gate, asked = asyncio.Event(), asyncio.Event()
+    enlist = bench.ledger.enlist
+
+    async def slow(pool: Pool, now: float) -> None:
+        asked.set()
+        await gate.wait()
+        await enlist(pool, now)
+
+    bench.ledger.enlist = slow  # type: ignore[method-assign]
+    bench.add("good", good)
+    job_id = await bench.push("good")
+    # When the engine is told to be quiet meanwhile
+    engine = Engine(bench.ledger, bench.registry, clock=bench.clock)
+    starting = asyncio.create_task(engine.start())
+    await asked.wait()
+    engine.quiet()
+    gate.set()
+    await starting
+    for _ in range(50):
+        await asyncio.sleep(0)
+    # Then it has begun, and the job still waits
+    assert len(await bench.ledger.pools()) == 1
+    assert [view.id for view in (await bench.ledger.jobs(State.QUEUED, Window(10))).jobs] == [job_id]
+    await engine.stop(0)
 
 
 async def test_a_start_given_up_while_the_server_enlists_the_pool_leaves_no_pool(bench: Bench) -> None:

@@ -75,7 +75,7 @@ class Engine:
         self._upkeep: Upkeep | None = None
         self._upkeep_task: asyncio.Task[None] | None = None
         self._upkeep_thread: Beside | None = None
-        self._stopped = False
+        self._stopped = self._quiet = self._fetches = False
         self.finished = asyncio.Event()
         """Set when a burst has nothing left to do."""
 
@@ -107,6 +107,9 @@ class Engine:
         self._on_pool(pool.id)
         self._start_upkeep(pool)
         self._lane.start(burst=self.finished.set if burst else None)
+        self._fetches = True
+        if self._quiet:  # asked while the server was
+            self.quiet()
 
     def renew(self) -> None:
         """Work also on job types, and through middleware, added since the start. May be called from any thread."""
@@ -117,8 +120,11 @@ class Engine:
         self._lane.learn(pool, self._routes(), Sampled(self._weights(), random.random))
 
     def quiet(self) -> None:
-        """Fetch nothing more; what runs goes on."""
-        self._lane.quiet()
+        """Fetch nothing more; what runs goes on. One that is still starting will fetch nothing at all."""
+        self._quiet = True
+        if self._fetches:
+            self._lane.quiet()
+            log.info("quiet: fetching nothing more; %d jobs run on", sum(1 for running in self._lane.slots if running))
 
     async def stop(self, grace: float) -> None:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest, strike the pool off."""
