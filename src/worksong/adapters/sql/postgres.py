@@ -13,11 +13,14 @@ from typing import Any, TypeAlias, TypeVar, cast
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.bells import Bells
+from worksong.adapters.sql import postgres_failures
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.doctor.postgres import POSTGRES
+from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.servers import ServerStore, Verdict
-from worksong.adapters.sql.steps import PARAMETER, Operation, Statement, Step, statements
+from worksong.adapters.sql.servers import ServerStore
+from worksong.adapters.sql.steps import PARAMETER, Operation, Row, Statement, Step, statements
 from worksong.adapters.sql.store import Joined
 from worksong.domain.errors import BackendUnavailable, InvalidArguments, WorksongError
 from worksong.domain.job import new_id
@@ -33,30 +36,6 @@ LOCK = 0x776F726B
 NAP = 0.1
 """Seconds between two looks when nobody can be listened to."""
 OPTIONS = ("host", "listen", "sslmode", "statement_cache")
-
-Failure = asyncpg.exceptions
-_AGAIN = (Failure.DeadlockDetectedError, Failure.SerializationError, Failure.LockNotAvailableError)
-_AWAY = (
-    OSError,
-    TimeoutError,
-    Failure.InterfaceError,
-    Failure.PostgresConnectionError,
-    Failure.AdminShutdownError,
-    Failure.CrashShutdownError,
-    Failure.CannotConnectNowError,
-    Failure.TooManyConnectionsError,
-    Failure.ReadOnlySQLTransactionError,
-    Failure.IdleInTransactionSessionTimeoutError,
-    Failure.InternalClientError,
-)
-_CONFIG = (
-    Failure.InvalidAuthorizationSpecificationError,
-    Failure.InvalidCatalogNameError,
-    Failure.InvalidSchemaNameError,
-    Failure.UndefinedTableError,
-    Failure.UndefinedColumnError,
-    Failure.InsufficientPrivilegeError,
-)
 
 
 def postgres_backend(url: str, *, namespace: str) -> SqlBackend:
@@ -83,6 +62,7 @@ class PostgresStore(ServerStore[Connection]):
     """Transactions on a few connections; one more that listens, once somebody waits."""
 
     dialect = "postgres"
+    specialist = POSTGRES
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
@@ -130,8 +110,8 @@ class PostgresStore(ServerStore[Connection]):
             return [tuple(row) for row in await connection.fetch(text.sql, *given)]
         return int((await connection.execute(text.sql, *given)).rpartition(" ")[2])
 
-    async def plain(self, connection: Connection, sql: str) -> list[Any]:
-        return [row[0] for row in await connection.fetch(sql)]
+    async def rows(self, connection: Connection, sql: str) -> list[Row]:
+        return [tuple(row) for row in await connection.fetch(sql)]
 
     @contextlib.asynccontextmanager
     async def locked(self, connection: Connection) -> AsyncGenerator[None]:
@@ -145,11 +125,13 @@ class PostgresStore(ServerStore[Connection]):
         return sql
 
     def meaning(self, failure: BaseException) -> Verdict:
-        if isinstance(failure, _AGAIN):
-            return Verdict.AGAIN
-        if isinstance(failure, _CONFIG):
-            return Verdict.CONFIG
-        return Verdict.AWAY if isinstance(failure, _AWAY) else Verdict.REFUSED
+        return postgres_failures.meaning(failure)
+
+    def mend(self, failure: BaseException) -> str:
+        return postgres_failures.mend(failure)
+
+    def absent(self, failure: BaseException) -> bool:
+        return postgres_failures.absent(failure)
 
     def hang_up(self, connection: Connection) -> None:
         connection.terminate()

@@ -32,6 +32,8 @@ def carry_out(connection: sqlite3.Connection, operation: Operation[T]) -> T:
 
 def meant(failure: Exception, shown: str, file: Path) -> Exception:
     """What an error of SQLite means."""
+    if isinstance(failure, (OverflowError, UnicodeEncodeError)):
+        return Refused(f"{shown} cannot hold a value ({failure}); nothing was carried out")
     if not isinstance(failure, sqlite3.Error):
         return failure
     kind, told = _MEANINGS.get(getattr(failure, "sqlite_errorcode", 0) & 0xFF, (Refused, "refused: {failure}"))
