@@ -86,12 +86,15 @@ AILMENTS = (ABSENT, DAMAGED, NETWORK, SHARED, READ_ONLY, DISK, JOURNAL, SYNCHRON
 
 
 def damage(chart: Chart) -> Iterator[Finding]:
-    """What reading it through finds."""
-    errors = [str(row[0]) for row in chart.rows("quick_check") if row[0] != "ok"]
-    if errors:
+    """What reading it through finds; where that is bad enough, it is refused."""
+    refusal = chart.refused.get("quick_check", "")
+    errors = [str(row[0]) for row in chart.rows("quick_check") if row[0] != "ok"] or [refusal]
+    if not chart.rows("quick_check") and "is damaged" not in refusal:
+        yield UNCHECKED.found(
+            f"damage: {refusal or f'files larger than {READ_THROUGH >> 30} GiB are not read through'}"
+        )
+    elif errors != [""]:
         yield DAMAGED.found(some((" ".join(error.split()) for error in errors), 3))
-    elif not chart.rows("quick_check"):
-        yield UNCHECKED.found(f"damage: files larger than {READ_THROUGH >> 30} GiB are not read through")
 
 
 def place(chart: Chart) -> Iterator[Finding]:
@@ -171,7 +174,7 @@ SQLITE = Specialist(
     (
         Check("sqlite.place", "The file is on a local disk.", ("place",), place),
         Check("sqlite.writable", "The file and its directory can be written.", ("closed",), rights),
-        Check("sqlite.whole", "The file is not damaged.", ("quick_check",), damage),
+        Check("sqlite.whole", "The file is not damaged.", (), damage),
         Check("sql.tables", "The tables are of this program's version.", ("schema",), tables.version),
         Check("sql.tables.all", "No table is missing.", ("schema", "tables"), tables.gone, of_tables=True),
         Check(
@@ -192,5 +195,6 @@ SQLITE = Specialist(
         JOURNAL.id: _write_ahead,
         LONG_WAL.id: _begin_the_log_anew,
     },
+    {"quick_check": "PRAGMA quick_check(5)"},
     left_out=_unread,
 )

@@ -57,13 +57,15 @@ JOIN pg_class AS i ON i.oid = x.indexrelid
 WHERE c.relname LIKE 'worksong\_%' AND pg_table_is_visible(c.oid) AND NOT x.indisvalid
 ORDER BY i.relname
 
--- Those of other databases hold back nothing here.
+-- Those of other databases hold back nothing here, nor does vacuum itself. Whose kind is hidden counts.
 --: transactions
 SELECT
     'session ' || pid || ' of ' || coalesce(usename, '?') || coalesce(' (' || nullif(application_name, '') || ')', ''),
     coalesce(state, ''), extract(epoch FROM clock_timestamp() - xact_start)::float8
 FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+WHERE
+    datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+    AND coalesce(backend_type, 'client backend') = 'client backend'
 UNION ALL
 SELECT 'prepared transaction ' || gid || ' of ' || owner, 'prepared', extract(epoch FROM clock_timestamp() - prepared)::float8
 FROM pg_prepared_xacts WHERE database = current_database()

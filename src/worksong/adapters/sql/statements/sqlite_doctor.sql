@@ -3,9 +3,6 @@
 --: journal_mode
 PRAGMA journal_mode
 
---: quick_check
-PRAGMA quick_check(5)
-
 --: tables
 SELECT name FROM sqlite_master WHERE type = 'table'
 
