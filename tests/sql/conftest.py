@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+import servers
 from sql.stage import opened
 from worksong.adapters.sql.backend import SqlBackend
 
@@ -39,3 +41,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small disk can only be mounted by root")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(postgres_server: servers.Database, postgres_url: str) -> Iterator[str]:
+    """PgBouncer in transaction mode before the PostgreSQL of the run, whose tables are there."""
+    with ExitStack() as running:
+        try:
+            bouncer = running.enter_context(servers.pgbouncer(postgres_server))
+        except servers.Missing as missing:
+            pytest.skip(f"no server: {missing}")
+        yield f"{bouncer.url}?statement_cache=off"

@@ -22,7 +22,14 @@ from sql.stage import fresh, opened, ordered, told
 from worksong.adapters.sql import mysql_failures
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.failures import Verdict
-from worksong.domain.errors import BackendRefused, BackendUnavailable, ConfigError, InvalidArguments, WorksongError
+from worksong.domain.errors import (
+    BackendFull,
+    BackendRefused,
+    BackendUnavailable,
+    ConfigError,
+    InvalidArguments,
+    WorksongError,
+)
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.testing.contract.steps import a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
@@ -411,7 +418,7 @@ async def test_a_full_disk_of_a_server_refuses_what_does_not_fit_and_keeps_what_
     backend = opened(cramped)
     taken = 0
     # When more is pushed than it holds
-    with pytest.raises(BackendRefused, match=r"nothing was carried out; make room on the server's disk"):
+    with pytest.raises(BackendFull, match=r"nothing was carried out; make room on the server's disk"):
         for _ in range(200):
             await push(backend, a_job(args={"text": os.urandom(50_000).hex()}))
             taken += 1
@@ -430,5 +437,5 @@ async def test_a_full_disk_of_a_server_refuses_what_does_not_fit_and_keeps_what_
 def test_a_full_disk_of_mysql_names_the_same_step(code: int) -> None:
     """Not made full for real: a MariaDB whose disk is full ends."""
     failure = Exception(code, "The table is full")
-    assert mysql_failures.meaning(failure) is Verdict.REFUSED
+    assert mysql_failures.meaning(failure) is Verdict.FULL
     assert "make room on the server's disk" in mysql_failures.mend(failure)

@@ -10,5 +10,6 @@ class Verdict(Enum):
 
     AGAIN = "others were in the way: the transaction is undone, and may be tried again"
     AWAY = "the connection is gone, or the server"
+    FULL = "there is no room for more"
     REFUSED = "the server understood, and said no"
     CONFIG = "the URL, the login or the tables are wrong"

@@ -10,6 +10,7 @@ NO_SUCH_TABLE = 1146
 _AGAIN = {1205, 1213, 1317, 1969, 3024, 3572}
 _AWAY = {1040, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2055}
 _CONFIG = {1044, 1045, 1049, 1054, 1142, 1143, 1146, 1227, 1370, 1698, 4151}
+_NO_ROOM = {1021, 1114}
 _LOGIN = "check the user and the password in the URL, and from where this user may log in"
 _RIGHTS = (
     "GRANT this user what it lacks: SELECT, INSERT, UPDATE and DELETE on the database; to migrate, CREATE, INDEX and "
@@ -44,6 +45,8 @@ def meaning(failure: BaseException) -> Verdict:
         return Verdict.AGAIN
     if found in _CONFIG:
         return Verdict.CONFIG
+    if found in _NO_ROOM:
+        return Verdict.FULL
     return Verdict.AWAY if found in _AWAY or "Lost connection" in str(failure) else Verdict.REFUSED
 
 

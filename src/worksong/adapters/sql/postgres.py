@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import ssl
+import time
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
@@ -22,7 +23,7 @@ from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore
 from worksong.adapters.sql.steps import PARAMETER, Operation, Row, Statement, Step, statements
 from worksong.adapters.sql.store import Joined
-from worksong.domain.errors import BackendUnavailable, InvalidArguments, WorksongError
+from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArguments, WorksongError
 from worksong.domain.job import new_id
 
 Connection: TypeAlias = Any
@@ -33,6 +34,8 @@ _connect = cast("Any", asyncpg).connect  # its parameters have no types
 PORT = 5432
 LOCK = 0x776F726B
 """The key of the advisory lock under which tables are migrated."""
+LONGEST_MIGRATION = 60.0
+"""Seconds that somebody else may take."""
 NAP = 0.1
 """Seconds between two looks when nobody can be listened to."""
 OPTIONS = ("host", "listen", "sslmode", "statement_cache")
@@ -111,15 +114,45 @@ class PostgresStore(ServerStore[Connection]):
         return int((await connection.execute(text.sql, *given)).rpartition(" ")[2])
 
     async def rows(self, connection: Connection, sql: str) -> list[Row]:
-        return [tuple(row) for row in await connection.fetch(sql)]
+        """Behind a pooler only what is within a transaction, or one message, surely meets one and the same session."""
+        if self._cached:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        if not sql.startswith("SELECT"):
+            await connection.execute(sql)
+            return []
+        if connection.is_in_transaction():
+            return [tuple(row) for row in await connection.fetch(sql)]
+        async with connection.transaction():
+            return [tuple(row) for row in await connection.fetch(sql)]
 
     @contextlib.asynccontextmanager
     async def locked(self, connection: Connection) -> AsyncGenerator[None]:
-        await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+        if self._cached:
+            await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+            try:
+                yield
+            finally:
+                await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
+            return
+        guard = await self._connect()
         try:
+            await self._guarded(guard)
             yield
+            await guard.execute("ROLLBACK")
         finally:
-            await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
+            self.hang_up(guard)
+
+    async def _guarded(self, guard: Connection) -> None:
+        """Behind a pooler a lock lasts as long as a transaction; who waits for it may not keep a connection."""
+        until = time.monotonic() + LONGEST_MIGRATION
+        while True:
+            await guard.execute("BEGIN")
+            if await guard.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK})"):
+                return
+            await guard.execute("ROLLBACK")
+            if time.monotonic() > until:
+                raise ConfigError(f"{self.address.shown} is being migrated by somebody else for more than a minute")
+            await asyncio.sleep(NAP)
 
     def prepare(self, sql: str, connection: Connection) -> str:
         return sql

@@ -33,7 +33,11 @@ _CONFIG = (
     Failure.UndefinedTableError,
     Failure.UndefinedColumnError,
     Failure.InsufficientPrivilegeError,
+    Failure.ProtocolViolationError,
+    Failure.DuplicatePreparedStatementError,
+    Failure.InvalidSQLStatementNameError,
 )
+_POOLER = "behind a pooler say ?statement_cache=off in the URL"
 _MENDS: tuple[tuple[type[Exception], str], ...] = (
     (Failure.InvalidAuthorizationSpecificationError, "check the user and the password in the URL, and pg_hba.conf"),
     (Failure.InvalidCatalogNameError, "create the database, or correct its name in the URL"),
@@ -46,6 +50,9 @@ _MENDS: tuple[tuple[type[Exception], str], ...] = (
     (Failure.UndefinedColumnError, "run `worksong migrate`"),
     (Failure.ReadOnlySQLTransactionError, "the server is a standby or read-only; name the primary in the URL"),
     (Failure.TooManyConnectionsError, "run fewer processes, or set a larger max_connections"),
+    (Failure.ProtocolViolationError, _POOLER),
+    (Failure.DuplicatePreparedStatementError, _POOLER),
+    (Failure.InvalidSQLStatementNameError, _POOLER),
     (Failure.DiskFullError, "nothing was carried out; make room on the server's disk, and it goes on"),
 )
 
@@ -56,6 +63,8 @@ def meaning(failure: BaseException) -> Verdict:
         return Verdict.AGAIN
     if isinstance(failure, _CONFIG):
         return Verdict.CONFIG
+    if isinstance(failure, Failure.DiskFullError):
+        return Verdict.FULL
     if isinstance(failure, Failure.InterfaceError) and isinstance(failure, ValueError):
         return Verdict.REFUSED  # a value that the driver could not send: the connection is as it was
     return Verdict.AWAY if isinstance(failure, _AWAY) else Verdict.REFUSED

@@ -17,7 +17,7 @@ from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.steps import Operation, Row, Step
-from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NotSent, Refused, Say
+from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
 
 C = TypeVar("C")
@@ -170,6 +170,8 @@ class ServerStore(ABC, Generic[C]):
     def meant(self, failure: BaseException) -> WorksongError:
         """The error to raise for one of a driver after which nothing was carried out."""
         verdict = self.meaning(failure)
+        if verdict is Verdict.FULL:
+            return NoRoom(f"{self.address.shown}: {self._said(failure)}")
         if verdict in (Verdict.AGAIN, Verdict.AWAY):
             return NotSent(f"{self.address.shown}: {self._said(failure)}; nothing was carried out")
         kind = ConfigError if verdict is Verdict.CONFIG else Refused

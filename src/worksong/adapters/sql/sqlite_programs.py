@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from worksong.adapters.sql.steps import PARAMETER, Operation, Statement, Step, statements
-from worksong.adapters.sql.store import NotSent, Refused
+from worksong.adapters.sql.store import NoRoom, NotSent, Refused
 from worksong.domain.errors import ConfigError, WorksongError
 
 DIALECT = "sqlite"
@@ -44,7 +44,7 @@ def meant(failure: Exception, shown: str, file: Path) -> Exception:
 _MEANINGS: dict[int, tuple[type[WorksongError], str]] = {
     sqlite3.SQLITE_BUSY: (NotSent, "is locked by another program, and stayed so; nothing was carried out"),
     sqlite3.SQLITE_LOCKED: (NotSent, "is locked by another program, and stayed so; nothing was carried out"),
-    sqlite3.SQLITE_FULL: (Refused, "cannot grow: the disk is full; nothing was carried out"),
+    sqlite3.SQLITE_FULL: (NoRoom, "cannot grow: the disk is full; nothing was carried out"),
     sqlite3.SQLITE_READONLY: (Refused, "is read-only: the file and its directory must be writable for {user}"),
     sqlite3.SQLITE_NOTADB: (ConfigError, "is no SQLite database, or an encrypted one"),
     sqlite3.SQLITE_CANTOPEN: (ConfigError, "cannot be opened: {why}"),

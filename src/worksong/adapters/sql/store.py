@@ -12,7 +12,7 @@ from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.places import NEVER_BACK, Numbers
 from worksong.adapters.sql.steps import Operation, Row
-from worksong.domain.errors import BackendRefused, BackendUnavailable
+from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable
 
 T = TypeVar("T")
 
@@ -29,6 +29,10 @@ class MaybeDone(BackendUnavailable):
 
 class NotSent(BackendUnavailable):
     """the database cannot be reached; nothing was carried out"""
+
+
+class NoRoom(NotSent, BackendFull):
+    """the database has no room for more; nothing was carried out"""
 
 
 class Refused(BackendRefused):
