@@ -349,7 +349,8 @@ _LOCK = {
 }
 _UNLOCK = {"postgres": "COMMIT", "mysql": "UNLOCK TABLES"}
 _WAITING = {
-    "postgres": "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    "postgres": "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+    "AND backend_type = 'client backend'",
     "mysql": "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND state LIKE 'Waiting for table%'",
 }
 

@@ -88,12 +88,9 @@ async def test_a_file_whose_log_was_taken_away_gets_it_back(backend: SqlBackend,
     with sqlite3.connect(place) as connection:
         assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
     connection.close()
-    finding = (await ailing(backend))["sqlite.journal"]
-    assert (finding.detail, finding.fixable) == ("journal_mode is delete", True)
-    await backend.close()
-    with sqlite3.connect(place) as connection:  # a worker sets it when it opens the file
-        connection.execute("PRAGMA journal_mode = DELETE")
-    connection.close()
+    for _ in range(2):  # looking does not mend it
+        finding = (await ailing(backend))["sqlite.journal"]
+        assert (finding.detail, finding.fixable) == ("journal_mode is delete", True)
     assert await backend.fix("sqlite.journal", time.time()) == "carried out: PRAGMA journal_mode = WAL"
     assert await ailing(backend) == {}
 

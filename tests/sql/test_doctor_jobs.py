@@ -12,6 +12,7 @@ import pytest
 from sql.stage import ailing, told
 from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.doctor import mysql
 from worksong.adapters.sql.doctor.chart import Chart
 from worksong.adapters.sql.doctor.charting import beyond
 from worksong.adapters.sql.doctor.postgres import POSTGRES
@@ -129,6 +130,13 @@ def test_settings_of_a_whole_server_are_judged(name: str, value: str, finding_id
 def test_connections_kept_for_superusers_are_not_ours(taken: int, found: list[str]) -> None:
     settings = [*USUAL, ("max_connections", "100"), ("superuser_reserved_connections", "3")]
     assert list(judged({"settings": settings, "sessions": [(taken,), (None,)]})) == found
+
+
+@pytest.mark.parametrize(("taken", "found"), [("120", []), ("121", ["sql.connections.many"])])
+def test_connections_of_mysql_are_counted_from_its_own_words(taken: str, found: list[str]) -> None:
+    answers = {"settings": [("max_connections", "151")], "sessions": [("Threads_connected", taken)]}
+    chart = Chart(dialect="mysql", address=Address(scheme="mysql", host="h", database="d"), answers=answers)
+    assert [finding.id for finding in mysql.connections(chart)] == found
 
 
 @pytest.mark.parametrize(

@@ -211,21 +211,6 @@ async def test_settings_of_a_server_that_do_harm(url: str, name: str, value: str
     await backend.close()
 
 
-@pytest.mark.usefixtures("on_mariadb")
-async def test_a_server_with_hardly_a_connection_left_is_told(backend: SqlBackend) -> None:
-    store: Any = backend._store
-    (before,) = await told(backend, "SELECT @@GLOBAL.max_connections")
-    held = [await store.dial() for _ in range(8)]
-    try:
-        await told(backend, "SET GLOBAL max_connections = 10")
-        finding = await until_found(backend, "sql.connections.many")
-        assert finding.detail.endswith(" of 10")
-    finally:
-        await store.plain(held[0], f"SET GLOBAL max_connections = {before}")
-        for connection in held:
-            store.hang_up(connection)
-
-
 async def test_clocks_that_differ_are_told(backend: SqlBackend) -> None:
     findings = {finding.id: finding for finding in await backend.examine(time.time() + 3600)}
     assert "seconds behind" in findings["sql.clock"].detail

@@ -23,8 +23,10 @@ SECOND_LOOK = 1.0
 
 PATIENCE = "24h"
 
-UNUSABLE = {ailment.id for ailment in (sqlite.ABSENT, tables.MISSING, tables.OLD, tables.NEWER, tables.GONE)}
-"""With one of these there are no jobs that could be looked at."""
+UNUSABLE = {
+    ailment.id for ailment in (sqlite.ABSENT, sqlite.JOURNAL, tables.MISSING, tables.OLD, tables.NEWER, tables.GONE)
+}
+"""With one of these there are no jobs that could be looked at, or not without changing something."""
 
 
 class SqlDoctor:
