@@ -366,15 +366,10 @@ async def waiting_queries(backend: SqlBackend, operator: Any) -> list[int]:
 
 
 async def operator_cancels(backend: SqlBackend, operator: Any) -> None:
-    """The query that waits, and not the session."""
+    """The query that waits, and not the session; maybe the same one again, when it has not noticed yet."""
     store: Any = backend._store
     (waiting,) = await waiting_queries(backend, operator)
     await store.plain(operator, _CANCEL[store.dialect].format(waiting))
-    until = time.monotonic() + PATIENCE
-    while waiting in await store.plain(operator, _WAITING[store.dialect]):
-        if time.monotonic() > until or store.dialect == "postgres":
-            break
-        await asyncio.sleep(0.01)
 
 
 _CANCEL = {"postgres": "SELECT pg_cancel_backend({})", "mysql": "KILL QUERY {}"}

@@ -312,6 +312,7 @@ async def test_what_a_user_may_not_see_is_a_finding_and_no_failure(
         found = await ailing(backend)
     finally:
         store.hang_up(held)
+    assert "INSERT" in found["sql.rights"].detail
     assert "GRANT" in found["sql.unchecked"].mend
     assert found["sql.unchecked"].severity is Severity.INFO
     await backend.close()

@@ -60,7 +60,7 @@ class Check(NamedTuple):
     needs: tuple[str, ...]
     judge: Callable[[Chart], Iterator[Finding]]
     of_tables: bool = False
-    """It says something only where the tables are those of this program."""
+    """It says something only where the tables are those of this program, as far as that is known."""
 
 
 def _nothing(_facts: object) -> Collection[str]:
@@ -74,24 +74,26 @@ class Specialist(NamedTuple):
     checks: tuple[Check, ...]
     remedies: Mapping[str, Callable[[Chart], Sequence[str]]]
     """Id of a finding -> the statements that mend it, each by itself."""
-    further: Mapping[str, str] = {}
+    further: Callable[[], Mapping[str, str]] = dict
     """Questions beside those of statements/DIALECT_doctor.sql, whose refusals are judged by a check."""
     left_out: Callable[[Mapping[str, Sequence[Row]]], Collection[str]] = _nothing
     """The questions that are not worth their time, by what is known before."""
 
     def applies(self, check: Check, chart: Chart) -> bool:
         """Whether what it needs was answered."""
-        if check.of_tables and chart.version != migrate.newest(self.dialect):
+        told = "schema" not in chart.refused
+        if check.of_tables and told and chart.version != migrate.newest(self.dialect):
             return False
         return not any(name in chart.refused for name in check.needs)
 
     @property
     def questions(self) -> Mapping[str, str]:
-        return {**questions(f"{self.dialect}_doctor"), **self.further}
+        return {**questions(f"{self.dialect}_doctor"), **self.further()}
 
     def examine(self, chart: Chart) -> list[Finding]:
         """Every check whose questions were answered."""
-        found = [UNCHECKED.found(f"{name}: {why}") for name, why in chart.refused.items() if name not in self.further]
+        judged = self.further()
+        found = [UNCHECKED.found(f"{name}: {why}") for name, why in chart.refused.items() if name not in judged]
         for check in self.checks:
             if self.applies(check, chart):
                 found += verdict(check.id, check.passed, check.judge(chart))

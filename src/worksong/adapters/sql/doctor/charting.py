@@ -40,7 +40,7 @@ async def take(store: Store, now: float) -> Chart:
                 if name == "clock" and name in answers:
                     took, server_now = time.monotonic() - asked, float(answers[name][0][0])
                     offset = beyond(server_now - (now + (asked - begun) + took / 2), took / 2)
-        if any(row[0] == migrate.VERSION_TABLE for row in answers.get("tables", ())):
+        if any(row[0].startswith("worksong_") for row in answers.get("tables", ())):
             await ask("schema", migrate.ASK)
     return Chart(
         dialect=specialist.dialect,

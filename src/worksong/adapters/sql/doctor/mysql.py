@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 
+from worksong.adapters.sql import migrate
 from worksong.adapters.sql.doctor import servers, tables
 from worksong.adapters.sql.doctor.chart import Chart, Check, Specialist
 from worksong.domain.finding import Ailment, Finding, Severity, some
@@ -39,7 +41,6 @@ _TRIALS = {
     "UPDATE": "UPDATE {0} SET space = space WHERE 1 = 0",
     "DELETE": "DELETE FROM {0} WHERE 1 = 0",
 }
-_TRIED = [name for name in tables.tables("mysql") if name != "worksong_schema"]
 
 
 def engines(chart: Chart) -> Iterator[Finding]:
@@ -61,9 +62,9 @@ def rights(chart: Chart) -> Iterator[Finding]:
     there = {row[0] for row in chart.rows("tables")}
     lacking = [
         f"no {verb} on {name}"
-        for name in _TRIED
+        for name in sorted(there)
         for verb in _TRIALS
-        if name in there and "denied" in chart.refused.get(f"{verb} {name}", "")
+        if "denied" in chart.refused.get(f"{verb} {name}", "")
     ]
     if lacking:
         yield servers.RIGHTS.found(f"{chart.address.user or 'this user'} has {some(lacking)}")
@@ -94,6 +95,12 @@ def packets(chart: Chart) -> Iterator[Finding]:
         yield SMALL_PACKET.found(f"max_allowed_packet is {chart.number('max_allowed_packet'):,} bytes")
 
 
+@cache
+def _trials() -> Mapping[str, str]:
+    tried = [name for name in tables.tables("mysql") if name != migrate.VERSION_TABLE]
+    return {f"{verb} {name}": text.format(name) for name in tried for verb, text in _TRIALS.items()}
+
+
 def _make_indexes(chart: Chart) -> list[str]:
     return [tables.made(index) for index in tables.absent(chart)]
 
@@ -121,5 +128,5 @@ MYSQL = Specialist(
         Check("sql.clock.host", "The clocks of this host and of the server agree.", ("clock",), servers.clock),
     ),
     {tables.NO_INDEX.id: _make_indexes},
-    {f"{verb} {name}": text.format(name) for name in _TRIED for verb, text in _TRIALS.items()},
+    _trials,
 )

@@ -153,6 +153,10 @@ def library(chart: Chart) -> Iterator[Finding]:
             yield VERSION.found(f"it is SQLite {text}; mended in {releases}")
 
 
+def _read_through() -> Mapping[str, str]:
+    return {"quick_check": "PRAGMA quick_check(5)"}
+
+
 def _unread(facts: Mapping[str, Sequence[Row]]) -> Collection[str]:
     return ("quick_check",) if any(size > READ_THROUGH for (size,) in facts["size"]) else ()
 
@@ -195,6 +199,6 @@ SQLITE = Specialist(
         JOURNAL.id: _write_ahead,
         LONG_WAL.id: _begin_the_log_anew,
     },
-    {"quick_check": "PRAGMA quick_check(5)"},
+    _read_through,
     left_out=_unread,
 )

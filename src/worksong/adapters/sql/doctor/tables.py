@@ -130,20 +130,18 @@ def _told(index: Index) -> str:
 
 # what the migrations make
 
-_TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+) \((.*)\)", re.IGNORECASE | re.DOTALL)
-_KEY = re.compile(r"^\s*(?:ADD )?(UNIQUE )?(?:KEY|INDEX) (\w+) \(([^)]+)\)", re.IGNORECASE | re.MULTILINE)
-_ALTER = re.compile(r"ALTER TABLE (\w+)\s+(.*)", re.IGNORECASE | re.DOTALL)
-_INDEX = re.compile(
-    r"CREATE (UNIQUE )?INDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?(\w+) ON (\w+) \(([^)]+)\)(?: WHERE (.*))?",
-    re.IGNORECASE | re.DOTALL,
-)
-_DROP = re.compile(r"DROP (?:INDEX|KEY) (?:CONCURRENTLY )?(?:IF EXISTS )?(\w+)", re.IGNORECASE)
+# Texts, not compiled ones: whoever never asks a doctor does not wait for that.
+_TABLE = r"(?is)CREATE TABLE (?:IF NOT EXISTS )?(\w+) \((.*)\)"
+_KEY = r"(?im)^\s*(?:ADD )?(UNIQUE )?(?:KEY|INDEX) (\w+) \(([^)]+)\)"
+_ALTER = r"(?is)ALTER TABLE (\w+)\s+(.*)"
+_INDEX = r"(?is)CREATE (UNIQUE )?INDEX (?:CONCURRENTLY )?(?:IF NOT EXISTS )?(\w+) ON (\w+) \(([^)]+)\)(?: WHERE (.*))?"
+_DROP = r"(?i)DROP (?:INDEX|KEY) (?:CONCURRENTLY )?(?:IF EXISTS )?(\w+)"
 
 
 @cache
 def tables(dialect: str) -> Sequence[str]:
     """The tables that there are after the last step."""
-    found = {hit[1] for sql in _statements(dialect) if (hit := _TABLE.match(sql))}
+    found = {hit[1] for sql in _statements(dialect) if (hit := re.match(_TABLE, sql))}
     return sorted({migrate.VERSION_TABLE, *found})
 
 
@@ -152,12 +150,12 @@ def blueprint(dialect: str) -> Sequence[Index]:
     """The indexes that there are after the last step."""
     found: dict[str, Index] = {}
     for sql in _statements(dialect):
-        for gone in _DROP.findall(sql):
+        for gone in re.findall(_DROP, sql):
             found.pop(gone, None)
-        if hit := _INDEX.match(sql):
+        if hit := re.match(_INDEX, sql):
             found[hit[2]] = Index(hit[2], hit[3], hit[4], bool(hit[1]), (hit[5] or "").strip())
-        elif hit := (_TABLE.match(sql) or _ALTER.match(sql)):
-            for unique, name, columns in _KEY.findall(hit[2]):
+        elif hit := (re.match(_TABLE, sql) or re.match(_ALTER, sql)):
+            for unique, name, columns in re.findall(_KEY, hit[2]):
                 found[name] = Index(name, hit[1], columns, bool(unique))
     return list(found.values())
 
