@@ -23,9 +23,16 @@ PATIENCE = 20.0
 """Seconds a server may take to answer."""
 TRIES = 5
 """A port that was free a moment ago may be taken: so often another one is tried."""
-PACKAGES = {"redis-server": "redis-server", "postgres": "postgresql", "mariadbd": "mariadb-server"}
+PACKAGES = {
+    "redis-server": "redis-server",
+    "postgres": "postgresql",
+    "mariadbd": "mariadb-server",
+    "pgbouncer": "pgbouncer",
+}
 """Server program -> the Debian package it comes with."""
-SERVICES = {"redis-server": "redis-server", "postgres": "postgresql", "mariadbd": "mariadb"}
+DISPENSABLE = {"pgbouncer"}
+"""Without these, tests are skipped everywhere."""
+SERVICES = {"redis-server": "redis-server", "postgres": "postgresql", "mariadbd": "mariadb", "pgbouncer": "pgbouncer"}
 """Server program -> the system service that its package starts, and that nobody asked for."""
 PLACES = ("usr/sbin", "usr/lib/postgresql/*/bin")
 """Where programs are that Debian does not put on everybody's path."""
@@ -214,6 +221,34 @@ def postgres(*options: str) -> Iterator[Database]:
             _end(process, kindly=False)
 
 
+@contextlib.contextmanager
+def pgbouncer(server: Database) -> Iterator[Database]:
+    """A PgBouncer before this PostgreSQL, in transaction mode and with few connections to it."""
+    program, tool = find("pgbouncer"), _beside(find("postgres"), "pg_isready")
+    with tempfile.TemporaryDirectory(prefix="worksong-pgbouncer-") as name:
+        directory = Path(name)
+        user, settings = _somebody(directory, "postgres"), directory / "pgbouncer.ini"
+
+        def start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+            settings.write_text(
+                f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n"
+                f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+                "pool_mode = transaction\ndefault_pool_size = 3\n"
+            )
+            command = [program, str(settings)]
+            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
+
+        def probe(port: int) -> bool:
+            ask = [tool, "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
+            return subprocess.run(ask, check=False).returncode == 0
+
+        process, port = _started("pgbouncer", directory, start, probe)
+        try:
+            yield Database(f"postgresql://postgres@127.0.0.1:{port}/postgres", port, process.pid, directory)
+        finally:
+            _end(process)
+
+
 def _beside(program: str, tool: str) -> str:
     """A tool that comes with the program."""
     return _where(tool) or str(Path(program).resolve().with_name(tool))
@@ -332,8 +367,9 @@ def main() -> int:
         try:
             print(f"{program}: {find(program)}")
         except Missing as reason:
-            missing += 1
-            print(f"{program}: MISSING, its tests are {'failed' if required() else 'skipped'}: {reason.why}")
+            failing = required() and program not in DISPENSABLE
+            missing += failing
+            print(f"{program}: MISSING, its tests are {'failed' if failing else 'skipped'}: {reason.why}")
     return 1 if missing and required() else 0
 
 

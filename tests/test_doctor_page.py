@@ -7,9 +7,11 @@ from pathlib import Path
 
 from worksong.adapters.gocraft.doctor import AILMENTS
 from worksong.adapters.memory.backend import VOLATILE
+from worksong.adapters.sql.doctor.ailments import AILMENTS as SQL_AILMENTS
 from worksong.domain.finding import Ailment, Severity
 from worksong.domain.why import Reason
 
+EVERY = (*AILMENTS, *SQL_AILMENTS, VOLATILE)
 PAGE = Path(__file__).parents[1] / "docs" / "guides" / "doctor.md"
 
 
@@ -25,7 +27,7 @@ def row(ailment: Ailment) -> str:
 
 def test_the_page_shows_every_finding_with_its_meaning_and_mend() -> None:
     order = list(Severity)
-    every = sorted((*AILMENTS, VOLATILE), key=lambda ailment: (order.index(ailment.severity), ailment.id))
+    every = sorted(EVERY, key=lambda ailment: (order.index(ailment.severity), ailment.id))
 
     table = "\n".join(["| Finding | | It means | The mend |", "|---|---|---|---|", *map(row, every)])
 
@@ -37,5 +39,5 @@ def test_the_page_shows_every_reason() -> None:
 
 
 def test_no_two_findings_share_an_id() -> None:
-    ids = [ailment.id for ailment in (*AILMENTS, VOLATILE)]
+    ids = [ailment.id for ailment in EVERY]
     assert len(set(ids)) == len(ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,3 +191,18 @@ def test_run_refuses_a_server_that_drops_keys(
             "run", "choir:worker", "--burst", "--processes", processes, url=f"{server.url}?eviction=allowed"
         )
         assert allowed.wait() == 0, allowed.output
+
+
+def test_a_file_that_somebody_changed_is_mended(bare: Cli, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    bare("migrate", "--url", url)
+    with sqlite3.connect(tmp_path / "jobs.db") as connection:
+        connection.execute("DROP INDEX worksong_job_id")
+    connection.close()
+
+    broken, mended = bare("doctor", "--url", url), bare.json("doctor", "--fix", "--url", url)
+
+    assert broken.exit_code == 1
+    assert "sql.index.missing" in broken.stdout
+    assert [done["id"] for done in mended["mended"]] == ["sql.index.missing"]
+    assert mended["errors"] == 0

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+import servers
 from sql.stage import opened
 from worksong.adapters.sql.backend import SqlBackend
 
@@ -25,3 +29,26 @@ async def backend(url: str) -> AsyncIterator[SqlBackend]:
     backend = opened(url)
     yield backend
     await backend.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk can only be mounted by root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(postgres_server: servers.Database, postgres_url: str) -> Iterator[str]:
+    """PgBouncer in transaction mode before the PostgreSQL of the run, whose tables are there."""
+    with ExitStack() as running:
+        try:
+            bouncer = running.enter_context(servers.pgbouncer(postgres_server))
+        except servers.Missing as missing:
+            pytest.skip(f"no server: {missing}")
+        yield f"{bouncer.url}?statement_cache=off"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from worksong.adapters import connect
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.domain.finding import Finding, Severity
 from worksong.domain.job import new_id
 
 
@@ -33,11 +35,23 @@ async def told(backend: SqlBackend, *sql: str) -> list[Any]:
 def fresh(url: str) -> Iterator[str]:
     """An empty database on the same server."""
     name = f"fresh_{new_id()}"
-    asyncio.run(_admin(url, f"CREATE DATABASE {name}"))
+    asyncio.run(ordered(url, f"CREATE DATABASE {name}"))
     yield f"{url.rpartition('/')[0]}/{name}"
-    asyncio.run(_admin(url, f"DROP DATABASE {name}" + (" WITH (FORCE)" if url.startswith("postgres") else "")))
+    asyncio.run(ordered(url, f"DROP DATABASE {name}" + (" WITH (FORCE)" if url.startswith("postgres") else "")))
 
 
-async def _admin(url: str, sql: str) -> None:
+async def ordered(url: str, *sql: str) -> None:
+    """Statements on a connection of their own."""
     backend = opened(url)
-    await told(backend, sql)
+    await told(backend, *sql)
+
+
+async def ailing(backend: SqlBackend) -> dict[str, Finding]:
+    """What the doctor finds, but for the checks that were passed and what nobody here can mend."""
+    found = await backend.examine(time.time())
+    wrong = [finding for finding in found if finding.severity is not Severity.OK and finding.id not in OF_THIS_HOST]
+    return {finding.id: finding for finding in wrong}
+
+
+OF_THIS_HOST = ("sqlite.version", "sqlite.shared", "sqlite.disk", "jobs.unserved")
+"""Findings that depend on where the tests run, and one that depends on nobody's work."""

@@ -40,7 +40,15 @@ SILENT = Ailment(
     "worksong doctor --fix, or start a worker: it takes them back within half a minute",
     fixable=True,
 )
-AILMENTS = (PAUSED, UNSERVED, OVERDUE, SILENT)
+ORPHANS = Ailment(
+    "jobs.orphaned",
+    Severity.WARNING,
+    "Jobs are in progress in pools that nobody has registered, and run nowhere.",
+    "worksong doctor --fix; a running worker takes them back within three minutes",
+    fixable=True,
+)
+"""For stores that can tell; how, is theirs."""
+AILMENTS = (PAUSED, UNSERVED, OVERDUE, SILENT, ORPHANS)
 
 
 async def visit(inspector: Inspector, capabilities: Collection[Capability], now: float) -> list[Finding]:

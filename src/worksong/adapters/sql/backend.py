@@ -9,6 +9,8 @@ from functools import partial
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
 from worksong.adapters.sql.broker import SqlBroker
+from worksong.adapters.sql.doctor.servers import FORGETS
+from worksong.adapters.sql.doctor.sqldoctor import SqlDoctor
 from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.results import SqlResults
@@ -18,7 +20,7 @@ from worksong.adapters.sql.store import MaybeDone, Store, shared
 from worksong.adapters.sql.upkeep import SqlUpkeep
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
-from worksong.domain.finding import Ailment, Finding, Severity, verdict
+from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Discarded, Done, Settlement
@@ -35,13 +37,6 @@ from worksong.ports.backend import (
     Trace,
     Want,
     Window,
-)
-
-FORGETS = Ailment(
-    "sql.forgets",
-    Severity.WARNING,
-    "The server answers before what it was told is on the disk: a power cut loses jobs that were taken in.",
-    "set fsync and synchronous_commit (PostgreSQL) or innodb_flush_log_at_trx_commit (MySQL) back to their defaults",
 )
 
 
@@ -63,6 +58,7 @@ class SqlBackend(BaseBackend):
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
         self._keeps_history = keep.seconds > 0
+        self._doctor = SqlDoctor(store, namespace)
 
     def sibling(self) -> SqlBackend:
         return SqlBackend(self._store.sibling(), self._namespace)
@@ -219,8 +215,10 @@ class SqlBackend(BaseBackend):
         return [FORGETS.found(setting) for setting in await self._store.run(self._inspector.risks, write=False)]
 
     async def examine(self, now: float) -> list[Finding]:
-        kept = "What the database has taken in is on its disk."
-        return [*verdict("sql.kept", kept, await self.admit()), *await super().examine(now)]
+        return await self._doctor.examine(self, now)
+
+    async def fix(self, finding_id: str, now: float) -> str:
+        return await self._doctor.fix(self, finding_id, now)
 
     async def trace(self, job_id: str) -> Trace:
         return await self._store.run(lambda: self._inspector.trace(job_id), write=False)

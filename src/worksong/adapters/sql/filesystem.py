@@ -10,8 +10,24 @@ _ESCAPED = re.compile(r"\\(040|011|012|134)")
 NETWORK = ("nfs", "cifs", "smb", "ncp", "afs", "ceph", "lustre", "glusterfs", "fuse.sshfs", "fuse.glusterfs", "gfs2")
 
 
-def network_filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+SHARED = ("9p", "virtiofs", "vboxsf", "prl_fs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fuse.osxfs")
+"""Directories of the host in a virtual machine or container: whether locks hold between the two, depends."""
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+def network_filesystem(path: Path, mounts: Path = MOUNTS) -> str:
     """The kind of network file system that `path` is on; '' for local ones, and where nobody can tell."""
+    kind = _kind(path, mounts)
+    return kind if kind.startswith(NETWORK) else ""
+
+
+def shared_filesystem(path: Path, mounts: Path = MOUNTS) -> str:
+    """The kind of file system that `path` is on if it belongs to a host; '' for others."""
+    kind = _kind(path, mounts)
+    return kind if kind in SHARED else ""
+
+
+def _kind(path: Path, mounts: Path) -> str:
     try:
         lines = mounts.read_text("utf-8", "replace").splitlines()
     except OSError:
@@ -24,4 +40,4 @@ def network_filesystem(path: Path, mounts: Path = Path("/proc/self/mountinfo")) 
         inside = where == point or where.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(found[0]):
             found = (point, rest.split(" ")[0])
-    return found[1] if found[1].startswith(NETWORK) else ""
+    return found[1]

@@ -9,13 +9,15 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
 import asyncmy
-from asyncmy import errors
 
 from worksong.adapters.bells import Bells
+from worksong.adapters.sql import mysql_failures
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.doctor.mysql import MYSQL
+from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.servers import ServerStore, Verdict
+from worksong.adapters.sql.servers import ServerStore
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step, statements
 from worksong.domain.errors import ConfigError
 
@@ -26,9 +28,6 @@ OPTIONS = ("ssl", "unix_socket")
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
 
 _connect = cast("Any", asyncmy).connect  # its parameters have no types
-_AGAIN = {1205, 1213, 3572}
-_AWAY = {1040, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2055}
-_CONFIG = {1044, 1045, 1049, 1054, 1142, 1146, 1698, 4151}
 
 
 def mysql_backend(url: str, *, namespace: str) -> SqlBackend:
@@ -53,6 +52,7 @@ class MysqlStore(ServerStore[Any]):
     """Transactions on a few connections."""
 
     dialect = "mysql"
+    specialist = MYSQL
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
@@ -111,10 +111,10 @@ class MysqlStore(ServerStore[Any]):
             await cursor.execute(sql, given)
             return list(await cursor.fetchall()) if text.answers else max(0, cursor.rowcount)
 
-    async def plain(self, connection: Any, sql: str) -> list[Any]:
+    async def rows(self, connection: Any, sql: str) -> list[Row]:
         async with connection.cursor() as cursor:
             await cursor.execute(sql)
-            return [row[0] for row in await cursor.fetchall() or ()]
+            return list(await cursor.fetchall() or ())
 
     @contextlib.asynccontextmanager
     async def locked(self, connection: Any) -> AsyncGenerator[None]:
@@ -129,14 +129,13 @@ class MysqlStore(ServerStore[Any]):
         return sql.replace("{collation}", self._collation)
 
     def meaning(self, failure: BaseException) -> Verdict:
-        if isinstance(failure, (OSError, TimeoutError, errors.InterfaceError, EOFError)):
-            return Verdict.AWAY
-        code = failure.args[0] if failure.args else 0
-        if code in _AGAIN:
-            return Verdict.AGAIN
-        if code in _CONFIG:
-            return Verdict.CONFIG
-        return Verdict.AWAY if code in _AWAY or "Lost connection" in str(failure) else Verdict.REFUSED
+        return mysql_failures.meaning(failure)
+
+    def mend(self, failure: BaseException) -> str:
+        return mysql_failures.mend(failure)
+
+    def absent(self, failure: BaseException) -> bool:
+        return mysql_failures.absent(failure)
 
     def hang_up(self, connection: Any) -> None:
         connection.close()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import ssl
+import time
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
@@ -13,13 +14,16 @@ from typing import Any, TypeAlias, TypeVar, cast
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.bells import Bells
+from worksong.adapters.sql import postgres_failures
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.doctor.postgres import POSTGRES
+from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.servers import ServerStore, Verdict
-from worksong.adapters.sql.steps import PARAMETER, Operation, Statement, Step, statements
+from worksong.adapters.sql.servers import ServerStore
+from worksong.adapters.sql.steps import PARAMETER, Operation, Row, Statement, Step, statements
 from worksong.adapters.sql.store import Joined
-from worksong.domain.errors import BackendUnavailable, InvalidArguments, WorksongError
+from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArguments, WorksongError
 from worksong.domain.job import new_id
 
 Connection: TypeAlias = Any
@@ -30,33 +34,11 @@ _connect = cast("Any", asyncpg).connect  # its parameters have no types
 PORT = 5432
 LOCK = 0x776F726B
 """The key of the advisory lock under which tables are migrated."""
+LONGEST_MIGRATION = 60.0
+"""Seconds that somebody else may take."""
 NAP = 0.1
 """Seconds between two looks when nobody can be listened to."""
 OPTIONS = ("host", "listen", "sslmode", "statement_cache")
-
-Failure = asyncpg.exceptions
-_AGAIN = (Failure.DeadlockDetectedError, Failure.SerializationError, Failure.LockNotAvailableError)
-_AWAY = (
-    OSError,
-    TimeoutError,
-    Failure.InterfaceError,
-    Failure.PostgresConnectionError,
-    Failure.AdminShutdownError,
-    Failure.CrashShutdownError,
-    Failure.CannotConnectNowError,
-    Failure.TooManyConnectionsError,
-    Failure.ReadOnlySQLTransactionError,
-    Failure.IdleInTransactionSessionTimeoutError,
-    Failure.InternalClientError,
-)
-_CONFIG = (
-    Failure.InvalidAuthorizationSpecificationError,
-    Failure.InvalidCatalogNameError,
-    Failure.InvalidSchemaNameError,
-    Failure.UndefinedTableError,
-    Failure.UndefinedColumnError,
-    Failure.InsufficientPrivilegeError,
-)
 
 
 def postgres_backend(url: str, *, namespace: str) -> SqlBackend:
@@ -83,6 +65,7 @@ class PostgresStore(ServerStore[Connection]):
     """Transactions on a few connections; one more that listens, once somebody waits."""
 
     dialect = "postgres"
+    specialist = POSTGRES
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
@@ -130,26 +113,58 @@ class PostgresStore(ServerStore[Connection]):
             return [tuple(row) for row in await connection.fetch(text.sql, *given)]
         return int((await connection.execute(text.sql, *given)).rpartition(" ")[2])
 
-    async def plain(self, connection: Connection, sql: str) -> list[Any]:
-        return [row[0] for row in await connection.fetch(sql)]
+    async def rows(self, connection: Connection, sql: str) -> list[Row]:
+        """Behind a pooler only what is within a transaction, or one message, surely meets one and the same session."""
+        if self._cached:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        if not sql.startswith("SELECT"):
+            await connection.execute(sql)
+            return []
+        if connection.is_in_transaction():
+            return [tuple(row) for row in await connection.fetch(sql)]
+        async with connection.transaction():
+            return [tuple(row) for row in await connection.fetch(sql)]
 
     @contextlib.asynccontextmanager
     async def locked(self, connection: Connection) -> AsyncGenerator[None]:
-        await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+        if self._cached:
+            await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+            try:
+                yield
+            finally:
+                await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
+            return
+        guard = await self._connect()
         try:
+            await self._guarded(guard)
             yield
+            await guard.execute("ROLLBACK")
         finally:
-            await connection.execute(f"SELECT pg_advisory_unlock({LOCK})")
+            self.hang_up(guard)
+
+    async def _guarded(self, guard: Connection) -> None:
+        """Behind a pooler a lock lasts as long as a transaction; who waits for it may not keep a connection."""
+        until = time.monotonic() + LONGEST_MIGRATION
+        while True:
+            await guard.execute("BEGIN")
+            if await guard.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK})"):
+                return
+            await guard.execute("ROLLBACK")
+            if time.monotonic() > until:
+                raise ConfigError(f"{self.address.shown} is being migrated by somebody else for more than a minute")
+            await asyncio.sleep(NAP)
 
     def prepare(self, sql: str, connection: Connection) -> str:
         return sql
 
     def meaning(self, failure: BaseException) -> Verdict:
-        if isinstance(failure, _AGAIN):
-            return Verdict.AGAIN
-        if isinstance(failure, _CONFIG):
-            return Verdict.CONFIG
-        return Verdict.AWAY if isinstance(failure, _AWAY) else Verdict.REFUSED
+        return postgres_failures.meaning(failure)
+
+    def mend(self, failure: BaseException) -> str:
+        return postgres_failures.mend(failure)
+
+    def absent(self, failure: BaseException) -> bool:
+        return postgres_failures.absent(failure)
 
     def hang_up(self, connection: Connection) -> None:
         connection.terminate()

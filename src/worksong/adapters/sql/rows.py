@@ -19,6 +19,9 @@ LARGEST = 1 << 20
 """Bytes of arguments."""
 LONGEST_ID = 500
 """Bytes of an id: what an index of every server takes."""
+LATEST = 1e12
+"""Unix seconds, some 30,000 years from now: as microseconds they fit into 64 bits."""
+MOST_ATTEMPTS = (1 << 31) - 1
 DEAD_SHOWN = 64 * 1024
 """Bytes of poison that a listing shows; the whole of it has whoever asks for the job."""
 
@@ -68,12 +71,22 @@ def checked(job: Job) -> Job:
         raise InvalidArguments(
             f"job {job.handler!r}: an id is a text of at most {LONGEST_ID} bytes, all printable, not {job.id!r:.250}"
         )
+    _bounded(job)
     if not job.unique:
         return job
     key = gojson.encode(job.args if job.unique_by is None else job.unique_by)
     digest = hashlib.blake2b(key, digest_size=20).hexdigest()
     mode: Unique = "until_start" if job.unique is True else job.unique
     return replace(job, unique=mode, unique_key=f"{job.handler}:{digest}")
+
+
+def _bounded(job: Job) -> None:
+    """Refuse numbers that no column holds; what is no number at all compares with nothing."""
+    for name, value in (("enqueued_at", job.enqueued_at), ("run_at", job.run_at), ("failed_at", job.failed_at)):
+        if not -LATEST < value < LATEST:
+            raise InvalidArguments(f"job {job.handler!r}: {name} is a time in Unix seconds, not {value!r:.50}")
+    if not 0 < job.attempt <= MOST_ATTEMPTS:
+        raise InvalidArguments(f"job {job.handler!r}: an attempt is a number from 1 on, not {job.attempt!r:.50}")
 
 
 def inserted(job: Job, place: int, now: float) -> Row:

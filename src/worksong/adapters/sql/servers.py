@@ -7,14 +7,17 @@ import contextlib
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
-from enum import Enum
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Generic, Self, TypeVar
+
+from msgspec.structs import replace
 
 from worksong.adapters.sql import migrate
 from worksong.adapters.sql.address import Address
-from worksong.adapters.sql.steps import Operation, Step
-from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NotSent, Refused
+from worksong.adapters.sql.doctor.chart import Specialist
+from worksong.adapters.sql.failures import Verdict
+from worksong.adapters.sql.steps import Operation, Row, Step
+from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
 
 C = TypeVar("C")
@@ -27,20 +30,12 @@ CONNECT_TIMEOUT = 5.0
 log = logging.getLogger("worksong")
 
 
-class Verdict(Enum):
-    """What an error of a driver means."""
-
-    AGAIN = "others were in the way: the transaction is undone, and may be tried again"
-    AWAY = "the connection is gone, or the server"
-    REFUSED = "the server understood, and said no"
-    CONFIG = "the URL, the login or the tables are wrong"
-
-
 class ServerStore(ABC, Generic[C]):
     """Belongs to one event loop; a cancelled caller never leaves a connection in the middle of something."""
 
     own_clock = True
     dialect = ""
+    specialist: Specialist
 
     def __init__(self, address: Address, namespace: str) -> None:
         self.address, self.namespace = address, namespace
@@ -52,6 +47,10 @@ class ServerStore(ABC, Generic[C]):
         self._away = False
 
     # what a dialect gives
+
+    @abstractmethod
+    def sibling(self) -> Self:
+        """The same database, for another loop."""
 
     @abstractmethod
     async def dial(self) -> C:
@@ -71,8 +70,12 @@ class ServerStore(ABC, Generic[C]):
         """Rows found, or how many were touched."""
 
     @abstractmethod
+    async def rows(self, connection: C, sql: str) -> list[Row]:
+        """Run a statement without parameters; what it finds."""
+
     async def plain(self, connection: C, sql: str) -> list[Any]:
-        """Run a statement without parameters; the first column of what it finds."""
+        """The first column of what a statement without parameters finds."""
+        return [row[0] for row in await self.rows(connection, sql)]
 
     @abstractmethod
     def locked(self, connection: C) -> contextlib.AbstractAsyncContextManager[None]:
@@ -84,6 +87,14 @@ class ServerStore(ABC, Generic[C]):
 
     @abstractmethod
     def meaning(self, failure: BaseException) -> Verdict: ...
+
+    @abstractmethod
+    def mend(self, failure: BaseException) -> str:
+        """What to do about it; empty where that goes without saying."""
+
+    @abstractmethod
+    def absent(self, failure: BaseException) -> bool:
+        """Whether it says that there is no such table."""
 
     @abstractmethod
     def hang_up(self, connection: C) -> None:
@@ -150,7 +161,7 @@ class ServerStore(ABC, Generic[C]):
             if not begun:
                 raise _Again from failure
             kind = MaybeDone if maybe else NotSent
-            raise kind(f"the connection to {self.address.shown} broke ({_said(failure)})") from failure
+            raise kind(f"the connection to {self.address.shown} broke ({self._said(failure)})") from failure
         await self._clean(connection)
         if verdict is Verdict.AGAIN:
             raise _Again from failure
@@ -159,10 +170,17 @@ class ServerStore(ABC, Generic[C]):
     def meant(self, failure: BaseException) -> WorksongError:
         """The error to raise for one of a driver after which nothing was carried out."""
         verdict = self.meaning(failure)
+        if verdict is Verdict.FULL:
+            return NoRoom(f"{self.address.shown}: {self._said(failure)}")
         if verdict in (Verdict.AGAIN, Verdict.AWAY):
-            return NotSent(f"{self.address.shown}: {_said(failure)}; nothing was carried out")
+            return NotSent(f"{self.address.shown}: {self._said(failure)}; nothing was carried out")
         kind = ConfigError if verdict is Verdict.CONFIG else Refused
-        return kind(f"{self.address.shown} refused: {_said(failure)}")
+        return kind(f"{self.address.shown} refused: {self._said(failure)}")
+
+    def _said(self, failure: BaseException) -> str:
+        """The server's words, and the next step."""
+        said, mend = str(failure) or type(failure).__name__, self.mend(failure)
+        return f"{said}: {mend}" if mend else said
 
     async def _clean(self, connection: C) -> None:
         try:
@@ -193,14 +211,7 @@ class ServerStore(ABC, Generic[C]):
         """Whether it can be used no more."""
 
     async def _dial(self) -> C:
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                connection = await self.dial()
-        except Exception as failure:
-            if self.meaning(failure) is Verdict.CONFIG:
-                raise ConfigError(f"{self.address.shown} refused the login: {_said(failure)}") from failure
-            self._tell_away(failure)
-            raise NotSent(f"{self.address.shown} cannot be reached: {_said(failure)}") from failure
+        connection = await self._connect()
         try:
             if not self._checked:
                 await self._check(connection)
@@ -209,7 +220,21 @@ class ServerStore(ABC, Generic[C]):
             self.hang_up(connection)
             if isinstance(failure, WorksongError) or not isinstance(failure, Exception):
                 raise
-            raise NotSent(f"{self.address.shown} broke off: {_said(failure)}") from failure
+            raise self.meant(failure) from failure
+        return connection
+
+    async def _connect(self) -> C:
+        """A connection to the database as it is, with tables or without."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                connection = await self.dial()
+        except WorksongError:
+            raise
+        except Exception as failure:
+            if self.meaning(failure) is Verdict.CONFIG:
+                raise ConfigError(f"{self.address.shown} refused the login: {self._said(failure)}") from failure
+            self._tell_away(failure)
+            raise NotSent(f"{self.address.shown} cannot be reached: {self._said(failure)}") from failure
         if self._away:
             self._away = False
             log.info("%s is back", self.address.shown)
@@ -219,7 +244,7 @@ class ServerStore(ABC, Generic[C]):
         """Once for each outage."""
         if not self._away:
             self._away = True
-            log.warning("%s cannot be reached: %s; trying again when asked", self.address.shown, _said(failure))
+            log.warning("%s cannot be reached: %s; trying again when asked", self.address.shown, self._said(failure))
 
     def _drop_all(self, connection: C) -> None:
         """This one is broken, and the idle ones are as old."""
@@ -239,16 +264,15 @@ class ServerStore(ABC, Generic[C]):
 
     async def migrate(self) -> tuple[int, int]:
         async with self._room:
-            self._checked = True
-            connection = await self._dial()
+            connection = await self._connect()
             try:
                 return await self._migrate(connection)
             except WorksongError:
                 raise
             except Exception as failure:
                 if self.meaning(failure) is Verdict.AWAY:
-                    raise BackendUnavailable(f"{self.address.shown} broke off: {_said(failure)}") from failure
-                raise Refused(f"{self.address.shown} refused the migration: {_said(failure)}") from failure
+                    raise BackendUnavailable(f"{self.address.shown} broke off: {self._said(failure)}") from failure
+                raise Refused(f"{self.address.shown} refused the migration: {self._said(failure)}") from failure
             finally:
                 self.hang_up(connection)
 
@@ -271,10 +295,36 @@ class ServerStore(ABC, Generic[C]):
         try:
             found = await self.plain(connection, migrate.ASK)
         except Exception as failure:
-            if self.meaning(failure) is not Verdict.CONFIG:
-                raise
-            return 0
+            if self.absent(failure):
+                return 0
+            raise
         return found[0] or 0
+
+    # the doctor
+
+    async def facts(self) -> dict[str, Sequence[Row]]:
+        """A server tells everything itself."""
+        return {}
+
+    @contextlib.asynccontextmanager
+    async def bedside(self, *, patience: str = "") -> AsyncGenerator[Say]:
+        store = self.sibling()
+        if patience:
+            store.address = replace(self.address, options={**self.address.options, "timeout": patience})
+        connection = await store._connect()
+
+        async def say(sql: str) -> list[Row]:
+            try:
+                return await store.rows(connection, sql)
+            except Exception as failure:
+                if store.closed(connection):
+                    raise store.meant(failure) from failure
+                raise Refused(f"{self.address.shown} refused: {store._said(failure)}") from failure
+
+        try:
+            yield say
+        finally:
+            store.hang_up(connection)
 
     # the end
 
@@ -288,7 +338,3 @@ class ServerStore(ABC, Generic[C]):
 
 class _Again(Exception):
     """The transaction is undone and may be tried anew."""
-
-
-def _said(failure: BaseException) -> str:
-    return str(failure) or type(failure).__name__

@@ -7,21 +7,23 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from worksong.adapters.bells import Bells
-from worksong.adapters.sql import migrate
+from worksong.adapters.sql import migrate, sqlite_bedside
 from worksong.adapters.sql.address import Address, file
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.doctor.sqlite import SQLITE
 from worksong.adapters.sql.filesystem import network_filesystem
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.sqlite_joined import JoinedSqlite
 from worksong.adapters.sql.sqlite_programs import DIALECT, carry_out, meant
-from worksong.adapters.sql.steps import Operation, Program, Step
+from worksong.adapters.sql.steps import Operation, Program, Row, Step
+from worksong.adapters.sql.store import Say
 from worksong.domain.errors import ConfigError
 
 OLDEST = (3, 33, 0)
@@ -69,6 +71,7 @@ class SqliteStore:
     """Hands operations to its thread, which has the only connection."""
 
     own_clock = False
+    specialist = SQLITE
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -109,6 +112,13 @@ class SqliteStore:
 
     def join(self, connection: object) -> JoinedSqlite:
         return JoinedSqlite(connection, self.address.shown, Path(self.place))
+
+    async def facts(self) -> Mapping[str, Sequence[Row]] | None:
+        return await asyncio.to_thread(sqlite_bedside.seen, Path(self.place))
+
+    def bedside(self, *, patience: str = "") -> contextlib.AbstractAsyncContextManager[Say]:
+        """It waits for other programs as long as the URL says, however long a statement takes."""
+        return sqlite_bedside.bedside(Path(self.place), self.address.shown, self.address.seconds("timeout", 10.0))
 
     async def migrate(self) -> tuple[int, int]:
         """Tables are made when the file is opened."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from worksong.adapters.sql.steps import PARAMETER, Operation, Statement, Step, statements
-from worksong.adapters.sql.store import NotSent, Refused
+from worksong.adapters.sql.store import NoRoom, NotSent, Refused
 from worksong.domain.errors import ConfigError, WorksongError
 
 DIALECT = "sqlite"
@@ -32,6 +32,8 @@ def carry_out(connection: sqlite3.Connection, operation: Operation[T]) -> T:
 
 def meant(failure: Exception, shown: str, file: Path) -> Exception:
     """What an error of SQLite means."""
+    if isinstance(failure, (OverflowError, UnicodeEncodeError)):
+        return Refused(f"{shown} cannot hold a value ({failure}); nothing was carried out")
     if not isinstance(failure, sqlite3.Error):
         return failure
     kind, told = _MEANINGS.get(getattr(failure, "sqlite_errorcode", 0) & 0xFF, (Refused, "refused: {failure}"))
@@ -42,7 +44,7 @@ def meant(failure: Exception, shown: str, file: Path) -> Exception:
 _MEANINGS: dict[int, tuple[type[WorksongError], str]] = {
     sqlite3.SQLITE_BUSY: (NotSent, "is locked by another program, and stayed so; nothing was carried out"),
     sqlite3.SQLITE_LOCKED: (NotSent, "is locked by another program, and stayed so; nothing was carried out"),
-    sqlite3.SQLITE_FULL: (Refused, "cannot grow: the disk is full; nothing was carried out"),
+    sqlite3.SQLITE_FULL: (NoRoom, "cannot grow: the disk is full; nothing was carried out"),
     sqlite3.SQLITE_READONLY: (Refused, "is read-only: the file and its directory must be writable for {user}"),
     sqlite3.SQLITE_NOTADB: (ConfigError, "is no SQLite database, or an encrypted one"),
     sqlite3.SQLITE_CANTOPEN: (ConfigError, "cannot be opened: {why}"),

@@ -105,6 +105,12 @@ def statements(dialect: str) -> dict[str, Statement]:
     }
 
 
+@cache
+def questions(source: str) -> dict[str, str]:
+    """Statements without parameters, each by its name: statements/SOURCE.sql."""
+    return {name: text for name, _, text in _read(source)}
+
+
 def _statement(name: str, columns: tuple[str, ...], text: str) -> Statement:
     names = dict.fromkeys(PARAMETER.findall(text))
     params = tuple(param for param in names if param not in columns)

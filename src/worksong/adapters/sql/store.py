@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeAlias, TypeVar
 
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql.address import Address
+from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.places import NEVER_BACK, Numbers
-from worksong.adapters.sql.steps import Operation
-from worksong.domain.errors import BackendRefused, BackendUnavailable
+from worksong.adapters.sql.steps import Operation, Row
+from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable
 
 T = TypeVar("T")
+
+Say: TypeAlias = Callable[[str], Awaitable[list[Row]]]
+"""Carries out one statement by itself; raises `BackendRefused` for one that the database does not permit."""
 
 RETRIES = 10
 """How often a transaction is tried that others keep from being carried out."""
@@ -23,6 +29,10 @@ class MaybeDone(BackendUnavailable):
 
 class NotSent(BackendUnavailable):
     """the database cannot be reached; nothing was carried out"""
+
+
+class NoRoom(NotSent, BackendFull):
+    """the database has no room for more; nothing was carried out"""
 
 
 class Refused(BackendRefused):
@@ -48,6 +58,8 @@ class Store(Protocol):
     """The same for every way to write the same database in this process."""
     own_clock: bool
     """Whether the database has a clock of its own, that `now` may differ from."""
+    specialist: Specialist
+    """Who knows what can be wrong with it."""
 
     def sibling(self) -> Store:
         """The same database, for another loop."""
@@ -70,6 +82,17 @@ class Store(Protocol):
 
     def join(self, connection: object) -> Joined:
         """A connection of the application to the same database; raises `Unsupported` for one of a wrong kind."""
+        ...
+
+    async def facts(self) -> Mapping[str, Sequence[Row]] | None:
+        """What can be told of the database without asking it; None: there is none yet."""
+        ...
+
+    def bedside(self, *, patience: str = "") -> AbstractAsyncContextManager[Say]:
+        """A connection to the database as it is: nothing is made when it is opened, and no table is needed.
+
+        `patience` instead of the URL's timeout, for what may take long.
+        """
         ...
 
     async def migrate(self) -> tuple[int, int]:

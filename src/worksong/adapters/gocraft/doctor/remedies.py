@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-from worksong.adapters.gocraft.doctor.ward import LOCKS, ORPHANS, STUCK, Ward
+from worksong.adapters.gocraft.doctor.ward import LOCKS, STUCK, Ward
 from worksong.adapters.gocraft.reaper import SWEEP
 from worksong.adapters.gocraft.space import text
-from worksong.adapters.rounds import LOST_AFTER, SILENT, alive
+from worksong.adapters.rounds import LOST_AFTER, ORPHANS, SILENT, alive
 from worksong.domain.finding import some
 
 

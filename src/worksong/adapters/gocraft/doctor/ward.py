@@ -10,7 +10,7 @@ from worksong.adapters.gocraft.doctor.vitals import REFUSALS
 from worksong.adapters.gocraft.reaper import Reaper, escaped
 from worksong.adapters.gocraft.space import Space, text
 from worksong.adapters.redis.client import Arg
-from worksong.adapters.rounds import LOST_AFTER, alive
+from worksong.adapters.rounds import LOST_AFTER, ORPHANS, alive
 from worksong.domain.finding import Ailment, Finding, Severity, some, verdict
 from worksong.domain.poison import Poison
 from worksong.ports.backend import PoolView
@@ -37,13 +37,6 @@ LOCKS = Ailment(
     Severity.WARNING,
     "The count of running jobs of a type differs from what is in progress: a limit lets too many run, or none.",
     "worksong doctor --fix; a running worker mends it within two minutes",
-    fixable=True,
-)
-ORPHANS = Ailment(
-    "jobs.orphaned",
-    Severity.WARNING,
-    "Jobs are in progress in pools that nobody has registered, and run nowhere.",
-    "worksong doctor --fix; a running worker takes them back within three minutes",
     fixable=True,
 )
 STUCK = Ailment(
@@ -77,7 +70,7 @@ AHEAD = Ailment(
     "The clock of a host that runs Go workers is ahead of the server's: its jobs for later come early.",
     "let NTP set the clock of that host: timedatectl set-ntp true",
 )
-AILMENTS = (TYPES, LOCKS, ORPHANS, STUCK, STUCK_UNCHECKED, UNREADABLE, LEFTOVER, AHEAD)
+AILMENTS = (TYPES, LOCKS, STUCK, STUCK_UNCHECKED, UNREADABLE, LEFTOVER, AHEAD)
 
 
 class Ward:

@@ -146,3 +146,6 @@ SELECT {whole} FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given
 --: risks
 SELECT CONCAT('innodb_flush_log_at_trx_commit = ', @@innodb_flush_log_at_trx_commit) FROM DUAL
 WHERE @@innodb_flush_log_at_trx_commit <> 1
+UNION ALL
+-- After a power cut, what is not in the binary log is undone.
+SELECT CONCAT('sync_binlog = ', @@sync_binlog) FROM DUAL WHERE @@log_bin <> 0 AND @@sync_binlog <> 1

@@ -1,0 +1,1 @@
+"""The doctor of databases: what it asks, how it judges the answers, and what it mends itself."""
