@@ -23,8 +23,8 @@ from bench import chart, environments, page, tables  # noqa: E402
 from bench.gocraft import Gocraft, build  # noqa: E402
 from bench.plan import Match, Measuring, matches  # noqa: E402
 from bench.processes import Crew, Ended  # noqa: E402
-from bench.results import Alone, Cell, Pair, Quiet, Results, Subject, percentile  # noqa: E402
-from bench.server import Server, running  # noqa: E402
+from bench.results import Alone, Backlog, Cell, Field, Pair, Quiet, Results, Sql, Subject, percentile  # noqa: E402
+from bench.server import RedisServer, running  # noqa: E402
 from bench.system import Description, Drained, Failed, PythonSystem  # noqa: E402
 from bench.tally import PLACE, Tally  # noqa: E402
 
@@ -64,7 +64,7 @@ class Steady:
         return self._rate / 10
 
     def idle(self) -> Quiet:
-        return Quiet(pick_up_ms={50: 1.0, 99: 2.0}, commands_per_second=10.0, cpu_percent=0.5, redis_cpu_percent=0.2)
+        return Quiet(pick_up_ms={50: 1.0, 99: 2.0}, commands_per_second=10.0, cpu_percent=0.5, server_cpu_percent=0.2)
 
 
 def results() -> Results:
@@ -90,9 +90,15 @@ def results() -> Results:
         rounds=2,
         load=0.1,
         alone=alone,
-        subjects=subjects,
-        pairs=pairs,
+        redis=Field(name="Redis", subjects=subjects, pairs=pairs),
     )
+
+
+def on_redis() -> Field:
+    """What the two rounds gave."""
+    field = results().redis
+    assert field is not None
+    return field
 
 
 # what is made of figures
@@ -128,7 +134,7 @@ def test_the_columns_of_a_table_stand_below_each_other() -> None:
 
 
 def test_peers_stand_in_the_order_of_their_speed_and_say_what_is_missing() -> None:
-    found = results()
+    found = on_redis()
     assert [peer.name for peer in found.peers()] == ["fast", "slow"]
     drains = tables.drains(found)
     assert "| plain, 25 at once | 500 |" in re.sub(" +", " ", drains)
@@ -198,16 +204,17 @@ def test_small_numbers_and_a_busy_machine_are_told() -> None:
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(SystemExit, match=r"performance\.md has no lines"):
-        page.replaced("# Nothing here", "figures")
+        page.replaced("# Nothing here", "figures", page.BEGIN, page.END)
 
 
 def test_the_page_of_the_documentation_has_the_markers() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
-    assert page.replaced(text, "figures") != text
+    assert page.replaced(text, "figures", page.BEGIN, page.END) != text
+    assert page.replaced(text, "figures", page.BEGIN_SQL, page.END_SQL) != text
 
 
 def test_bars_are_as_long_as_their_rates_and_inside_the_picture() -> None:
-    drawn = ElementTree.fromstring(chart.svg(chart.bars(results())))
+    drawn = ElementTree.fromstring(chart.svg(chart.bars(on_redis())))
     bars = [
         float(bar.get("width", ""))
         for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")
@@ -303,7 +310,7 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def own_redis() -> Iterator[Server]:
+def own_redis() -> Iterator[RedisServer]:
     """Of the bench, which empties it."""
     if not shutil.which("redis-server"):
         pytest.skip("no server: redis-server is not on the PATH")
@@ -311,7 +318,7 @@ def own_redis() -> Iterator[Server]:
         yield server
 
 
-def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: Server) -> None:
+def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: RedisServer) -> None:
     with redis.Redis(port=own_redis.port) as client:
         client.rpush("list", "a", "b")
         client.set("soon", "gone", px=600_000)
@@ -324,7 +331,7 @@ def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: Server) -> None:
         assert client.pttl("list") == -1
 
 
-def test_worksong_is_filled_drained_and_watched(own_redis: Server) -> None:
+def test_worksong_is_filled_drained_and_watched(own_redis: RedisServer) -> None:
     worksong = PythonSystem("worksong", own_redis, seconds=0.05)
     drained = worksong.drain(Cell(kind="plain", slots=1))
     assert drained.jobs == 1500
@@ -340,7 +347,9 @@ def test_worksong_is_filled_drained_and_watched(own_redis: Server) -> None:
     assert quiet.cpu_percent is not None
 
 
-def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worksong = PythonSystem("worksong", own_redis, seconds=0.01)
     worksong.drain(Cell(kind="plain", slots=1))
     honest = Tally.total
@@ -359,7 +368,7 @@ esac
 """
 
 
-def test_the_go_program_is_asked_on_its_command_line(own_redis: Server, tmp_path: Path) -> None:
+def test_the_go_program_is_asked_on_its_command_line(own_redis: RedisServer, tmp_path: Path) -> None:
     program = tmp_path / "gobench"
     program.write_text(GOBENCH)
     program.chmod(0o755)
