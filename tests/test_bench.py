@@ -23,7 +23,7 @@ from bench import chart, environments, page, tables  # noqa: E402
 from bench.gocraft import Gocraft, build  # noqa: E402
 from bench.plan import Match, Measuring, matches  # noqa: E402
 from bench.processes import Crew, Ended  # noqa: E402
-from bench.results import Alone, Backlog, Cell, Field, Pair, Quiet, Results, Sql, Subject, percentile  # noqa: E402
+from bench.results import Alone, Cell, Field, Pair, Quiet, Results, Subject, percentile  # noqa: E402
 from bench.server import RedisServer, running  # noqa: E402
 from bench.system import Description, Drained, Failed, PythonSystem  # noqa: E402
 from bench.tally import PLACE, Tally  # noqa: E402
