@@ -9,6 +9,7 @@ from functools import partial
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
 from worksong.adapters.sql.broker import SqlBroker
+from worksong.adapters.sql.finish import Finish, Unfinished
 from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.results import SqlResults
@@ -60,6 +61,7 @@ class SqlBackend(BaseBackend):
         if not self._results.endings.seconds:
             self.capabilities = frozenset(Capability) - {Capability.RESULTS}
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
+        self._finish = None if keep.seconds else Finish(space, self._results.endings, at_once=store.at_once)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
         self._keeps_history = keep.seconds > 0
@@ -114,17 +116,38 @@ class SqlBackend(BaseBackend):
                 return []
 
     async def _take(self, want: Want, now: float) -> list[Delivery]:
-        return await self._store.run(lambda: self._broker.fetch(want, now))
+        return await self._store.run(lambda: self._broker.fetch(want, now), lasting=False)
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         if not batch:
             return []
-        held = await self._store.run(lambda: self._broker.settle(batch, now))
+        try:
+            gone = await self._finished(batch, now)
+        except MaybeDone:
+            held = await self._settled(batch, now)
+            if not all(held):  # ended before its answer was lost, or somebody else's: not to be told apart
+                raise
+        else:
+            others = iter(await self._settled([one for one in batch if one.delivery.receipt.seq not in gone], now))
+            held = [one.delivery.receipt.seq in gone or next(others) for one in batch]
         if all(isinstance(settlement.outcome, (Done, Discarded)) for settlement in batch):
             self._shared.bells.ring()  # for its result; and one more of a limited type may run
         else:
             await self._ring()
         return held
+
+    async def _settled(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        return await self._store.run(lambda: self._broker.settle(batch, now)) if batch else []
+
+    async def _finished(self, batch: Sequence[Settlement], now: float) -> set[int]:
+        """The numbers of the rows whose jobs have ended the shortest way."""
+        shortest = self._finish.shortest(batch, now) if self._finish else None
+        if shortest is None:
+            return set()
+        try:
+            return await self._store.run(shortest, alone=self._store.at_once)
+        except Unfinished:
+            return set()
 
     # Upkeep
 

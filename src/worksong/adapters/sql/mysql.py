@@ -95,7 +95,8 @@ class MysqlStore(ServerStore[Any]):
         )
         await self.plain(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
-    async def begin(self, connection: Any, *, write: bool) -> None:
+    async def begin(self, connection: Any, *, write: bool, lasting: bool = True) -> None:
+        """Whether commits wait for the disk is a setting of the whole server here."""
         await connection.query("START TRANSACTION" if write else "START TRANSACTION READ ONLY")
 
     async def commit(self, connection: Any) -> None:
@@ -159,7 +160,7 @@ class _Text:
     def __init__(self, statement: Statement) -> None:
         self.answers = statement.answers
         self._columns = statement.columns
-        self._whole = "{given}" in statement.text or "{values}" in statement.text
+        self._whole = any(part in statement.text for part in ("{given}", "{values}", "{rows}"))
         self._parts = _PARTS.split(statement.text)
         row = ", ".join(f"%s AS {name}" for name in statement.columns)
         self._first, self._more = f"SELECT {row}", f" UNION ALL SELECT {', '.join(['%s'] * len(statement.columns))}"
@@ -182,6 +183,14 @@ class _Text:
                 mark = f"({', '.join(['%s'] * (1 + len(self._columns)))})"
                 pieces.append(", ".join([mark] * len(rows)))
                 values += [value for row in rows for value in (step.params["space"], *row)]
+            elif part == "{rows}":
+                mark = f"({', '.join(['%s'] * len(self._columns))})"
+                pieces.append(", ".join([mark] * len(rows)))
+                values += [value for row in rows for value in row]
+            elif part.startswith("{all_"):
+                column = self._columns.index(part[5:-1])
+                pieces.append(", ".join(["%s"] * len(rows)))
+                values += [row[column] for row in rows]
             elif name := PARAMETER.fullmatch(part):
                 pieces.append("%s")
                 in_row = name[1] in self._columns
@@ -191,7 +200,7 @@ class _Text:
         return "".join(pieces), values
 
 
-_PARTS = re.compile(r"(\{given\}|\{values\}|(?<![:\w]):[a-z_]+)")
+_PARTS = re.compile(r"(\{given\}|\{values\}|\{rows\}|\{all_[a-z]+\}|(?<![:\w]):[a-z_]+)")
 
 
 def _collation(version: str, shown: str) -> str:

@@ -111,6 +111,11 @@ WHERE seq = :seq AND state = 'queued'
 SELECT {light} FROM worksong_job AS job
 WHERE job.seq = :seq AND job.fence = :fence AND job.pool = :pool AND job.state = 'running' {lock}
 
+-- A lent job that just goes, whoever holds its claim.
+--: finish(seq, fence, pool)
+DELETE FROM worksong_job
+WHERE seq = :seq AND fence = :fence AND pool = :pool AND state = 'running' AND cancelled = 0
+
 --: drop(seq, fence)
 DELETE FROM worksong_job WHERE seq = :seq AND fence = :fence
 

@@ -1,5 +1,6 @@
 -- What MySQL and MariaDB say in their own way. A batch is a table made in place: {given} stands for it, {values} for
--- the rows of an INSERT; a statement for rows that has neither is repeated for each, with UNION ALL between them.
+-- the rows of an INSERT, {rows} for those of an IN, {all_...} for one column of them; a statement for rows that has
+-- none of these is repeated for each, with UNION ALL between them.
 
 --: clock(fragment)
 CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)
@@ -78,6 +79,11 @@ WHERE job.state = 'queued'
 SELECT {light} FROM {given}
 STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
 WHERE job.fence = given.fence AND job.pool = given.pool AND job.state = 'running' FOR UPDATE
+
+-- The list of numbers is what the index is searched for; the rows then say which claims hold.
+--: finish(seq, fence, pool)
+DELETE FROM worksong_job
+WHERE seq IN ({all_seq}) AND (seq, fence, pool) IN ({rows}) AND state = 'running' AND cancelled = 0
 
 --: drop(seq, fence)
 DELETE job FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq WHERE job.fence = given.fence

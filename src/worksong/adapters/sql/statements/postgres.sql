@@ -97,6 +97,25 @@ JOIN unnest(:seq::bigint[], :fence::bigint[], :pool::text[]) AS given (seq, fenc
     ON job.seq = given.seq AND job.fence = given.fence AND job.pool = given.pool
 WHERE job.state = 'running' FOR UPDATE OF job
 
+-- Everything in one statement: an ending is one round trip then, without a transaction around it.
+--: finish(seq, fence, pool, document, until)
+WITH gone AS (
+    DELETE FROM worksong_job AS job
+    USING unnest(:seq::bigint[], :fence::bigint[], :pool::text[], :document::bytea[], :until::float8[]) AS given (
+        seq, fence, pool, document, until
+    )
+    WHERE
+        job.seq = given.seq AND job.fence = given.fence AND job.pool = given.pool AND job.state = 'running'
+        AND job.cancelled = 0
+    RETURNING job.seq, job.id, given.document, given.until
+),
+kept AS (
+    INSERT INTO worksong_result (space, id, document, until)
+    SELECT :space, id, document, until FROM gone WHERE document IS NOT NULL
+    ON CONFLICT (space, id) DO UPDATE SET document = excluded.document, until = excluded.until
+)
+SELECT seq FROM gone
+
 --: drop(seq, fence)
 DELETE FROM worksong_job AS job USING unnest(:seq::bigint[], :fence::bigint[]) AS given (seq, fence)
 WHERE job.seq = given.seq AND job.fence = given.fence
