@@ -18,6 +18,9 @@ from tests import servers
 from bench.processes import cpu_seconds, family
 from bench.server import Used
 
+PATIENCE = 60_000
+"""Milliseconds that connections of those who ended may take to go."""
+
 
 class Postgres:
     """One database of a running server; kept databases are templates of later ones."""
@@ -63,7 +66,7 @@ class Postgres:
         self._ask("VACUUM (ANALYZE)", within=True)
 
     def _copy(self, source: str, target: str) -> None:
-        leave = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{source}'"
+        leave = f"SELECT count(pg_terminate_backend(pid, {PATIENCE})) FROM pg_stat_activity WHERE datname = '{source}'"
         drop, create = f"DROP DATABASE IF EXISTS {target} WITH (FORCE)", f"CREATE DATABASE {target} TEMPLATE {source}"
         self._ask(leave, drop, create)
 
