@@ -51,13 +51,11 @@ PICK_UP = {"PostgreSQL": (5.0, 5.0), "SQLite": (20.0, 100.0)}
 
 
 def _at_least(field: Field, system: str, what: str, least: float) -> list[Goal]:
-    """Each at its best in one process, with jobs of the same kind."""
+    """Each at its best in one process."""
     pairs = [pair for pair in field.pairs_of(system, what) if pair.our_cell.processes == 1]
     if not pairs:
         return []
-    best = max(pairs, key=Pair.their_rate)
-    ours = max(pair.our_rate() for pair in pairs if pair.our_cell.kind == best.our_cell.kind)
-    ratio = ours / best.their_rate()
+    ratio = max(map(Pair.our_rate, pairs)) / max(map(Pair.their_rate, pairs))
     goal = f"{field.name}: {_VERBS[what]} at least {least:g} times as fast as {system}"
     return [Goal(goal, f"{number(ratio) if ratio >= 1 else f'{ratio:.2f}'} times", ratio >= least)]
 

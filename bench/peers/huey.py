@@ -11,7 +11,11 @@ from bench.peer import SCHEME, URL, Peer, program
 from bench.tally import done, stamp
 
 SQLITE = SCHEME == "sqlite"
-huey = SqliteHuey("bench", URL.removeprefix("sqlite:///")) if SQLITE else RedisHuey("bench", url=URL, results=False)
+huey = (
+    SqliteHuey("bench", filename=URL.removeprefix("sqlite:///"))
+    if SQLITE
+    else RedisHuey("bench", url=URL, results=False)
+)
 JOBS = {"plain": huey.task(name="plain")(done), "stamp": huey.task(name="stamp")(stamp)}
 
 

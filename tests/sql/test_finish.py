@@ -115,3 +115,16 @@ async def test_a_lending_does_not_wait_for_the_disk_on_postgres_and_an_ending_do
     assert await store.run(lambda: asked("risks"), lasting=False) == [("synchronous_commit = off",)]
     assert await store.run(lambda: asked("risks")) == []
     await backend.close()
+
+
+# many at once
+
+
+async def test_jobs_of_which_one_is_there_already_are_told_apart(backend: SqlBackend) -> None:
+    # Given a job that was enqueued
+    first, second, third = some_jobs(3)
+    assert await push(backend, first) == [True]
+    # When it comes again among others
+    # Then only they are new
+    assert await push(backend, second, first, third) == [True, False, True]
+    assert sum((await backend.counts()).values()) == 3

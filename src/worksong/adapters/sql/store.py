@@ -54,7 +54,8 @@ class Store(Protocol):
         ...
 
     at_once: bool
-    """Whether one statement can drop rows and keep others for those that it dropped."""
+    """Whether one statement can drop rows and keep others for those that it dropped; and whether it is slower to insert
+    rows that may be there (`insert_new` is for those that cannot)."""
 
     async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
         """Carry out a program in one transaction, all or nothing.
