@@ -8,7 +8,7 @@ from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from bench.peer import EQUAL
-from bench.results import Pair, Results
+from bench.results import Field, Pair
 from bench.tables import number
 
 WIDTH, LEFT, RIGHT, TOP = 760, 130, 90, 64
@@ -33,15 +33,15 @@ class Bars(NamedTuple):
     """At its best setting, two processes."""
 
 
-def bars(results: Results) -> list[Bars]:
+def bars(field: Field) -> list[Bars]:
     """worksong for each kind of job, and every peer at the kind it was made for."""
     found = []
     for kind, title in (("async", "worksong"), ("plain", "worksong, plain")):
-        same = [pair for pair in results.pairs if pair.what == "drain" and pair.our_cell.kind == kind]
+        same = [pair for pair in field.pairs if pair.what == "drain" and pair.our_cell.kind == kind]
         rates = [[rate for pair in same if _at(pair, processes) for rate in pair.ours] for processes in (1, 2)]
         found.append(Bars(title, *(statistics.median(some) if some else 0.0 for some in rates)))
-    for peer in results.peers():
-        pairs = results.pairs_of(peer.name, "drain")
+    for peer in field.peers():
+        pairs = field.pairs_of(peer.name, "drain")
         native = pairs[0].their_cell.kind
         some = [[pair for pair in pairs if pair.their_cell.kind == native and _at(pair, count)] for count in (1, 2)]
         found.append(Bars(peer.name, *(pairs[0].their_rate() if pairs else 0.0 for pairs in some)))

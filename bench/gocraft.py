@@ -15,7 +15,7 @@ from bench.environments import Refused
 from bench.processes import on_core
 from bench.results import Cell, Quiet
 from bench.seat import CALLERS
-from bench.server import Server
+from bench.server import RedisServer
 from bench.system import Description, Drained, Failed, whole
 
 SOURCE = Path(__file__).parent / "go"
@@ -28,7 +28,7 @@ class Gocraft:
 
     name = "gocraft/work"
 
-    def __init__(self, program: Path, server: Server, *, seconds: float) -> None:
+    def __init__(self, program: Path, server: RedisServer, *, seconds: float) -> None:
         self._program, self._server, self._seconds = program, server, seconds
         found = re.search(r"gocraft/work (\S+)", (SOURCE / "go.mod").read_text())
         self.description = Description(

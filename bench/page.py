@@ -4,51 +4,87 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import chart, tables
-from bench.results import Results
+from bench import chart, goals, tables
+from bench.results import Field, Results, Sql
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- bench: written by `python -m bench --docs` -->", "<!-- /bench -->"
+BEGIN_SQL, END_SQL = "<!-- bench of SQL: written by `python -m bench --docs` -->", "<!-- /bench of SQL -->"
 QUIET = 0.5
 """A machine with more load than this is shared with others."""
 
 
 def write(results: Results, docs: Path = DOCS) -> None:
-    """Put what was measured into the page, and the chart beside it."""
+    """Put what was measured into the page, and the chart beside it; what was not measured stays as it is there."""
     page, drawing = docs / "performance.md", docs / "assets" / "drain.svg"
-    page.write_text(replaced(page.read_text(), block(results)))
-    drawing.parent.mkdir(exist_ok=True)
-    found = chart.bars(results)
-    if found:
-        drawing.write_text(chart.svg(found))
+    text = page.read_text()
+    if results.redis:
+        text = replaced(text, block(results, results.redis), BEGIN, END)
+        found = chart.bars(results.redis)
+        if found:
+            drawing.parent.mkdir(exist_ok=True)
+            drawing.write_text(chart.svg(found))
+    if results.sql:
+        text = replaced(text, sql_block(results, results.sql), BEGIN_SQL, END_SQL)
+    page.write_text(text)
 
 
-def replaced(page: str, text: str) -> str:
+def replaced(page: str, text: str, first: str, last: str) -> str:
     """The page with this text between the markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise SystemExit(f"bench: docs/performance.md has no lines {BEGIN} and {END}")
+        raise SystemExit(f"bench: docs/performance.md has no lines {first} and {last}")
     return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
-def block(results: Results) -> str:
-    """All of it."""
+def block(results: Results, field: Field) -> str:
+    """All of Redis, and of worksong alone."""
     parts = [
         f"{results.date}. {results.machine}; {results.software}. {runs(results)}",
-        "![Drain rates of all systems](assets/drain.svg)" if results.pairs else "",
-        *(f"### {title}\n\n{text}" for title, text in sections(results)),
-        f"### How each was set up\n\n{tables.setups(results)}",
-        *(f"{line}." for line in tables.missing(results)),
+        "![Drain rates of all systems](assets/drain.svg)" if field.pairs else "",
+        *(f"### {title}\n\n{text}" for title, text in sections(results, field)),
+        f"### How each was set up\n\n{tables.setups(field)}",
+        *(f"{line}." for line in tables.missing(field)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def sections(results: Results) -> list[tuple[str, str]]:
-    """(title, table) of all figures."""
-    beside = [("Drained jobs", tables.drains(results)), ("Enqueued jobs", tables.enqueues(results))]
-    always = [("An idle worker", tables.quiet(results)), ("worksong alone", tables.alone(results))]
-    return (beside if results.pairs else []) + always
+def sections(results: Results, field: Field) -> list[tuple[str, str]]:
+    """(title, table) of all figures on Redis."""
+    beside = [("Drained jobs", tables.drains(field)), ("Enqueued jobs", tables.enqueues(field))]
+    quiet = [("An idle worker", tables.quiet(field))]
+    alone = [("worksong alone", tables.alone(results.alone))] if results.alone else []
+    return (beside if field.pairs else []) + quiet + alone
+
+
+def sql_block(results: Results, sql: Sql) -> str:
+    """All of the databases."""
+    parts = [
+        f"{results.date}. {results.machine}; {sql.software}, which wait for the disk as they do by "
+        f"default. {runs(results)}",
+        *(f"### {title}\n\n{text}" for title, text in sql_sections(results, sql)),
+        *(
+            f"### How each was set up on {field.name}\n\n{tables.setups(field)}"
+            for field in sql.fields
+            if len(field.subjects) > 1
+        ),
+        *(f"{line}." for field in sql.fields for line in tables.missing(field)),
+    ]
+    return "\n\n".join(parts)
+
+
+def sql_sections(results: Results, sql: Sql) -> list[tuple[str, str]]:
+    """(title, table) of all figures on databases."""
+    found = [("Goals", goals.text(results))]
+    for field in sql.fields:
+        if field.pairs:
+            found += [
+                (f"Drained jobs on {field.name}", tables.drains(field)),
+                (f"Enqueued jobs on {field.name}", tables.enqueues(field)),
+            ]
+        found.append((f"An idle worker on {field.name}", tables.pick_up(field)))
+    return [*found, ("Beside a million jobs that wait", tables.backlogs(sql.backlogs))]
 
 
 def runs(results: Results) -> str:

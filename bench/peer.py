@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 URL = os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0")
-"""The Redis of the bench."""
+"""The server of the bench, or the file of SQLite."""
+SCHEME = URL.partition(":")[0]
+"""What kind of server that is, for systems that know several."""
 SLOTS = int(os.environ.get("BENCH_SLOTS", "25"))
 """Jobs at once of a worker, for systems that take it from their settings instead of the command line."""
 EQUAL = 25
@@ -43,6 +45,9 @@ class Peer(ABC):
     setup: ClassVar[str]
     """What differs from its defaults, and why."""
 
+    async def prepare(self) -> None:  # noqa: B027 - most make by themselves what they need
+        """Make tables, in a database that is empty."""
+
     async def open(self) -> None:  # noqa: B027 - most connect when they first send
         """Get ready to send."""
 
@@ -52,6 +57,10 @@ class Peer(ABC):
 
     def send_many(self, job: str, number: int) -> Awaitable[Any] | None:
         """Enqueue many at once, where the system has a call for that."""
+        raise NotImplementedError
+
+    async def work_here(self) -> None:
+        """Start a worker in this process, where the system can."""
         raise NotImplementedError
 
     @abstractmethod

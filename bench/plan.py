@@ -35,7 +35,7 @@ def matches(ours: Description, theirs: Description, *, quick: bool) -> list[Matc
     if theirs.two_processes:
         best = Cell(kind=native, slots=ours.best, processes=2), Cell(kind=native, slots=theirs.best, processes=2)
         drains.append(best)
-    if not quick:
+    if not quick and theirs.one_core:
         pinned = Cell(kind=native, slots=EQUAL, pinned=True), Cell(kind=native, slots=slots, pinned=True)
         drains.append(pinned)
     ways = [way for way in theirs.ways if way in ours.ways]
@@ -56,14 +56,14 @@ class Measuring:
         self._given_up: set[tuple[str, Match]] = set()
         self._begun = time.monotonic()
 
-    def carry_out(self, rounds: int) -> list[Pair]:
-        """So many rounds of everybody, then what an idle worker costs; what gave no figure is left out."""
+    def carry_out(self, rounds: int, idle: Sequence[System] | None = None) -> list[Pair]:
+        """So many rounds of everybody, then what an idle worker costs, of all or of these; no figure, no entry."""
         for number in range(rounds):
             for system in self._others:
                 for match in self._matches[system.name]:
                     if (system.name, match) not in self._given_up:
                         self._attempt(system, match, number, rounds)
-        for system in [self._worksong, *self._others]:
+        for system in [self._worksong, *self._others] if idle is None else idle:
             quiet = self._try(system, "idle", system.idle)
             if quiet is not None:
                 self._subjects[system.name].quiet = quiet

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -43,16 +43,7 @@ class Crew:
         return said[-1][:300] if said else "no word of why"
 
     def pids(self) -> list[int]:
-        """Of the heads and all that descend from them."""
-        children: dict[int, list[int]] = {}
-        for status in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                parent = int(_fields(int(status.parent.name))[1])
-                children.setdefault(parent, []).append(int(status.parent.name))
-        found = [head.pid for head in self._heads]
-        for pid in found:  # grows while it is read
-            found += children.get(pid, [])
-        return found
+        return family(head.pid for head in self._heads)
 
     def cpu_seconds(self) -> float:
         """Used so far."""
@@ -74,6 +65,19 @@ class Crew:
             with contextlib.suppress(ProcessLookupError):  # the session is its own: nobody else is in this group
                 os.killpg(head.pid, signal.SIGKILL)
             head.wait()
+
+
+def family(heads: Iterable[int]) -> list[int]:
+    """These processes and all that descend from them."""
+    children: dict[int, list[int]] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = int(_fields(int(status.parent.name))[1])
+            children.setdefault(parent, []).append(int(status.parent.name))
+    found = list(heads)
+    for pid in found:  # grows while it is read
+        found += children.get(pid, [])
+    return found
 
 
 def cpu_seconds(pid: int) -> float:

@@ -18,7 +18,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs at once, per process."""
     processes: int = 1
     pinned: bool = False
-    """Worker and Redis on one core."""
+    """Worker and server on one core."""
 
 
 class Ratio(NamedTuple):
@@ -59,9 +59,12 @@ class Quiet(msgspec.Struct, kw_only=True):
 
     pick_up_ms: dict[int, float]
     """Percent -> so many of the jobs were picked up within so many milliseconds."""
+    same_process_ms: dict[int, float] | None = None
+    """The same for jobs that the worker's own process enqueued."""
     commands_per_second: float | None = None
+    """Of the server; of a database, transactions or statements."""
     cpu_percent: float | None = None
-    redis_cpu_percent: float | None = None
+    server_cpu_percent: float | None = None
 
 
 class Subject(msgspec.Struct, kw_only=True):
@@ -88,18 +91,11 @@ class Alone(msgspec.Struct, kw_only=True):
     start_ms: dict[str, float]
 
 
-class Results(msgspec.Struct, kw_only=True):
-    """One run of the bench."""
+class Field(msgspec.Struct, kw_only=True):
+    """worksong on one server, and those beside it."""
 
-    date: str
-    machine: str
-    software: str
-    quick: bool
-    seconds: float
-    rounds: int
-    load: float
-    """Of the machine before the start, as `uptime` tells it: more than a little, and others were in the way."""
-    alone: Alone
+    name: str
+    """Of the server."""
     subjects: list[Subject]
     pairs: list[Pair]
 
@@ -116,6 +112,46 @@ class Results(msgspec.Struct, kw_only=True):
 
     def pairs_of(self, system: str, what: str) -> list[Pair]:
         return [pair for pair in self.pairs if (pair.system, pair.what) == (system, what)]
+
+
+class Backlog(msgspec.Struct, kw_only=True):
+    """What a million jobs that wait cost those that do not, on one server."""
+
+    name: str
+    jobs: int
+    """So many are queued, and as many scheduled."""
+    claim_ms: dict[str, dict[int, float]]
+    """`empty` and `full` -> percent -> so many fetches of 25 jobs took so many milliseconds at most."""
+    memory_mb: dict[str, float] = {}
+    """`empty` and `full` -> of a worker that rests."""
+
+
+class Sql(msgspec.Struct, kw_only=True):
+    """On databases."""
+
+    software: str
+    fields: list[Field]
+    backlogs: list[Backlog]
+
+
+class Results(msgspec.Struct, kw_only=True):
+    """One run of the bench; None is what it was not asked for."""
+
+    date: str
+    machine: str
+    software: str
+    quick: bool
+    seconds: float
+    rounds: int
+    load: float
+    """Of the machine before the start, as `uptime` tells it: more than a little, and others were in the way."""
+    alone: Alone | None = None
+    redis: Field | None = None
+    sql: Sql | None = None
+
+    def fields(self) -> list[Field]:
+        """All there are."""
+        return [*([self.redis] if self.redis else []), *(self.sql.fields if self.sql else [])]
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

@@ -4,6 +4,8 @@ python -m bench.seat NAME describe                   -> what `bench.peer.Peer` s
 python -m bench.seat NAME enqueue HOW KIND NUMBER    -> jobs per second, as JSON; HOW: one, concurrent, bulk
 python -m bench.seat NAME feed NUMBER PER_SECOND     stamped jobs, evenly
 python -m bench.seat NAME work SLOTS PROCESSES       becomes the worker
+python -m bench.seat NAME prepare                    makes its tables
+python -m bench.seat NAME both NUMBER PER_SECOND     is the worker, and sends stamped jobs as well
 """
 
 from __future__ import annotations
@@ -39,6 +41,10 @@ def main() -> None:
             print(json.dumps(asyncio.run(enqueue(peer, rest[0], rest[1], int(rest[2])))))
         case "feed":
             asyncio.run(feed(peer, int(rest[0]), float(rest[1])))
+        case "prepare":
+            asyncio.run(peer.prepare())
+        case "both":
+            asyncio.run(both(peer, int(rest[0]), float(rest[1])))
         case "work":
             command = list(peer.worker(int(rest[0]), int(rest[1])))
             os.execv(command[0], command)
@@ -62,6 +68,7 @@ def describe(peer: Peer) -> dict[str, Any]:
         "promise": peer.promise,
         "setup": peer.setup,
         "ways": ways,
+        "works_here": type(peer).work_here is not Peer.work_here,
     }
 
 
@@ -93,6 +100,13 @@ async def feed(peer: Peer, number: int, per_second: float) -> None:
         due = time.monotonic() + 1 / per_second
         await _sent(peer.send("stamp", time.monotonic_ns()))
         await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+async def both(peer: Peer, number: int, per_second: float) -> None:
+    """A worker that is fed by its own process; until it is ended."""
+    await peer.work_here()
+    await feed(peer, number, per_second)
+    await asyncio.Event().wait()
 
 
 async def _sent(answer: Any) -> None:

@@ -1,4 +1,4 @@
-"""The Redis of the bench: a server of its own without persistence, whose contents can be kept and put back."""
+"""Where jobs are kept while they are measured; here Redis, a server of its own without persistence."""
 
 from __future__ import annotations
 
@@ -11,17 +11,53 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import redis
+
+from bench.processes import cpu_seconds
 
 PATIENCE = 20.0
 Snapshot = list[tuple[bytes, int, bytes]]
 """(key, milliseconds to live or 0, what DUMP answers)."""
 
 
-class Server:
+class Used(NamedTuple):
+    """By a server, so far; None: that cannot be told."""
+
+    commands: float | None
+    """Commands that it carried out; of a database, transactions or statements."""
+    cpu_seconds: float | None
+
+
+class Server(Protocol):
+    """A store of jobs that is the bench's own. What a queue was filled with can so be drained many times."""
+
+    url: str
+    one_core: bool
+    """Can be made to run on one core."""
+
+    def version(self) -> str:
+        """Of the server."""
+
+    def empty(self) -> None:
+        """Drop everything."""
+
+    def keep(self) -> Any:
+        """All that is in it, for `put_back`."""
+
+    def put_back(self, kept: Any) -> None: ...
+
+    def used(self) -> Used: ...
+
+    def pin(self, core: int | None) -> None:
+        """Run on this core alone, or on all."""
+
+
+class RedisServer:
     """A running redis-server."""
+
+    one_core = True
 
     def __init__(self, port: int, pid: int) -> None:
         self.port, self.pid = port, pid
@@ -35,7 +71,6 @@ class Server:
         self._client.flushall()
 
     def keep(self) -> Snapshot:
-        """All that is in it. A queue that was filled once can so be drained many times."""
         keys = list(self._client.scan_iter(count=10_000))
         with self._client.pipeline(transaction=False) as pipe:
             for key in keys:
@@ -51,13 +86,13 @@ class Server:
                 pipe.restore(key, ttl, dump)
             pipe.execute()
 
-    def commands(self) -> int:
-        """Carried out so far, those inside scripts included, `INFO` itself not."""
+    def used(self) -> Used:
+        """Commands inside scripts included, `INFO` itself not."""
         stats = self._client.info("commandstats")
-        return sum(found["calls"] for name, found in stats.items() if name != "cmdstat_info")
+        calls = sum(found["calls"] for name, found in stats.items() if name != "cmdstat_info")
+        return Used(calls, cpu_seconds(self.pid))
 
     def pin(self, core: int | None) -> None:
-        """Run on this core alone, or on all."""
         os.sched_setaffinity(self.pid, os.sched_getaffinity(0) if core is None else {core})
 
     def close(self) -> None:
@@ -65,7 +100,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
+def running() -> Iterator[RedisServer]:
     """A redis-server on a private port with a temporary directory; ended in the end."""
     program = shutil.which("redis-server")
     if program is None:
@@ -76,7 +111,7 @@ def running() -> Iterator[Server]:
         command = [program, *(part for key, value in settings.items() for part in (f"--{key}", value))]
         with Path(name, "redis.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        server = Server(port, process.pid)
+        server = RedisServer(port, process.pid)
         try:
             _await(server, process)
             yield server
@@ -86,7 +121,7 @@ def running() -> Iterator[Server]:
             process.wait()
 
 
-def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
+def _await(server: RedisServer, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(redis.ConnectionError):

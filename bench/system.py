@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from bench import environments
-from bench.processes import Crew, Ended, cpu_seconds, on_core
+from bench.peer import EQUAL
+from bench.processes import Crew, Ended, on_core
 from bench.results import Cell, Quiet, percentile
-from bench.server import Server, Snapshot
+from bench.server import Server
 from bench.tally import PLACE, Tally
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +51,10 @@ class Description(msgspec.Struct, frozen=True):
     ways: list[str]
     two_processes: bool = True
     """Can be drained by two processes at once."""
+    one_core: bool = True
+    """Can be drained on one core, together with its server."""
+    works_here: bool = False
+    """Can work in the process that enqueues."""
 
 
 class Drained(msgspec.Struct, frozen=True):
@@ -79,13 +84,15 @@ class System(Protocol):
 class PythonSystem:
     """A system with a module in `bench.peers`."""
 
-    def __init__(self, name: str, server: Server, *, seconds: float) -> None:
-        """`seconds` is about how long a run lasts."""
-        self.name = name
-        self._server, self._seconds = server, seconds
+    def __init__(self, name: str, server: Server, *, seconds: float, title: str = "") -> None:
+        """`seconds` is about how long a run lasts; `title` what to call it, where that is not its name."""
+        self.name = title or name
+        self._module, self._server, self._seconds = name, server, seconds
         self._python = sys.executable if name == "worksong" else str(environments.interpreter(name))
-        self._full: dict[tuple[str, int], Snapshot] = {}
-        self.description = msgspec.json.decode(self._ask("describe"), type=Description)
+        self._blank: Any = None
+        self._full: dict[tuple[str, int], Any] = {}
+        described = msgspec.json.decode(self._ask("describe"), type=Description)
+        self.description = msgspec.structs.replace(described, one_core=server.one_core, two_processes=server.one_core)
 
     def drain(self, cell: Cell) -> Drained:
         jobs = self._jobs(cell)
@@ -106,32 +113,61 @@ class PythonSystem:
 
     def enqueue(self, how: str, kind: str) -> float:
         faster = {"one": 1, "concurrent": 2, "bulk": 10}[how]
-        self._server.empty()
+        self._empty()
         number = whole(max(200.0, min(50_000.0, 2000 * faster * self._seconds)))
         return float(self._ask("enqueue", how, kind, str(number)))
 
     def idle(self) -> Quiet:
-        self._server.empty()
+        self._empty()
         slots = 1 if self.description.one_at_a_time else 25
         with self._working(slots, 1) as (crew, tally):
             self._feed(crew, tally, WARM, START)
             time.sleep(1.0)
-            before, begun = self._used(crew), time.monotonic()
+            used, cpu, begun = self._server.used(), crew.cpu_seconds(), time.monotonic()
             time.sleep(max(2.0, 2 * self._seconds))
-            took = time.monotonic() - begun
-            commands, cpu, served = ((now - then) / took for now, then in zip(self._used(crew), before, strict=True))
-            self._feed(crew, tally, WARM + int(PER_SECOND * 2 * self._seconds), START)
-            delays = [round(delay * 1e3, 3) for delay in tally.delays()[WARM:]]
+            took, cpu, now = time.monotonic() - begun, crew.cpu_seconds() - cpu, self._server.used()
+            self._feed(crew, tally, self._stamped, START)
+            delays = tally.delays()
         return Quiet(
-            pick_up_ms={percent: percentile(delays, percent) for percent in (50, 99)},
-            commands_per_second=commands,
-            cpu_percent=cpu * 100,
-            redis_cpu_percent=served * 100,
+            pick_up_ms=_pick_up(delays),
+            same_process_ms=self._same_process(),
+            commands_per_second=_more(now.commands, used.commands, took),
+            cpu_percent=cpu / took * 100,
+            server_cpu_percent=_more(now.cpu_seconds, used.cpu_seconds, took / 100),
         )
 
-    def _used(self, crew: Crew) -> tuple[float, float, float]:
-        """Redis commands, CPU seconds of the worker and of Redis, so far."""
-        return self._server.commands(), crew.cpu_seconds(), cpu_seconds(self._server.pid)
+    def resting_memory(self, seconds: float) -> float:
+        """Of a worker that ran a few jobs and did nothing for so long after; what is in the store stays there."""
+        with self._working(EQUAL, 1) as (crew, tally):
+            self._feed(crew, tally, WARM, START)
+            time.sleep(seconds)
+            return crew.memory_mb()
+
+    def prepared(self) -> None:
+        """Nothing but the tables."""
+        self._empty()
+
+    def _same_process(self) -> dict[int, float] | None:
+        """The pick-up of jobs that the worker's own process enqueues."""
+        if not self.description.works_here:
+            return None
+        self._empty()
+        with self._running([self._order("both", str(self._stamped), str(PER_SECOND))]) as (crew, tally):
+            self._await_stamps(crew, tally, self._stamped, START)
+            return _pick_up(tally.delays())
+
+    @property
+    def _stamped(self) -> int:
+        """Jobs whose way is timed, and those before them."""
+        return WARM + int(PER_SECOND * 2 * self._seconds)
+
+    def _empty(self) -> None:
+        """Nothing but the tables that the system needs."""
+        if self._blank is None:
+            self._server.empty()
+            self._ask("prepare")
+            self._blank = self._server.keep()
+        self._server.put_back(self._blank)
 
     def _jobs(self, cell: Cell) -> int:
         expected = self.description.kinds[cell.kind] * self._seconds
@@ -140,7 +176,7 @@ class PythonSystem:
     def _fill(self, kind: str, jobs: int) -> None:
         """The same jobs as last time, which the system's own client enqueued."""
         if (kind, jobs) not in self._full:
-            self._server.empty()
+            self._empty()
             ways = self.description.ways
             self._ask("enqueue", next(way for way in ("bulk", "concurrent", "one") if way in ways), kind, str(jobs))
             self._full[kind, jobs] = self._server.keep()
@@ -170,6 +206,9 @@ class PythonSystem:
         """Let another process send stamped jobs until so many ran in all."""
         more = number - len(tally.delays())
         self._ask("feed", str(more), str(PER_SECOND))
+        self._await_stamps(crew, tally, number, patience)
+
+    def _await_stamps(self, crew: Crew, tally: Tally, number: int, patience: float) -> None:
         deadline = time.monotonic() + patience
         while len(tally.delays()) < number:
             crew.check()
@@ -180,13 +219,17 @@ class PythonSystem:
     @contextmanager
     def _working(self, slots: int, processes: int, *, core: int | None = None) -> Iterator[tuple[Crew, Tally]]:
         """A worker, and what it counts."""
+        own = self.description.own_processes
+        command = self._order("work", str(slots), str(processes if own else 1))
+        with self._running([command] * (1 if own else processes), core=core) as running:
+            yield running
+
+    @contextmanager
+    def _running(self, commands: Sequence[Sequence[str]], *, core: int | None = None) -> Iterator[tuple[Crew, Tally]]:
         with tempfile.TemporaryDirectory(prefix="worksong-bench-") as name:
             tally, log = Tally(Path(name)), Path(name, "worker.log")
-            own = self.description.own_processes
-            command = self._order("work", str(slots), str(processes if own else 1))
-            env = {**self._env(), PLACE: name}
             with on_core(core):
-                crew = Crew([command] * (1 if own else processes), env, log)
+                crew = Crew(commands, {**self._env(), PLACE: name}, log)
             try:
                 yield crew, tally
             except Ended as ended:
@@ -204,10 +247,20 @@ class PythonSystem:
         return asked.stdout
 
     def _order(self, *order: str) -> Sequence[str]:
-        return [self._python, "-m", "bench.seat", self.name, *order]
+        return [self._python, "-m", "bench.seat", self._module, *order]
 
     def _env(self) -> dict[str, str]:
         return {**os.environ, "BENCH_URL": self._server.url, "PYTHONPATH": str(ROOT)}
+
+
+def _pick_up(delays: Sequence[float]) -> dict[int, float]:
+    """Of the jobs after the first few, in milliseconds."""
+    found = [round(delay * 1e3, 3) for delay in delays[WARM:]]
+    return {percent: percentile(found, percent) for percent in (50, 99)}
+
+
+def _more(now: float | None, before: float | None, by: float) -> float | None:
+    return None if now is None or before is None else (now - before) / by
 
 
 def whole(number: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.results import Cell, Quiet, Ratio, Results, Subject
+from bench.results import Alone, Backlog, Cell, Field, Quiet, Ratio, Subject
 
 NONE = "-"
 
@@ -46,7 +46,7 @@ def times(ratio: Ratio) -> str:
     return middle if least == most else f"{middle} ({least} to {most})"
 
 
-def drains(results: Results) -> str:
+def drains(field: Field) -> str:
     """Every drain."""
     rows = [
         (
@@ -57,28 +57,28 @@ def drains(results: Results) -> str:
             number(pair.our_rate()),
             times(pair.ratio()),
         )
-        for peer in results.peers()
-        for pair in results.pairs_of(peer.name, "drain")
+        for peer in field.peers()
+        for pair in field.pairs_of(peer.name, "drain")
     ]
     return table(["", "set to", "jobs/s", "worksong set to", "jobs/s", "times as fast"], rows)
 
 
-def enqueues(results: Results) -> str:
+def enqueues(field: Field) -> str:
     """One by one, concurrently, in bulk."""
     ways = {"one": "one by one", "concurrent": "200 coroutines", "bulk": "in bulk"}
     rows = []
-    for peer in results.peers():
+    for peer in field.peers():
         row = [peer.name]
         for way in ways:
-            pairs = results.pairs_of(peer.name, f"enqueue {way}")
+            pairs = field.pairs_of(peer.name, f"enqueue {way}")
             row += [number(pairs[0].their_rate()), times(pairs[0].ratio())] if pairs else [NONE, NONE]
         rows.append(row)
-    ours = ["worksong", *(text for way in ways for text in (_ours(results, f"enqueue {way}"), ""))]
+    ours = ["worksong", *(text for way in ways for text in (_ours(field, f"enqueue {way}"), ""))]
     headers = ["", *(header for title in ways.values() for header in (f"{title}, jobs/s", "worksong, times"))]
     return table(headers, [ours, *rows])
 
 
-def quiet(results: Results) -> str:
+def quiet(field: Field) -> str:
     """What an idle worker costs, and how fast it is there."""
     rows = [
         (
@@ -87,18 +87,58 @@ def quiet(results: Results) -> str:
             _figure(subject.quiet, lambda quiet: quiet.pick_up_ms[99]),
             _figure(subject.quiet, lambda quiet: quiet.commands_per_second),
             _figure(subject.quiet, lambda quiet: quiet.cpu_percent),
-            _figure(subject.quiet, lambda quiet: quiet.redis_cpu_percent),
+            _figure(subject.quiet, lambda quiet: quiet.server_cpu_percent),
             number(statistics.median(subject.memory_mb)) if subject.memory_mb else NONE,
         )
-        for subject in [results.subject("worksong"), *results.peers()]
+        for subject in [field.subject("worksong"), *field.peers()]
     ]
     headers = ["", "pick-up, half, ms", "99 %, ms", "idle: Redis commands/s", "CPU %", "Redis CPU %", "memory, MB"]
     return table(headers, rows)
 
 
-def alone(results: Results) -> str:
+def pick_up(field: Field) -> str:
+    """As `quiet`, on a database: also from the worker's own process."""
+    rows = [
+        (
+            subject.name,
+            _figure(subject.quiet, lambda quiet: (quiet.same_process_ms or {}).get(50)),
+            _figure(subject.quiet, lambda quiet: (quiet.same_process_ms or {}).get(99)),
+            _figure(subject.quiet, lambda quiet: quiet.pick_up_ms[50]),
+            _figure(subject.quiet, lambda quiet: quiet.pick_up_ms[99]),
+            _figure(subject.quiet, lambda quiet: quiet.commands_per_second),
+            _figure(subject.quiet, lambda quiet: quiet.cpu_percent),
+            _figure(subject.quiet, lambda quiet: quiet.server_cpu_percent),
+            number(statistics.median(subject.memory_mb)) if subject.memory_mb else NONE,
+        )
+        for subject in _present(field)
+        if subject.quiet
+    ]
+    headers = ["", "same process, half, ms", "99 %, ms", "another process, half, ms", "99 %, ms"]
+    idle = [f"idle: {ASKED.get(field.name, 'commands')}/s", "CPU %", "server CPU %", "memory, MB"]
+    return table([*headers, *idle], rows)
+
+
+ASKED = {"PostgreSQL": "transactions", "MariaDB": "statements"}
+"""Server -> what it counts."""
+
+
+def backlogs(found: Sequence[Backlog]) -> str:
+    """What jobs that wait cost."""
+    rows = [
+        (
+            backlog.name,
+            number(backlog.jobs),
+            *(f"{backlog.claim_ms[side][percent]:.1f}" for percent in (50, 99) for side in ("empty", "full")),
+            *(f"{backlog.memory_mb[side]:.1f}" for side in ("empty", "full")),
+        )
+        for backlog in found
+    ]
+    claims = [f"{percent}, {side}, ms" for percent in ("half", "99 %") for side in ("empty", "full")]
+    return table(["", "jobs of either state", *claims, "memory, empty, MB", "full, MB"], rows)
+
+
+def alone(found: Alone) -> str:
     """worksong with nobody beside it."""
-    found = results.alone
     rows = [
         ("the engine's own cost of a job on `memory://`", f"{found.engine_cpu_us:.1f} µs CPU"),
         ("the same, as a rate", f"{number(found.engine_rate)} jobs/s"),
@@ -113,30 +153,30 @@ BEYOND = {
 }
 
 
-def setups(results: Results) -> str:
+def setups(field: Field) -> str:
     """How each system was set up, and what it promises so."""
     rows = [
         (subject.name, ", ".join(f"{name} {version}" for name, version in subject.versions.items()), subject.promise)
-        for subject in _present(results)
+        for subject in _present(field)
     ]
-    notes = "\n".join(f"- **{subject.name}**: {subject.setup}" for subject in _present(results))
+    notes = "\n".join(f"- **{subject.name}**: {subject.setup}" for subject in _present(field))
     lines = [f"| {' | '.join(row)} |" for row in [("", "versions", "what it guarantees so"), ("---",) * 3, *rows]]
     return "\n".join(lines) + "\n\nWhat was set differently from the defaults, and why:\n\n" + notes
 
 
-def missing(results: Results) -> list[str]:
+def missing(field: Field) -> list[str]:
     """What was not measured, and why."""
-    absent = [f"{subject.name} was not measured: {subject.absent}" for subject in results.subjects if subject.absent]
-    failed = [f"{subject.name}, {failure}" for subject in results.subjects for failure in subject.failures]
+    absent = [f"{subject.name} was not measured: {subject.absent}" for subject in field.subjects if subject.absent]
+    failed = [f"{subject.name}, {failure}" for subject in field.subjects for failure in subject.failures]
     return absent + failed
 
 
-def _present(results: Results) -> list[Subject]:
-    return [results.subject("worksong"), *results.peers()]
+def _present(field: Field) -> list[Subject]:
+    return [field.subject("worksong"), *field.peers()]
 
 
-def _ours(results: Results, what: str) -> str:
-    rates = [rate for pair in results.pairs if pair.what == what for rate in pair.ours]
+def _ours(field: Field, what: str) -> str:
+    rates = [rate for pair in field.pairs if pair.what == what for rate in pair.ours]
     return number(statistics.median(rates)) if rates else NONE
 
 

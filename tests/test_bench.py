@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
@@ -19,14 +20,20 @@ import redis
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench import chart, environments, page, tables  # noqa: E402
+from bench import backlog, chart, environments, goals, page, tables  # noqa: E402
+from bench.databases import Mariadb, Postgres, Sqlite  # noqa: E402
 from bench.gocraft import Gocraft, build  # noqa: E402
 from bench.plan import Match, Measuring, matches  # noqa: E402
 from bench.processes import Crew, Ended  # noqa: E402
-from bench.results import Alone, Cell, Pair, Quiet, Results, Subject, percentile  # noqa: E402
-from bench.server import Server, running  # noqa: E402
+from bench.results import Alone, Backlog, Cell, Field, Pair, Quiet, Results, Sql, Subject, percentile  # noqa: E402
+from bench.server import RedisServer, running  # noqa: E402
 from bench.system import Description, Drained, Failed, PythonSystem  # noqa: E402
 from bench.tally import PLACE, Tally  # noqa: E402
+
+from worksong import Job  # noqa: E402
+from worksong.adapters import connect  # noqa: E402
+from worksong.domain.job import new_id  # noqa: E402
+from worksong.domain.lifecycle import State  # noqa: E402
 
 PATIENCE = 20.0
 PEERS = environments.names()
@@ -64,7 +71,7 @@ class Steady:
         return self._rate / 10
 
     def idle(self) -> Quiet:
-        return Quiet(pick_up_ms={50: 1.0, 99: 2.0}, commands_per_second=10.0, cpu_percent=0.5, redis_cpu_percent=0.2)
+        return Quiet(pick_up_ms={50: 1.0, 99: 2.0}, commands_per_second=10.0, cpu_percent=0.5, server_cpu_percent=0.2)
 
 
 def results() -> Results:
@@ -90,8 +97,31 @@ def results() -> Results:
         rounds=2,
         load=0.1,
         alone=alone,
-        subjects=subjects,
-        pairs=pairs,
+        redis=Field(name="Redis", subjects=subjects, pairs=pairs),
+    )
+
+
+def on_redis() -> Field:
+    """What the two rounds gave."""
+    field = results().redis
+    assert field is not None
+    return field
+
+
+def on_databases(*, claim_ms: float, grown: float) -> Results:
+    """worksong ten times as fast as huey, and beside jobs that wait."""
+    subjects = [Subject(name=name, promise="Keeps jobs.", setup="Nothing.") for name in ("worksong", "huey")]
+    worksong, huey = Steady("worksong", 10_000.0, one_core=False), Steady("huey", 1000.0, one_core=False)
+    pairs = Measuring(worksong, [huey], subjects, quick=True).carry_out(1)
+    waiting = Backlog(
+        name="SQLite",
+        jobs=1_000_000,
+        claim_ms={"empty": {50: 1.0, 99: 2.0}, "full": {50: 1.0, 99: claim_ms}},
+        memory_mb={"empty": 20.0, "full": 20.0 + grown},
+    )
+    sql = Sql(software="SQLite 3", fields=[Field(name="SQLite", subjects=subjects, pairs=pairs)], backlogs=[waiting])
+    return Results(
+        date="2026-11-21", machine="2 cores", software="", quick=False, seconds=1.0, rounds=1, load=0.1, sql=sql
     )
 
 
@@ -128,12 +158,21 @@ def test_the_columns_of_a_table_stand_below_each_other() -> None:
 
 
 def test_peers_stand_in_the_order_of_their_speed_and_say_what_is_missing() -> None:
-    found = results()
+    found = on_redis()
     assert [peer.name for peer in found.peers()] == ["fast", "slow"]
     drains = tables.drains(found)
     assert "| plain, 25 at once | 500 |" in re.sub(" +", " ", drains)
     assert drains.index("fast") < drains.index("slow")
     assert tables.missing(found) == ["gone was not measured: no such module"]
+
+
+def test_a_goal_is_kept_or_it_is_not() -> None:
+    kept = goals.goals(on_databases(claim_ms=4.0, grown=1.0))
+    assert [goal.kept for goal in kept] == [True] * 4
+    assert kept[0] == ("SQLite: drained at least 5 times as fast as huey", "10 times", True)
+    missed = goals.goals(on_databases(claim_ms=4.1, grown=5.0))
+    assert [goal.kept for goal in missed] == [True, True, False, False]
+    assert goals.goals(results()) == []
 
 
 # what is measured
@@ -186,6 +225,20 @@ def test_the_page_keeps_what_is_around_the_markers(tmp_path: Path) -> None:
     assert (tmp_path / "assets" / "drain.svg").exists()
 
 
+def test_what_was_not_measured_stays_on_the_page(tmp_path: Path) -> None:
+    # Given a page with figures of both parts
+    written = tmp_path / "performance.md"
+    written.write_text(f"{page.BEGIN}\nredis\n{page.END}\n{page.BEGIN_SQL}\nsql\n{page.END_SQL}\n")
+    # When only the databases are measured anew
+    page.write(on_databases(claim_ms=2.0, grown=0.0), tmp_path)
+    # Then the others are what they were
+    text = written.read_text()
+    assert f"{page.BEGIN}\nredis\n{page.END}" in text
+    assert "### Goals" in text
+    assert "| 1\u202f000\u202f000 |" in re.sub(" +", " ", text)
+    assert not (tmp_path / "assets").exists()
+
+
 def test_small_numbers_and_a_busy_machine_are_told() -> None:
     found = results()
     assert page.runs(found) == "Medians of 2 rounds, each run about 1.5 s."
@@ -198,16 +251,17 @@ def test_small_numbers_and_a_busy_machine_are_told() -> None:
 
 def test_a_page_without_markers_is_refused() -> None:
     with pytest.raises(SystemExit, match=r"performance\.md has no lines"):
-        page.replaced("# Nothing here", "figures")
+        page.replaced("# Nothing here", "figures", page.BEGIN, page.END)
 
 
 def test_the_page_of_the_documentation_has_the_markers() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
-    assert page.replaced(text, "figures") != text
+    assert page.replaced(text, "figures", page.BEGIN, page.END) != text
+    assert page.replaced(text, "figures", page.BEGIN_SQL, page.END_SQL) != text
 
 
 def test_bars_are_as_long_as_their_rates_and_inside_the_picture() -> None:
-    drawn = ElementTree.fromstring(chart.svg(chart.bars(results())))
+    drawn = ElementTree.fromstring(chart.svg(chart.bars(on_redis())))
     bars = [
         float(bar.get("width", ""))
         for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")
@@ -299,11 +353,65 @@ def test_a_worker_that_ends_by_itself_is_told_with_its_last_words(tmp_path: Path
     crew.end()
 
 
+# databases
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> backlog.Database:
+    """One that the bench may empty."""
+    if request.param == "sqlite":
+        return Sqlite(tmp_path / "bench.db")
+    server = request.getfixturevalue(f"{request.param}_server")
+    return (Postgres if request.param == "postgres" else Mariadb)(server, f"bench_{os.getpid()}")
+
+
+async def test_jobs_in_a_database_are_doubled_kept_and_put_back(database: backlog.Database) -> None:
+    # Given a database with the tables and two jobs of either state
+    await asyncio.to_thread(database.empty)
+    url = f"{database.url}?migrate=auto"
+    await seeded(url, 2)
+    await asyncio.to_thread(database.double, backlog.COLUMNS, 1)
+    assert await waiting(url) == (4, 4)
+    kept = await asyncio.to_thread(database.keep)
+    # When more come, and what was kept is put back
+    await seeded(url, 3)
+    assert await waiting(url) == (7, 7)
+    await asyncio.to_thread(database.put_back, kept)
+    # Then it is as it was
+    assert await waiting(url) == (4, 4)
+    await asyncio.to_thread(database.empty)
+
+
+async def seeded(url: str, number: int) -> None:
+    backend, now = connect(url, namespace="bench"), time.time()
+    for run_at in (0.0, now + backlog.NEVER):
+        await backend.push([Job("waiting", id=new_id(), run_at=run_at) for _ in range(number)], now)
+    await backend.close()
+
+
+async def waiting(url: str) -> tuple[int, int]:
+    """Queued, scheduled."""
+    backend = connect(url, namespace="bench")
+    counts = await backend.counts()
+    await backend.close()
+    return counts[State.QUEUED], counts[State.SCHEDULED]
+
+
+async def test_claims_are_timed_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "SAMPLES", 3)
+    monkeypatch.setattr(backlog, "WARM", 1)
+    empty, full = Sqlite(tmp_path / "empty.db"), Sqlite(tmp_path / "full.db")
+    await seeded(full.url, 50)
+    found = await backlog._claims(empty.url, full.url)
+    assert {side: len(took) for side, took in found.items()} == {"empty": 3, "full": 3}
+    assert await waiting(full.url) == (50, 50)
+
+
 # a real run
 
 
 @pytest.fixture(scope="module")
-def own_redis() -> Iterator[Server]:
+def own_redis() -> Iterator[RedisServer]:
     """Of the bench, which empties it."""
     if not shutil.which("redis-server"):
         pytest.skip("no server: redis-server is not on the PATH")
@@ -311,7 +419,7 @@ def own_redis() -> Iterator[Server]:
         yield server
 
 
-def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: Server) -> None:
+def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: RedisServer) -> None:
     with redis.Redis(port=own_redis.port) as client:
         client.rpush("list", "a", "b")
         client.set("soon", "gone", px=600_000)
@@ -324,7 +432,7 @@ def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: Server) -> None:
         assert client.pttl("list") == -1
 
 
-def test_worksong_is_filled_drained_and_watched(own_redis: Server) -> None:
+def test_worksong_is_filled_drained_and_watched(own_redis: RedisServer) -> None:
     worksong = PythonSystem("worksong", own_redis, seconds=0.05)
     drained = worksong.drain(Cell(kind="plain", slots=1))
     assert drained.jobs == 1500
@@ -340,7 +448,9 @@ def test_worksong_is_filled_drained_and_watched(own_redis: Server) -> None:
     assert quiet.cpu_percent is not None
 
 
-def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(own_redis: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worksong = PythonSystem("worksong", own_redis, seconds=0.01)
     worksong.drain(Cell(kind="plain", slots=1))
     honest = Tally.total
@@ -359,7 +469,7 @@ esac
 """
 
 
-def test_the_go_program_is_asked_on_its_command_line(own_redis: Server, tmp_path: Path) -> None:
+def test_the_go_program_is_asked_on_its_command_line(own_redis: RedisServer, tmp_path: Path) -> None:
     program = tmp_path / "gobench"
     program.write_text(GOBENCH)
     program.chmod(0o755)

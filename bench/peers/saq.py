@@ -1,4 +1,4 @@
-"""saq on Redis."""
+"""saq, on Redis or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import uvloop
 from saq import Job, Queue
 
-from bench.peer import SLOTS, URL, Peer, program
+from bench.peer import SCHEME, SLOTS, URL, Peer, program
 from bench.tally import done, stamp
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
@@ -36,14 +36,19 @@ settings = {
 
 
 class Saq(Peer):
-    packages = ("saq", "redis", "hiredis", "uvloop")
-    kinds: ClassVar = {"async": 2500, "plain": 2500}
+    packages = ("saq", "psycopg", "uvloop") if SCHEME == "postgresql" else ("saq", "redis", "hiredis", "uvloop")
+    kinds: ClassVar = {"async": 500, "plain": 500} if SCHEME == "postgresql" else {"async": 2500, "plain": 2500}
     best = 10
     promise = (
-        "Keeps a job in Redis until it ran; a sweep, once a minute, finds those of a killed worker that are over their "
-        "timeout of 10 s, and runs them again if `retries` is more than 1, the default."
+        "Keeps a job in its store until it ran; a sweep, once a minute, finds those of a killed worker that are over "
+        "their timeout of 10 s, and runs them again if `retries` is more than 1, the default."
     )
     setup = "Results are not kept (ttl -1). uvloop. Best: 10 at once, the default."
+
+    async def prepare(self) -> None:
+        """On PostgreSQL the tables; on Redis there is nothing to make."""
+        await queue.connect()
+        await queue.disconnect()
 
     async def open(self) -> None:
         await queue.connect()

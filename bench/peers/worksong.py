@@ -1,13 +1,15 @@
-"""worksong itself, on gocraft/work's format."""
+"""worksong itself: on gocraft/work's format, or on a database."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from bench.peer import SLOTS, URL, Peer, program
+from bench.peer import SCHEME, SLOTS, URL, Peer, program
 from bench.tally import done, stamp
 from worksong import Job, Worker
+from worksong.adapters import connect
+from worksong.adapters.sql.backend import SqlBackend
 
 worker = Worker(URL, name="bench", concurrency=SLOTS)
 
@@ -25,21 +27,48 @@ worker.register("plain", done)
 worker.register("stamp", note)
 
 
+class On(NamedTuple):
+    """What differs from one server to the other."""
+
+    packages: tuple[str, ...]
+    kinds: dict[str, int]
+    leaves: str
+    """What a job leaves when it is done."""
+
+
+SERVERS = {
+    "redis": On(("redis", "hiredis"), {"async": 80_000, "plain": 30_000}, "Redis"),
+    "postgresql": On(("asyncpg",), {"async": 15_000, "plain": 12_000}, "its table"),
+    "mariadb": On(("asyncmy",), {"async": 9000, "plain": 7000}, "its table"),
+    "sqlite": On((), {"plain": 15_000, "async": 18_000}, "the file"),
+}
+HERE = SERVERS[SCHEME]
+
+
 class Worksong(Peer):
-    packages = ("worksong", "redis", "hiredis", "uvloop")
-    kinds: ClassVar = {"async": 80_000, "plain": 30_000}
+    packages = ("worksong", *HERE.packages, "uvloop")
+    kinds: ClassVar = HERE.kinds
     best = 100
     promise = (
-        "A job leaves Redis only with its ending, in one atomic step after the handler ran; "
+        f"A job leaves {HERE.leaves} only with its ending, in one atomic step after the handler ran; "
         "a killed worker's jobs run again after 8 to 15 s."
     )
     setup = "Nothing. uvloop, as `worksong run` uses where it is installed."
+
+    async def prepare(self) -> None:
+        backend = connect(URL, namespace=worker.name)
+        if isinstance(backend, SqlBackend):
+            await backend.migrate()
+        await backend.close()
 
     async def send(self, job: str, *args: Any) -> None:
         await worker.aperform(Job(job, {"sent": args[0]} if args else {}))
 
     async def send_many(self, job: str, number: int) -> None:
         await worker.aperform_many([Job(job) for _ in range(number)])
+
+    async def work_here(self) -> None:
+        await worker.astart()
 
     def worker(self, slots: int, processes: int) -> Sequence[str]:
         run = [program("worksong"), "run", "bench.peers.worksong:worker", f"--concurrency={slots}"]

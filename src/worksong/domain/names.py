@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,200}")
 _TAG = re.compile(r"\{([^{}]+)\}")
 
 
+LONGEST = 200
+
+
 def wrong_with(name: object) -> str:
     """Why `name` cannot be used; empty when it can."""
-    if isinstance(name, str) and _NAME.fullmatch(name):
+    if isinstance(name, str) and len(name) <= LONGEST and _is_name(name):
         return ""
     return f"{name!r:.250} cannot be used: 1 to 200 letters, digits and the characters _ . : @ / - are allowed"
+
+
+@lru_cache(maxsize=1024)
+def _is_name(text: str) -> bool:
+    """An application has few, and asks for each job."""
+    return _NAME.fullmatch(text) is not None
 
 
 def wrong_with_namespace(name: str) -> str:

@@ -72,6 +72,12 @@ class SqlBroker:
         yield from self._space.do("renew", [(row[12], row[6], row[13]) for row in renewing])
         return [row[4] in new for row in rows]
 
+    def push_new(self, rows: Sequence[Row]) -> Program[list[bool]]:
+        """Insert jobs without locks under ids that were just drawn; the database refuses all if one is there."""
+        for part in parts(rows, 6):
+            yield from self._space.do("insert_new", part)
+        return [True] * len(rows)
+
     def _take_once(self, rows: Sequence[Row], now: float) -> Program[set[int]]:
         """The places of those whose ids were never pushed once before."""
         first = {row[0]: row for row in reversed(rows)}

@@ -57,6 +57,8 @@ class SqlInspector:
         total = (yield from self._space.ask("count", state=str(state)))[0][0]
         if state is State.QUEUED:
             rows = yield from self._waiting(window)
+        elif state is State.RUNNING:
+            rows = yield from self._space.ask("under_way", most=window.limit, offset=window.offset)
         else:
             rows = yield from self._space.ask("timed", state=str(state), most=window.limit, offset=window.offset)
         return Listing(tuple(view(row) for row in rows), total)

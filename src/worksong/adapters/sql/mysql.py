@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from typing import Any, cast
 
 import asyncmy
@@ -16,9 +16,10 @@ from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.mysql import MYSQL
 from worksong.adapters.sql.failures import Verdict
+from worksong.adapters.sql.mysql_text import MysqlText
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore
-from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step, statements
+from worksong.adapters.sql.steps import Row, Step, statements
 from worksong.domain.errors import ConfigError
 
 PORT = 3306
@@ -56,7 +57,7 @@ class MysqlStore(ServerStore[Any]):
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
-        self._texts = {name: _Text(statement) for name, statement in statements(self.dialect).items()}
+        self._texts = {name: MysqlText(statement) for name, statement in statements(self.dialect).items()}
         self._collation = ""
 
     def sibling(self) -> MysqlStore:
@@ -95,7 +96,8 @@ class MysqlStore(ServerStore[Any]):
         )
         await self.plain(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
-    async def begin(self, connection: Any, *, write: bool) -> None:
+    async def begin(self, connection: Any, *, write: bool, lasting: bool = True) -> None:
+        """Whether commits wait for the disk is a setting of the whole server here."""
         await connection.query("START TRANSACTION" if write else "START TRANSACTION READ ONLY")
 
     async def commit(self, connection: Any) -> None:
@@ -150,47 +152,6 @@ class MysqlStore(ServerStore[Any]):
 
     async def tell(self) -> None:
         """There is no way to."""
-
-
-class _Text:
-    """A statement whose parameters are filled in here, by the driver: the text depends on the number of rows."""
-
-    def __init__(self, statement: Statement) -> None:
-        self.answers = statement.answers
-        self._columns = statement.columns
-        self._whole = "{given}" in statement.text or "{values}" in statement.text
-        self._parts = _PARTS.split(statement.text)
-        row = ", ".join(f"%s AS {name}" for name in statement.columns)
-        self._first, self._more = f"SELECT {row}", f" UNION ALL SELECT {', '.join(['%s'] * len(statement.columns))}"
-
-    def given(self, step: Step) -> tuple[str, list[Any]]:
-        """The text with a mark for each parameter, and these in order."""
-        if step.rows is None or self._whole:
-            return self._filled(step, step.rows or ())
-        every = [self._filled(step, (row,)) for row in step.rows]
-        return " UNION ALL ".join(f"({sql})" for sql, _ in every), [value for _, values in every for value in values]
-
-    def _filled(self, step: Step, rows: Sequence[Row]) -> tuple[str, list[Any]]:
-        pieces: list[str] = []
-        values: list[Any] = []
-        for part in self._parts:
-            if part == "{given}":
-                pieces.append(f"({self._first}{self._more * (len(rows) - 1)}) AS given")
-                values += [value for row in rows for value in row]
-            elif part == "{values}":
-                mark = f"({', '.join(['%s'] * (1 + len(self._columns)))})"
-                pieces.append(", ".join([mark] * len(rows)))
-                values += [value for row in rows for value in (step.params["space"], *row)]
-            elif name := PARAMETER.fullmatch(part):
-                pieces.append("%s")
-                in_row = name[1] in self._columns
-                values.append(rows[0][self._columns.index(name[1])] if in_row else step.params[name[1]])
-            else:
-                pieces.append(part)
-        return "".join(pieces), values
-
-
-_PARTS = re.compile(r"(\{given\}|\{values\}|(?<![:\w]):[a-z_]+)")
 
 
 def _collation(version: str, shown: str) -> str:

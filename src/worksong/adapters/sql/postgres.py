@@ -66,6 +66,7 @@ class PostgresStore(ServerStore[Connection]):
 
     dialect = "postgres"
     specialist = POSTGRES
+    at_once = True
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
@@ -97,8 +98,8 @@ class PostgresStore(ServerStore[Connection]):
             server_settings=settings,
         )
 
-    async def begin(self, connection: Connection, *, write: bool) -> None:
-        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED" if write else "BEGIN READ ONLY")
+    async def begin(self, connection: Connection, *, write: bool, lasting: bool = True) -> None:
+        await connection.execute(_BEGIN[write, lasting])
 
     async def commit(self, connection: Connection) -> None:
         await connection.execute("COMMIT")
@@ -234,6 +235,16 @@ class PostgresStore(ServerStore[Connection]):
             self._ear.terminate()
             self._ear = None
         await super().close()
+
+
+_READ, _WRITE = "BEGIN READ ONLY", "BEGIN ISOLATION LEVEL READ COMMITTED"
+_BEGIN = {
+    (False, False): _READ,
+    (False, True): _READ,
+    (True, False): f"{_WRITE}; SET LOCAL synchronous_commit = off",
+    (True, True): _WRITE,
+}
+"""(writes, must be on the disk when it is answered) -> how a transaction begins."""
 
 
 class JoinedAsyncpg:

@@ -8,7 +8,7 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -34,6 +34,7 @@ class ServerStore(ABC, Generic[C]):
     """Belongs to one event loop; a cancelled caller never leaves a connection in the middle of something."""
 
     own_clock = True
+    at_once = False
     dialect = ""
     specialist: Specialist
 
@@ -57,7 +58,7 @@ class ServerStore(ABC, Generic[C]):
         """A new connection."""
 
     @abstractmethod
-    async def begin(self, connection: C, *, write: bool) -> None: ...
+    async def begin(self, connection: C, *, write: bool, lasting: bool = True) -> None: ...
 
     @abstractmethod
     async def commit(self, connection: C) -> None: ...
@@ -102,9 +103,10 @@ class ServerStore(ABC, Generic[C]):
 
     # programs
 
-    async def run(self, operation: Operation[T], *, write: bool = True) -> T:
+    async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
         """In a task of its own: who is cancelled stops waiting, and the transaction ends all the same."""
-        task = asyncio.get_running_loop().create_task(self._insist(operation, write=write))
+        way = _Way(write, lasting, alone)
+        task = asyncio.get_running_loop().create_task(self._insist(operation, way))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -114,22 +116,23 @@ class ServerStore(ABC, Generic[C]):
         if not task.cancelled():
             task.exception()  # its caller may be gone, and nobody else reads it
 
-    async def _insist(self, operation: Operation[T], *, write: bool) -> T:
+    async def _insist(self, operation: Operation[T], way: _Way) -> T:
         last: BaseException | None = None
         for tried in range(RETRIES):
             try:
                 async with self._connection() as connection:
-                    return await self._transact(connection, operation, write=write)
+                    return await self._transact(connection, operation, way)
             except _Again as again:
                 last = again.__cause__
             await asyncio.sleep(random.uniform(0, 0.002 * 2**tried))
         raise NotSent(f"{self.address.shown}: others were in the way {RETRIES} times ({last}); nothing was carried out")
 
-    async def _transact(self, connection: C, operation: Operation[T], *, write: bool) -> T:
-        begun = committing = False
+    async def _transact(self, connection: C, operation: Operation[T], way: _Way) -> T:
+        begun = committing = way.alone
         try:
-            await self.begin(connection, write=write)
-            begun = True
+            if not way.alone:
+                await self.begin(connection, write=way.write, lasting=way.lasting)
+                begun = True
             program = operation()
             step = next(program)
             while True:
@@ -139,9 +142,10 @@ class ServerStore(ABC, Generic[C]):
                     answer: T = end.value
                     break
             committing = True
-            await self.commit(connection)
+            if not way.alone:
+                await self.commit(connection)
         except BaseException as failure:
-            await self._undo(connection, failure, begun=begun, maybe=committing and write)
+            await self._undo(connection, failure, begun=begun, maybe=committing and way.write)
             raise
         return answer
 
@@ -334,6 +338,14 @@ class ServerStore(ABC, Generic[C]):
         for connection in self._idle:
             self.hang_up(connection)
         self._idle.clear()
+
+
+class _Way(NamedTuple):
+    """How a program is to be carried out: see `Store.run`."""
+
+    write: bool
+    lasting: bool
+    alone: bool
 
 
 class _Again(Exception):

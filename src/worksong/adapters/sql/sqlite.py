@@ -63,6 +63,7 @@ class _Order(NamedTuple):
 
     operation: Operation[Any]
     write: bool
+    lasting: bool
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
 
@@ -72,6 +73,7 @@ class SqliteStore:
 
     own_clock = False
     specialist = SQLITE
+    at_once = False
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -84,7 +86,7 @@ class SqliteStore:
         other.place = self.place
         return other
 
-    async def run(self, operation: Operation[T], *, write: bool = True) -> T:
+    async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
         if self._thread is None:
             self._orders = SimpleQueue()
             worker = Worker(self.address, self.place, self._orders)
@@ -92,7 +94,7 @@ class SqliteStore:
             self._thread.start()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        self._orders.put(_Order(operation, write, loop, answer))
+        self._orders.put(_Order(operation, write, lasting, loop, answer))
         return await answer
 
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
@@ -144,6 +146,9 @@ class Worker:
     def __init__(self, address: Address, place: str, orders: SimpleQueue[_Order | None]) -> None:
         self._address, self._file, self._orders = address, Path(place), orders
         self._connection: sqlite3.Connection | None = None
+        self._synchronous = address.choice("synchronous", ("FULL", "NORMAL", "EXTRA"))
+        self._waits = ""
+        """What the connection is set to."""
 
     def work(self) -> None:
         """Carry out what is ordered until there is no more."""
@@ -164,7 +169,8 @@ class Worker:
         """All in one transaction, each undone by itself if it fails; (order, answer, failure)."""
         try:
             connection = self._open()
-            with self._transaction(connection, write=any(order.write for order in group)):
+            lasting = any(order.write and order.lasting for order in group)
+            with self._transaction(connection, write=any(order.write for order in group), lasting=lasting):
                 if len(group) == 1:
                     return [(group[0], carry_out(connection, group[0].operation), None)]
                 return [self._shielded(connection, order) for order in group]
@@ -173,7 +179,9 @@ class Worker:
             return [(order, None, why) for order in group]
 
     @contextlib.contextmanager
-    def _transaction(self, connection: sqlite3.Connection, *, write: bool) -> Any:
+    def _transaction(self, connection: sqlite3.Connection, *, write: bool, lasting: bool = True) -> Any:
+        if write:
+            self._wait_for_the_disk(connection, always=lasting)
         connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         try:
             yield
@@ -182,6 +190,13 @@ class Worker:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
+
+    def _wait_for_the_disk(self, connection: sqlite3.Connection, *, always: bool) -> None:
+        """A later commit that does takes with it what an earlier one did not bring to the disk."""
+        wanted = self._synchronous if always else "normal"
+        if wanted != self._waits:
+            connection.execute(f"PRAGMA synchronous={wanted}")
+            self._waits = wanted
 
     def _shielded(self, connection: sqlite3.Connection, order: _Order) -> tuple[_Order, Any, Exception | None]:
         connection.execute("SAVEPOINT one")
@@ -219,7 +234,8 @@ class Worker:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={self._address.choice('synchronous', ('FULL', 'NORMAL', 'EXTRA'))}")
+        self._waits = ""
+        self._wait_for_the_disk(connection, always=True)
         connection.execute(f"PRAGMA journal_size_limit={WAL_KEPT}")
         connection.execute("PRAGMA cache_size=-16000")
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT}")

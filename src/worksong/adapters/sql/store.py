@@ -65,8 +65,16 @@ class Store(Protocol):
         """The same database, for another loop."""
         ...
 
-    async def run(self, operation: Operation[T], *, write: bool = True) -> T:
-        """Carry out a program in one transaction, all or nothing."""
+    at_once: bool
+    """Whether one statement can drop rows and keep others for those that it dropped; and whether it is slower to insert
+    rows that may be there (`insert_new` is for those that cannot)."""
+
+    async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
+        """Carry out a program in one transaction, all or nothing.
+
+        What need not be `lasting` may be undone when the machine or the server dies, and does not wait for the disk.
+        One that is `alone` is a single statement, a transaction by itself.
+        """
         ...
 
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:

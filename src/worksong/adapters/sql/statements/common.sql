@@ -19,6 +19,13 @@ job.error, job.failed_at, job.unique_mode, job.unique_key, job.meta, job.reason,
 --: by_time(fragment)
 
 
+--: by_seq(fragment)
+
+
+-- What the index by time says of itself: a state that comes as a parameter does not tell that the row is in it.
+--: in_time(fragment)
+state IN ('scheduled', 'retry', 'dead')
+
 --: lock(fragment)
 
 
@@ -104,6 +111,11 @@ WHERE seq = :seq AND state = 'queued'
 SELECT {light} FROM worksong_job AS job
 WHERE job.seq = :seq AND job.fence = :fence AND job.pool = :pool AND job.state = 'running' {lock}
 
+-- A lent job that just goes, whoever holds its claim.
+--: finish(seq, fence, pool)
+DELETE FROM worksong_job
+WHERE seq = :seq AND fence = :fence AND pool = :pool AND state = 'running' AND cancelled = 0
+
 --: drop(seq, fence)
 DELETE FROM worksong_job WHERE seq = :seq AND fence = :fence
 
@@ -178,11 +190,11 @@ WHERE
 
 --: due
 SELECT {light} FROM worksong_job AS job {by_time}
-WHERE job.space = :space AND job.state = :state AND job.at <= :now
+WHERE job.space = :space AND job.state = :state AND job.at <= :now AND {in_time}
 ORDER BY job.at, job.seq LIMIT :most {skip}
 
 --: of_state
-SELECT {light} FROM worksong_job AS job {by_time} WHERE job.space = :space AND job.state = :state
+SELECT {light} FROM worksong_job AS job {by_time} WHERE job.space = :space AND job.state = :state AND {in_time}
 ORDER BY job.at, job.seq LIMIT :most {lock}
 
 --: of_ids(id)
@@ -192,7 +204,7 @@ SELECT {light} FROM worksong_job AS job WHERE job.space = :space AND job.id = :i
 UPDATE worksong_job SET cancelled = 1 WHERE seq = :seq
 
 --: waiting_in
-SELECT job.seq, job.fence FROM worksong_job AS job
+SELECT job.seq, job.fence FROM worksong_job AS job {by_seq}
 WHERE job.space = :space AND job.state = 'queued' AND job.queue = :queue AND job.seq > :after
 ORDER BY job.seq LIMIT :most {lock}
 
@@ -209,11 +221,12 @@ DELETE FROM worksong_once WHERE space = :space AND until <= :now
 
 --: old_dead
 SELECT job.seq, job.fence FROM worksong_job AS job {by_time}
-WHERE job.space = :space AND job.state = 'dead' AND job.at < :before
+WHERE job.space = :space AND job.state = 'dead' AND job.at < :before AND {in_time}
 ORDER BY job.at, job.seq LIMIT :most {skip}
 
 --: last_dead_kept
-SELECT at FROM worksong_job {by_time} WHERE space = :space AND state = 'dead' ORDER BY at DESC, seq DESC LIMIT 1 OFFSET :most
+SELECT at FROM worksong_job {by_time} WHERE space = :space AND state = 'dead' AND {in_time}
+ORDER BY at DESC, seq DESC LIMIT 1 OFFSET :most
 
 --: old_results
 SELECT id FROM worksong_result {by_until} WHERE space = :space AND until <= :now ORDER BY until LIMIT :most {skip}
@@ -243,7 +256,11 @@ WHERE space = :space AND state IN ('queued', 'running') GROUP BY queue, state
 SELECT queue FROM worksong_paused WHERE space = :space
 
 --: timed
-SELECT {whole} FROM worksong_job AS job WHERE job.space = :space AND job.state = :state
+SELECT {whole} FROM worksong_job AS job {by_time} WHERE job.space = :space AND job.state = :state AND {in_time}
+ORDER BY job.at, job.seq LIMIT :most OFFSET :offset
+
+--: under_way
+SELECT {whole} FROM worksong_job AS job {by_line} WHERE job.space = :space AND job.state = 'running'
 ORDER BY job.at, job.seq LIMIT :most OFFSET :offset
 
 -- The types and queues that have waiting jobs: what `places` is then asked for.

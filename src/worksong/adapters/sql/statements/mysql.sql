@@ -1,5 +1,6 @@
 -- What MySQL and MariaDB say in their own way. A batch is a table made in place: {given} stands for it, {values} for
--- the rows of an INSERT; a statement for rows that has neither is repeated for each, with UNION ALL between them.
+-- the rows of an INSERT, {rows} for those of an IN, {all_...} for one column of them; what stands between {each} and
+-- {/each} is repeated for each, with UNION ALL in between, and so is the whole of a statement that has none of these.
 
 --: clock(fragment)
 CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)
@@ -65,12 +66,24 @@ SELECT job.handler, count(*) FROM {given}
 STRAIGHT_JOIN worksong_job AS job {by_line} ON job.space = :space AND job.state = 'running' AND job.handler = given.handler
 GROUP BY job.handler
 
+-- The beginning and the end of an index are found without reading what is between, as long as nothing else is asked in
+-- the same breath: the limits and the pauses are added around it.
+--: next_queue(handler, queue)
+SELECT
+    line.handler, line.lowest, line.highest,
+    (SELECT most FROM worksong_limit AS limits WHERE limits.space = :space AND limits.handler = line.handler),
+    (SELECT count(*) FROM worksong_paused WHERE space = :space)
+FROM (
+    {each} SELECT :handler AS handler, min(job.queue) AS lowest, max(job.queue) AS highest
+    FROM worksong_job AS job {by_line}
+    WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue {/each}
+) AS line
+
 --: lend(seq, fence)
-UPDATE {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
-SET
-    job.state = 'running', job.pool = :pool, job.fence = given.fence, job.at = :now,
-    job.unique_key = CASE WHEN job.unique_mode = 'until_done' THEN job.unique_key END
-WHERE job.state = 'queued'
+UPDATE worksong_job SET
+    state = 'running', pool = :pool, fence = CAST(ELT(FIELD(seq, {all_seq}), {all_fence}) AS SIGNED), at = :now,
+    unique_key = CASE WHEN unique_mode = 'until_done' THEN unique_key END
+WHERE seq IN ({all_seq}) AND state = 'queued'
 
 -- Back
 
@@ -78,6 +91,11 @@ WHERE job.state = 'queued'
 SELECT {light} FROM {given}
 STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
 WHERE job.fence = given.fence AND job.pool = given.pool AND job.state = 'running' FOR UPDATE
+
+-- The list of numbers is what the index is searched for; the rows then say which claims hold.
+--: finish(seq, fence, pool)
+DELETE FROM worksong_job
+WHERE seq IN ({all_seq}) AND (seq, fence, pool) IN ({rows}) AND state = 'running' AND cancelled = 0
 
 --: drop(seq, fence)
 DELETE job FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq WHERE job.fence = given.fence

@@ -6,6 +6,14 @@
 --: observed(fragment)
 beats
 
+-- A search that reads no more than it finds, whatever else waits.
+--: by_time(fragment)
+INDEXED BY worksong_job_timed
+
+-- By its number alone: another index would be read from its beginning for each chunk, and sorted.
+--: by_seq(fragment)
+NOT INDEXED
+
 --: data_version
 PRAGMA data_version
 

@@ -1,0 +1,118 @@
+"""What jobs that wait cost those that do not: claims from a full table beside claims from an empty one, and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from bench.peer import EQUAL
+from bench.results import Backlog, percentile
+from bench.server import Server
+from bench.system import PythonSystem
+from worksong import Job
+from worksong.adapters import connect
+from worksong.domain.job import new_id
+from worksong.domain.outcome import Done, Settlement
+from worksong.domain.turns import Share
+from worksong.ports.backend import Backend, Pool, Want
+
+SEED = 1000
+"""Jobs of either state that are enqueued; the others are copies of them, that the database makes by itself."""
+COLUMNS = "space, handler, queue, state, place, at, args, enqueued_at"
+SAMPLES, WARM = 600, 50
+"""Claims that are timed on each side, and those before them."""
+NEVER = 400 * 86400.0
+"""Seconds from now when the scheduled jobs are due."""
+REST = 6.0
+"""Seconds that a worker rests before its memory is looked at: it asks for due jobs many times in them."""
+POOL = Pool(id="bench", handlers=("claimed",))
+
+
+class Database(Server, Protocol):
+    """A store whose jobs can be doubled within it."""
+
+    def double(self, columns: str, mark: int) -> None:
+        """Every job once more, under its id with this mark."""
+
+    def tidy(self) -> None:
+        """What the database would do some time to be at rest."""
+
+
+def measure(name: str, empty: Database, full: Database, jobs: int) -> Backlog:
+    """So many jobs queued and as many scheduled, in one table; nothing at all in the other."""
+    systems = {
+        "empty": PythonSystem("worksong", empty, seconds=1.0),
+        "full": PythonSystem("worksong", full, seconds=1.0),
+    }
+    for system in systems.values():
+        system.prepared()
+    held = _fill(full, jobs)
+    print(f"{name}: {held:,} jobs queued, {held:,} scheduled", file=sys.stderr)
+    claims = asyncio.run(_claims(empty.url, full.url))
+    memory = {side: system.resting_memory(REST) for side, system in systems.items()}
+    found = {side: {percent: percentile(took, percent) for percent in (50, 99)} for side, took in claims.items()}
+    for side, took in found.items():
+        print(
+            f"{name}, {side}: half of the claims within {took[50]:.2f} ms, 99 % within {took[99]:.2f}; "
+            f"a worker holds {memory[side]:.1f} MB",
+            file=sys.stderr,
+        )
+    return Backlog(name=name, jobs=held, claim_ms=found, memory_mb=memory)
+
+
+def _fill(full: Database, jobs: int) -> int:
+    """Answers how many there are of either state: at least as many as asked for."""
+    asyncio.run(_seed(full.url))
+    held = SEED
+    while held < jobs:
+        full.double(COLUMNS, held)
+        held *= 2
+    full.tidy()
+    return held
+
+
+async def _seed(url: str) -> None:
+    backend, now = connect(url, namespace="bench"), time.time()
+    for later in (0.0, now + NEVER):
+        await backend.push(
+            [Job("waiting", {"number": number}, id=new_id(), run_at=later) for number in range(SEED)], now
+        )
+    await backend.close()
+
+
+async def _claims(empty: str, full: str) -> dict[str, list[float]]:
+    """Milliseconds of each, in turn, so that a drifting machine meets both."""
+    sides = {"empty": connect(empty, namespace="bench"), "full": connect(full, namespace="bench")}
+    for backend in sides.values():
+        await backend.enlist(POOL, time.time())
+    found: dict[str, list[float]] = {side: [] for side in sides}
+    for number in range(WARM + SAMPLES):
+        for side, backend in sides.items() if number % 2 else reversed(sides.items()):
+            took = await _claim(backend)
+            if number >= WARM:
+                found[side].append(took * 1e3)
+    for backend in sides.values():
+        await backend.leave(POOL, time.time())
+        await backend.close()
+    return found
+
+
+async def _claim(backend: Backend) -> float:
+    """Seconds in which jobs that were just enqueued are lent; they are settled afterwards."""
+    await backend.push([Job("claimed", id=new_id()) for _ in range(EQUAL)], time.time())
+    want = Want(POOL.id, EQUAL, 0.0, _shares())
+    begun = time.perf_counter()
+    lent = await backend.fetch(want, time.time())
+    took = time.perf_counter() - begun
+    if len(lent) != EQUAL:
+        raise SystemExit(f"bench: {len(lent)} jobs were lent where {EQUAL} wait")
+    await backend.settle([Settlement(delivery, Done()) for delivery in lent], time.time())
+    return took
+
+
+def _shares() -> Sequence[Share]:
+    """The worker knows the type that waits by the million, too, and takes none of it this time."""
+    return (Share("claimed", EQUAL), Share("waiting", 0))
