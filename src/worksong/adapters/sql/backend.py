@@ -11,6 +11,7 @@ from worksong.adapters.sql.admin import SqlAdmin
 from worksong.adapters.sql.broker import SqlBroker
 from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
+from worksong.adapters.sql.lent import joined
 from worksong.adapters.sql.results import SqlResults
 from worksong.adapters.sql.rows import checked
 from worksong.adapters.sql.steps import CHUNK, Space
@@ -97,7 +98,7 @@ class SqlBackend(BaseBackend):
         return new
 
     def within(self, connection: object) -> SqlIntake:
-        return SqlIntake(self._broker, self._store.join(connection))
+        return SqlIntake(self._broker, joined(self._store, connection), self._shared.bells)
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
         started, waited, idle = time.monotonic(), 0.0, 0

@@ -8,23 +8,24 @@ import hashlib
 import ssl
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.lines import Line
+from worksong.adapters.sql.postgres_joined import JoinedPostgres
+from worksong.adapters.sql.postgres_programs import DIALECT, meaning, numbered
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore, Verdict
-from worksong.adapters.sql.steps import PARAMETER, Operation, Statement, Step, statements
+from worksong.adapters.sql.steps import Step
 from worksong.adapters.sql.store import Joined
-from worksong.domain.errors import BackendUnavailable, InvalidArguments, WorksongError
+from worksong.domain.errors import BackendUnavailable, WorksongError
 from worksong.domain.job import new_id
 
 Connection: TypeAlias = Any
-T = TypeVar("T")
-_KINDS = (asyncpg.Connection, asyncpg.pool.PoolConnectionProxy)
 _connect = cast("Any", asyncpg).connect  # its parameters have no types
 
 PORT = 5432
@@ -33,30 +34,6 @@ LOCK = 0x776F726B
 NAP = 0.1
 """Seconds between two looks when nobody can be listened to."""
 OPTIONS = ("host", "listen", "sslmode", "statement_cache")
-
-Failure = asyncpg.exceptions
-_AGAIN = (Failure.DeadlockDetectedError, Failure.SerializationError, Failure.LockNotAvailableError)
-_AWAY = (
-    OSError,
-    TimeoutError,
-    Failure.InterfaceError,
-    Failure.PostgresConnectionError,
-    Failure.AdminShutdownError,
-    Failure.CrashShutdownError,
-    Failure.CannotConnectNowError,
-    Failure.TooManyConnectionsError,
-    Failure.ReadOnlySQLTransactionError,
-    Failure.IdleInTransactionSessionTimeoutError,
-    Failure.InternalClientError,
-)
-_CONFIG = (
-    Failure.InvalidAuthorizationSpecificationError,
-    Failure.InvalidCatalogNameError,
-    Failure.InvalidSchemaNameError,
-    Failure.UndefinedTableError,
-    Failure.UndefinedColumnError,
-    Failure.InsufficientPrivilegeError,
-)
 
 
 def postgres_backend(url: str, *, namespace: str) -> SqlBackend:
@@ -82,11 +59,11 @@ def _store(url: str, namespace: str) -> PostgresStore:
 class PostgresStore(ServerStore[Connection]):
     """Transactions on a few connections; one more that listens, once somebody waits."""
 
-    dialect = "postgres"
+    dialect = DIALECT
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
-        self._texts = {name: _Text(statement) for name, statement in statements(self.dialect).items()}
+        self._texts = numbered()
         self._cached = address.choice("statement_cache", ("on", "off")) == "on"
         self._channel = f"worksong_{hashlib.blake2b(namespace.encode(), digest_size=12).hexdigest()}"
         self._sender = new_id()
@@ -145,11 +122,7 @@ class PostgresStore(ServerStore[Connection]):
         return sql
 
     def meaning(self, failure: BaseException) -> Verdict:
-        if isinstance(failure, _AGAIN):
-            return Verdict.AGAIN
-        if isinstance(failure, _CONFIG):
-            return Verdict.CONFIG
-        return Verdict.AWAY if isinstance(failure, _AWAY) else Verdict.REFUSED
+        return meaning(failure)
 
     def hang_up(self, connection: Connection) -> None:
         connection.terminate()
@@ -157,10 +130,8 @@ class PostgresStore(ServerStore[Connection]):
     def closed(self, connection: Connection) -> bool:
         return bool(connection.is_closed())
 
-    def join(self, connection: object) -> Joined:
-        if not isinstance(connection, _KINDS):
-            return super().join(connection)
-        return JoinedAsyncpg(connection, self)
+    def join(self, lent: Line) -> Joined:
+        return JoinedPostgres(lent, self, self.news())
 
     # wake-up
 
@@ -221,57 +192,8 @@ class PostgresStore(ServerStore[Connection]):
         await super().close()
 
 
-class JoinedAsyncpg:
-    """A connection of the application, which belongs to the loop that runs."""
-
-    blocks = False
-
-    def __init__(self, connection: Connection, store: PostgresStore) -> None:
-        self._connection, self._store = connection, store
-
-    async def run(self, operation: Operation[T]) -> T:
-        """Within the transaction that is open; workers hear of it when that commits."""
-        if not self._connection.is_in_transaction():
-            raise InvalidArguments(
-                "the connection has no transaction open: enqueue within `async with connection.transaction():`, "
-                "or without a connection"
-            )
-        try:
-            async with self._connection.transaction():  # a savepoint: what fails leaves the outer one usable
-                answer = await self._carry_out(operation)
-                await self._store.execute(self._connection, self._store.news())
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
-            raise self._store.meant(failure) from failure
-        return answer
-
-    async def _carry_out(self, operation: Operation[T]) -> T:
-        program = operation()
-        try:
-            step = next(program)
-            while True:
-                step = program.send(await self._store.execute(self._connection, step))
-        except StopIteration as end:
-            answer: T = end.value
-            return answer
-
-
 def _ring(bells: Bells, _connection: object) -> None:
     bells.ring()
-
-
-class _Text:
-    """A statement as the server takes it: numbered parameters, each column of the rows one array."""
-
-    def __init__(self, statement: Statement) -> None:
-        numbers = {name: str(at) for at, name in enumerate((*statement.params, *statement.columns), 1)}
-        self.sql = PARAMETER.sub(lambda hit: f"${numbers[hit[1]]}", statement.text)
-        self.answers = statement.answers
-        self._params = statement.params
-
-    def given(self, step: Step) -> tuple[Any, ...]:
-        """The parameters in order."""
-        single = [step.params[name] for name in self._params]
-        return (*single, *(list(column) for column in zip(*step.rows, strict=True))) if step.rows else tuple(single)
 
 
 def _tls(address: Address) -> Any:

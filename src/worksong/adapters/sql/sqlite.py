@@ -19,9 +19,10 @@ from worksong.adapters.sql.address import Address, file
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.filesystem import network_filesystem
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.sqlite_joined import JoinedSqlite
+from worksong.adapters.sql.sqlite_joined import JoinedAiosqlite, JoinedSqlite
 from worksong.adapters.sql.sqlite_programs import DIALECT, carry_out, meant
 from worksong.adapters.sql.steps import Operation, Program, Step
+from worksong.adapters.sql.store import Joined
 from worksong.domain.errors import ConfigError
 
 OLDEST = (3, 33, 0)
@@ -69,6 +70,7 @@ class SqliteStore:
     """Hands operations to its thread, which has the only connection."""
 
     own_clock = False
+    dialect = DIALECT
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -107,8 +109,9 @@ class SqliteStore:
     async def tell(self) -> None:
         """The file itself tells: its version changed."""
 
-    def join(self, connection: object) -> JoinedSqlite:
-        return JoinedSqlite(connection, self.address.shown, Path(self.place))
+    def join(self, lent: Any) -> Joined:
+        kind = JoinedSqlite if isinstance(lent, sqlite3.Connection) else JoinedAiosqlite
+        return kind(lent, self.address.shown, Path(self.place))
 
     async def migrate(self) -> tuple[int, int]:
         """Tables are made when the file is opened."""
