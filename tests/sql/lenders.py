@@ -1,32 +1,23 @@
-"""Applications that lend their connection: every driver and framework, with the same few verbs.
-
-Each has the verbs as plain functions or as coroutines; `Lent` calls the former in one thread of their own, as an
-application without an event loop would.
-"""
+"""Applications that lend their connection: every driver and framework, with the same few verbs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiomysql
 import aiosqlite
-import asyncmy
 import asyncpg
 import django
 import psycopg
-import psycopg2
 import pymysql
 import sqlalchemy
 from django.conf import settings
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.ext.asyncio import create_async_engine
 
 
 def file_of(url: str) -> str:
@@ -333,90 +324,3 @@ def _set_up_django() -> None:
     pymysql.install_as_MySQLdb()
     settings.configure(DATABASES={}, USE_TZ=True)
     django.setup()
-
-
-class Lent:
-    """An application with a connection, whichever kind it is."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.blocks: bool = app.blocks
-        self._thread = ThreadPoolExecutor(1)
-
-    @property
-    def connection(self) -> Any:
-        return self.app.connection
-
-    async def call(self, verb: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        """In the application's thread, or in this loop."""
-        if self.blocks:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, partial(verb, *given, **named))
-        return await verb(*given, **named)
-
-    async def enqueue(self, job_type: Any, number: int, **options: Any) -> Any:
-        """`perform`, or `await aperform`."""
-        one = job_type.with_options(connection=self.connection, **options)
-        return await self.call(one.perform if self.blocks else one.aperform, number)
-
-    async def execute(self, sql: str) -> Sequence[Any]:
-        return await self.call(self.app.execute, sql)
-
-    async def close(self) -> None:
-        await self.call(self.app.close)
-        self._thread.shutdown()
-
-
-@contextlib.asynccontextmanager
-async def lending(app: Any, url: str) -> AsyncIterator[Lent]:
-    """An application that has opened its connection."""
-    lent = Lent(app)
-    try:
-        await lent.call(app.open, url)
-        yield lent
-    finally:
-        await lent.close()
-
-
-def _scoped(engine: Any) -> Any:
-    return scoped_session(sessionmaker(engine))
-
-
-APPS: dict[str, dict[str, Callable[[], Any]]] = {
-    "sqlite": {
-        "sqlite3": lambda: Driver(lambda url: sqlite3.connect(file_of(url))),
-        "aiosqlite": lambda: AsyncDriver(lambda url: aiosqlite.connect(file_of(url))),
-        "connection": lambda: Sqlalchemy("sqlite"),
-        "session": lambda: Sqlalchemy("sqlite", Session),
-        "async connection": lambda: AsyncSqlalchemy("sqlite+aiosqlite"),
-        "async session": lambda: AsyncSqlalchemy("sqlite+aiosqlite", AsyncSession),
-        "django": Django,
-    },
-    "postgres": {
-        "asyncpg": Asyncpg,
-        "psycopg": lambda: Driver(psycopg.connect),
-        "async psycopg": lambda: AsyncDriver(psycopg.AsyncConnection.connect),
-        "psycopg2": lambda: Driver(psycopg2.connect),
-        "connection": lambda: Sqlalchemy("postgresql+psycopg"),
-        "session over psycopg2": lambda: Sqlalchemy("postgresql+psycopg2", Session),
-        "async connection": lambda: AsyncSqlalchemy("postgresql+asyncpg"),
-        "async session": lambda: AsyncSqlalchemy("postgresql+asyncpg", AsyncSession),
-        "async session over psycopg": lambda: AsyncSqlalchemy("postgresql+psycopg", AsyncSession),
-        "django": Django,
-    },
-    "mariadb": {
-        "pymysql": lambda: Driver(lambda url: pymysql.connect(**mysql_of(url))),
-        "asyncmy": lambda: AsyncDriver(lambda url: asyncmy.connect(**mysql_of(url))),
-        "aiomysql": lambda: AsyncDriver(lambda url: aiomysql.connect(**_aiomysql_of(url))),
-        "connection": lambda: Sqlalchemy("mysql+pymysql"),
-        "scoped session": lambda: Sqlalchemy("mariadb+pymysql", _scoped),
-        "async connection": lambda: AsyncSqlalchemy("mysql+asyncmy"),
-        "async session over aiomysql": lambda: AsyncSqlalchemy("mysql+aiomysql", AsyncSession),
-        "django": Django,
-    },
-}
-"""Database -> name -> an application."""
-
-
-def _aiomysql_of(url: str) -> dict[str, Any]:
-    given = mysql_of(url)
-    return {"db": given.pop("database"), **given}

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from functools import cache
-from typing import Any, cast
-
 import pytest
 
-from sql.lenders import APPS, Lent, lending
-from sql.stage import opened
-from worksong import InvalidArguments, Unsupported, Worker
+from sql.shop import APPS, Shop, mailer, places
+from worksong import InvalidArguments, Unsupported
 from worksong.domain.errors import BackendRefused, ConfigError
-from worksong.domain.job import new_id
-from worksong.domain.lifecycle import State
-from worksong.ports.backend import Window
 
-EVERYBODY = [(database, app) for database, apps in APPS.items() for app in apps]
+pytestmark = pytest.mark.parametrize("place", places(APPS), indirect=True)
+
 BROKEN = {
     "sqlite": "CREATE TEMP TRIGGER full BEFORE INSERT ON worksong_job BEGIN SELECT RAISE(FAIL, 'no'); END",
     "postgres": "SET LOCAL search_path = nowhere",
@@ -28,75 +20,6 @@ MENDED = {"sqlite": "DROP TRIGGER full", "postgres": "SET LOCAL search_path = pu
 SERVER = "nobody@127.0.0.1:1/nowhere"
 ELSEWHERE = {"sqlite": f"mariadb://{SERVER}", "postgres": "sqlite:///no.db", "mariadb": f"postgresql://{SERVER}"}
 """A database of another kind."""
-
-
-class Shop:
-    """A worker with one job type, and who lends it a connection."""
-
-    def __init__(self, database: str, url: str, lent: Lent) -> None:
-        self.database, self.url, self.lent, self.name = database, url, lent, new_id()
-        self.worker, self.send = mailer(url, self.name)
-
-    async def waiting(self) -> list[int]:
-        """The numbers of all jobs that everybody sees."""
-        backend = opened(self.url, self.name)
-        found = await backend.jobs(State.QUEUED, Window(limit=100))
-        await backend.close()
-        return [cast("Any", view.job.args)["number"] for view in found.jobs]
-
-    async def sales(self) -> int:
-        """How many rows of the application's table are there, of those that this test wrote."""
-        found = await self.lent.execute(f"SELECT count(*) FROM sale WHERE shop = '{self.name}'")
-        return int(found[0][0])
-
-    async def sell(self) -> None:
-        await self.lent.execute(f"INSERT INTO sale VALUES ('{self.name}')")
-
-
-def mailer(url: str, name: str) -> tuple[Worker, Any]:
-    """A worker, and a job type of it."""
-    worker = Worker(url, name=name)
-
-    @worker.job()
-    def send(number: int) -> int:
-        return number
-
-    return worker, send
-
-
-@pytest.fixture(scope="module")
-def sqlite_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A file with tables."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('within')}/app.db"
-    asyncio.run(opened(url).migrate())
-    return url
-
-
-@pytest.fixture(params=EVERYBODY, ids=lambda one: f"{one[0]}-{one[1]}")
-def place(request: pytest.FixtureRequest) -> tuple[str, str, str]:
-    """A database, an application, and where the database is."""
-    database, app = request.param
-    url: str = request.getfixturevalue(f"{database}_url")
-    open_shop(database, url)
-    return database, app, url
-
-
-@cache
-def open_shop(database: str, url: str) -> None:
-    """The application's table."""
-    app = APPS[database][next(name for name in APPS[database] if name in {"sqlite3", "psycopg", "pymysql"})]()
-    app.open(url)
-    app.execute("CREATE TABLE sale (shop VARCHAR(100))")
-    app.commit()
-    app.close()
-
-
-@pytest.fixture
-async def shop(place: tuple[str, str, str]) -> AsyncIterator[Shop]:
-    """An application with a table of its own, that lends its connection."""
-    database, app, url = place
-    async with lending(APPS[database][app](), url) as lent:
-        yield Shop(database, url, lent)
 
 
 async def test_a_commit_brings_the_job_and_what_it_is_about(shop: Shop) -> None:
@@ -167,7 +90,12 @@ async def test_several_jobs_are_one_push(shop: Shop) -> None:
 
 
 async def test_a_connection_that_cannot_be_used_says_why(shop: Shop) -> None:
-    # Given connections that would commit by themselves, and are closed
+    # Given code of the other kind
+    if not shop.lent.blocks:
+        with pytest.raises(InvalidArguments, match="await aperform"):
+            shop.send.with_options(connection=shop.lent.connection).perform(7)
+
+    # And a connection that would commit by itself
     await shop.lent.call(shop.lent.app.commit_by_itself)
     with pytest.raises(InvalidArguments, match="no transaction open"):
         await shop.lent.enqueue(shop.send, 7)

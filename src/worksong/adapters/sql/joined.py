@@ -53,6 +53,11 @@ class JoinedServer(ABC, Generic[L]):
             raise (InvalidArguments(f"{why}; nothing was enqueued") if why else self._meant(failure)) from failure
         try:
             return await self._within(operation)
+        except UnicodeEncodeError as failure:
+            raise InvalidArguments(
+                f"the connection's character set, {failure.encoding}, cannot carry {failure.object[failure.start]!r}, "
+                "which is in the name, the queue or the id of a job: connect with UTF-8; nothing was enqueued"
+            ) from failure
         except self.line.failures as failure:
             raise self._meant(failure) from failure
 
@@ -82,7 +87,9 @@ class JoinedServer(ABC, Generic[L]):
         where, said = self.store.address.shown, str(failure).partition("\n")[0]
         match self.store.meaning(failure):
             case Verdict.AGAIN:
-                return NotSent(f"{where}: others were in the way ({said}): roll the transaction back, and begin it anew")
+                return NotSent(
+                    f"{where}: others were in the way ({said}): roll the transaction back, and begin it anew"
+                )
             case Verdict.CONFIG:
                 tables = "the connection must see the tables that `worksong migrate` makes there"
                 return ConfigError(f"{where} refused: {said}; {tables}")
