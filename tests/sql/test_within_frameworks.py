@@ -109,10 +109,12 @@ async def test_the_blocking_face_of_an_async_connection_is_refused(postgres_url:
         with pytest.raises(InvalidArguments, match="await aperform on the"):
             send.with_options(connection=connection).perform(7)
 
-    async with engine.connect() as connection:
-        assert isinstance(connection, AsyncConnection)
-        await connection.run_sync(enqueue)
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            assert isinstance(connection, AsyncConnection)
+            await connection.run_sync(enqueue)
+    finally:
+        await engine.dispose()
 
 
 # drivers
