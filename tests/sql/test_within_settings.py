@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiomysql
@@ -67,6 +68,10 @@ ODD: Apps = {
 }
 
 
+def async_latin1() -> AsyncDriver:
+    return AsyncDriver(partial(psycopg.AsyncConnection.connect, client_encoding="latin1"))
+
+
 def some(database: str, *names: str) -> dict[str, Callable[[], Any]]:
     return {name: APPS[database][name] for name in names}
 
@@ -109,6 +114,19 @@ async def test_a_name_that_the_character_set_cannot_carry_is_refused(shop: Shop)
     await shop.lent.enqueue(shop.send, 8)
     await shop.lent.call(shop.lent.app.commit)
     assert await shop.waiting() == [8]
+
+
+@pytest.mark.parametrize("place", places({"postgres": {"latin1": async_latin1}}), indirect=True)
+async def test_tasks_that_share_a_connection_do_not_undo_one_another(shop: Shop) -> None:
+    # When some of many tasks are refused
+    ids = [f"sale-{number}" if number % 3 else f"😀{number}" for number in range(30)]
+    enqueued = [shop.lent.enqueue(shop.send, number, id=id) for number, id in enumerate(ids)]
+    answers = await asyncio.gather(*enqueued, return_exceptions=True)
+    await shop.lent.call(shop.lent.app.commit)
+
+    # Then the others' jobs are there
+    assert [isinstance(answer, InvalidArguments) for answer in answers] == [number % 3 == 0 for number in range(30)]
+    assert sorted(await shop.waiting()) == [number for number in range(30) if number % 3]
 
 
 CLOSED = {

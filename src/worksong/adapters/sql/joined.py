@@ -46,20 +46,25 @@ class JoinedServer(ABC, Generic[L]):
     async def run(self, operation: Operation[T]) -> T:
         if self.line.closed():
             raise InvalidArguments("the connection is closed: enqueue on one that is open; nothing was enqueued")
+        async with self.line.turn():
+            await self._save()
+            try:
+                return await self._within(operation)
+            except UnicodeEncodeError as failure:
+                raise InvalidArguments(
+                    f"the connection's character set, {failure.encoding}, cannot carry "
+                    f"{failure.object[failure.start]!r}, which is in the name, the queue or the id of a job: "
+                    "connect with UTF-8; nothing was enqueued"
+                ) from failure
+            except self.line.failures as failure:
+                raise self._meant(failure) from failure
+
+    async def _save(self) -> None:
         try:
             await self.save()
         except self.line.failures as failure:
             why = self.unusable(failure)
             raise (InvalidArguments(f"{why}; nothing was enqueued") if why else self._meant(failure)) from failure
-        try:
-            return await self._within(operation)
-        except UnicodeEncodeError as failure:
-            raise InvalidArguments(
-                f"the connection's character set, {failure.encoding}, cannot carry {failure.object[failure.start]!r}, "
-                "which is in the name, the queue or the id of a job: connect with UTF-8; nothing was enqueued"
-            ) from failure
-        except self.line.failures as failure:
-            raise self._meant(failure) from failure
 
     async def _within(self, operation: Operation[T]) -> T:
         try:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
+
+from worksong.adapters.sql.turns import awaited_turn, blocking_turn
 
 Cursor = Callable[[Any], Any]
 """Makes a cursor whose rows are tuples on a connection; an async one is entered as a context."""
@@ -27,6 +30,10 @@ class Line(Protocol):
         """Whether it can be used no more."""
         ...
 
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Nobody else runs a program on it meanwhile."""
+        ...
+
     async def execute(self, sql: str, given: Any = None, *, answers: bool = False) -> Any:
         """The rows found, or how many were touched."""
         ...
@@ -43,6 +50,11 @@ class BlockingLine:
 
     def closed(self) -> bool:
         return bool(self._closed(self._connection))
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        with blocking_turn(self._connection):
+            yield
 
     async def execute(self, sql: str, given: Any = None, *, answers: bool = False) -> Any:
         with contextlib.closing(self._cursor(self._connection)) as cursor:
@@ -61,6 +73,11 @@ class AwaitedLine:
 
     def closed(self) -> bool:
         return bool(self._closed(self._connection))
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        async with awaited_turn(self._connection):
+            yield
 
     async def execute(self, sql: str, given: Any = None, *, answers: bool = False) -> Any:
         async with self._cursor(self._connection) as cursor:
@@ -84,6 +101,11 @@ class AsyncpgLine:
             return bool(self._connection.is_closed())
         except self.failures:  # it went back to its pool
             return True
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        async with awaited_turn(self._connection):
+            yield
 
     async def execute(self, sql: str, given: Sequence[Any] | None = None, *, answers: bool = False) -> Any:
         if answers:

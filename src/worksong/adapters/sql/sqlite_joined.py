@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from worksong.adapters.sql.sqlite_programs import carry_out, meant
 from worksong.adapters.sql.steps import Operation
+from worksong.adapters.sql.turns import blocking_turn
 from worksong.domain.errors import ConfigError, InvalidArguments, WorksongError
 
 T = TypeVar("T")
@@ -24,7 +25,8 @@ class JoinedSqlite:
         self._connection, self._shown, self._file = connection, shown, file
 
     async def run(self, operation: Operation[T]) -> T:
-        return self.carry_out(operation)
+        with blocking_turn(self._connection):
+            return self.carry_out(operation)
 
     def carry_out(self, operation: Operation[T]) -> T:
         """All or nothing, within the transaction of the connection; never waits for anything but the file."""
