@@ -94,6 +94,16 @@ def test_a_session_without_a_database_is_refused(sqlite_shop_url: str) -> None:
         send.with_options(connection=session).perform(7)
 
 
+def test_a_connection_of_an_old_sqlalchemy_must_have_begun(sqlite_shop_url: str) -> None:
+    # Given a connection without `commit`, as those before version 2 are
+    old: Any = type("Connection", (), {"in_transaction": lambda self: False, "exec_driver_sql": None})
+    old.__module__ = "sqlalchemy.engine.base"
+
+    _, send = mailer(sqlite_shop_url, new_id())
+    with pytest.raises(InvalidArguments, match="before version 2"):
+        send.with_options(connection=old()).perform(7)
+
+
 def test_a_session_that_cannot_connect_is_away(postgres_url: str) -> None:
     _, send = mailer(postgres_url, new_id())
     engine = sqlalchemy.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")

@@ -40,6 +40,11 @@ class JoinedSqlalchemy:
         if not _is_core(core):
             core = core.connection()
         if not core.in_transaction():
+            if not hasattr(core, "commit"):
+                raise InvalidArguments(
+                    "the connection has no transaction open, and before version 2 SQLAlchemy begins none by itself: "
+                    "enqueue within `with connection.begin():`; nothing was enqueued"
+                )
             core.begin()  # or its commit would do nothing
         return core.connection.driver_connection
 
