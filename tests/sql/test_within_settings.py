@@ -107,6 +107,18 @@ async def test_a_transaction_that_failed_already_says_so(shop: Shop) -> None:
         await shop.lent.enqueue(shop.send, 7)
 
 
+@pytest.mark.parametrize(
+    "place",
+    places({"postgres": some("postgres", "asyncpg", "psycopg"), "mariadb": some("mariadb", "pymysql")}),
+    indirect=True,
+)
+async def test_a_transaction_that_may_not_write_is_refused(shop: Shop) -> None:
+    begin = {"postgres": "SET TRANSACTION READ ONLY", "mariadb": "START TRANSACTION READ ONLY"}
+    await shop.lent.execute(begin[shop.database])
+    with pytest.raises(InvalidArguments, match="read-only"):
+        await shop.lent.enqueue(shop.send, 7)
+
+
 @pytest.mark.parametrize("place", places({"mariadb": {"latin1": ODD["mariadb"]["latin1"]}}), indirect=True)
 async def test_a_name_that_the_character_set_cannot_carry_is_refused(shop: Shop) -> None:
     with pytest.raises(InvalidArguments, match="character set"):
@@ -179,10 +191,16 @@ async def test_a_lock_that_is_not_given_up_in_time_leaves_the_transaction_as_it_
     assert await shop.waiting() == []
 
 
+def somebody(shop: Shop) -> Driver:
+    """With a connection of their own."""
+    other: Driver = APPS[shop.database][{"postgres": "psycopg", "mariadb": "pymysql"}[shop.database]]()
+    other.open(shop.url)
+    return other
+
+
 def somebody_with_an_equal_job(shop: Shop) -> Driver:
     """Enqueues a unique job and does not commit."""
-    other: Driver = some(shop.database, {"postgres": "psycopg", "mariadb": "pymysql"}[shop.database]).popitem()[1]()
-    other.open(shop.url)
+    other = somebody(shop)
     shop.send.with_options(connection=other.connection, unique=True).perform(7)
     return other
 
@@ -233,3 +251,39 @@ async def test_who_is_cancelled_leaves_nothing_half_done(shop: Shop) -> None:
         with pytest.raises(InvalidArguments, match="closed"):
             await shop.lent.enqueue(shop.send, 2)
         assert await shop.waiting() == []
+
+
+PIDS = {"postgres": "SELECT pg_backend_pid()", "mariadb": "SELECT CONNECTION_ID()"}
+KILLS = {"postgres": "SELECT pg_terminate_backend({})", "mariadb": "KILL {}"}
+ALIVE = {
+    "postgres": "SELECT count(*) FROM pg_stat_activity WHERE pid = {}",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE id = {}",
+}
+
+
+@pytest.mark.parametrize(
+    "place", places({database: APPS[database] for database in ("postgres", "mariadb")}), indirect=True
+)
+async def test_a_connection_that_was_cut_says_so(shop: Shop) -> None:
+    # Given a connection whose server has ended it
+    await shop.lent.enqueue(shop.send, 1)
+    pid = (await shop.lent.execute(PIDS[shop.database]))[0][0]
+    await asyncio.to_thread(cut, shop, pid)
+
+    # When another job is enqueued
+    with pytest.raises((BackendUnavailable, InvalidArguments), match="nothing was"):
+        await shop.lent.enqueue(shop.send, 2)
+
+    # Then neither is there
+    assert await shop.waiting() == []
+
+
+def cut(shop: Shop, pid: int) -> None:
+    other: Driver = somebody(shop)
+    with contextlib.closing(other):
+        other.execute(KILLS[shop.database].format(pid))
+        deadline = time.monotonic() + PATIENCE
+        while other.execute(ALIVE[shop.database].format(pid))[0][0]:
+            assert time.monotonic() < deadline
+            other.rollback()
+            time.sleep(0.01)

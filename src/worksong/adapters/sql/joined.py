@@ -23,6 +23,7 @@ class JoinedServer(ABC, Generic[L]):
     def __init__(self, line: L, store: ServerStore[Any]) -> None:
         self.line, self.store = line, store
         self.blocks = line.blocks
+        self._lost = False
 
     # what a dialect gives
 
@@ -36,7 +37,7 @@ class JoinedServer(ABC, Generic[L]):
 
     @abstractmethod
     def unusable(self, failure: BaseException) -> str:
-        """Why the savepoint could not be set, if the connection's transaction is to blame; else empty."""
+        """Why nothing can be written in the connection's transaction, if that is to blame; else empty."""
 
     async def tell(self) -> None:
         """Let workers hear of it with the commit, where the server can."""
@@ -44,7 +45,7 @@ class JoinedServer(ABC, Generic[L]):
     # programs
 
     async def run(self, operation: Operation[T]) -> T:
-        if self.line.closed():
+        if self.closed():
             raise InvalidArguments("the connection is closed: enqueue on one that is open; nothing was enqueued")
         async with self.line.turn():
             await self._save()
@@ -63,8 +64,7 @@ class JoinedServer(ABC, Generic[L]):
         try:
             await self.save()
         except self.line.failures as failure:
-            why = self.unusable(failure)
-            raise (InvalidArguments(f"{why}; nothing was enqueued") if why else self._meant(failure)) from failure
+            raise self._meant(failure) from failure
 
     async def _within(self, operation: Operation[T]) -> T:
         try:
@@ -89,6 +89,8 @@ class JoinedServer(ABC, Generic[L]):
             return answer
 
     def _meant(self, failure: BaseException) -> WorksongError:
+        if why := self.unusable(failure):
+            return InvalidArguments(f"{why}; nothing was enqueued")
         where, said = self.store.address.shown, str(failure).partition("\n")[0]
         match self.store.meaning(failure):
             case Verdict.AGAIN:
@@ -98,8 +100,15 @@ class JoinedServer(ABC, Generic[L]):
             case Verdict.CONFIG:
                 tables = "the connection must see the tables that `worksong migrate` makes there"
                 return ConfigError(f"{where} refused: {said}; {tables}")
-            case _:
+            case Verdict.AWAY:
+                self._lost = True
+                return NotSent(f"the connection to {where} broke ({said}): begin anew on another; nothing was enqueued")
+            case Verdict.REFUSED:
                 return self.store.meant(failure)
+
+    def closed(self) -> bool:
+        """Drivers notice late that they were cut off."""
+        return self._lost or self.line.closed()
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """A connection does not tell when it commits."""

@@ -54,6 +54,10 @@ class JoinedDjango:
                 "an earlier statement of the atomic block failed, so it can only be rolled back; nothing was enqueued"
             )
 
+    def closed(self) -> bool:
+        """Django finds out by itself, when it rolls back."""
+        return False
+
     def on_commit(self, call: Callable[[], None]) -> None:
         if self._connection.in_atomic_block:  # Django refuses it where the application commits by hand
             self._connection.on_commit(call, robust=True)

@@ -24,18 +24,24 @@ class JoinedSqlalchemy:
 
     async def run(self, operation: Operation[T]) -> T:
         try:
-            driver = self._driver()
+            core = self._core()
+            joined = self._join(core.connection.driver_connection)
         except _errors().SQLAlchemyError as failure:
             raise _meant(failure) from failure
-        joined = self._join(driver)
         if not joined.blocks:
             raise InvalidArguments(
                 "the connection is the blocking face of an async one, as in run_sync: await aperform on the "
                 "AsyncConnection or AsyncSession itself; nothing was enqueued"
             )
-        return await joined.run(operation)
+        try:
+            return await joined.run(operation)
+        except WorksongError as failure:
+            if joined.closed():  # or it would be rolled back, which fails, and go back to its pool
+                core.invalidate(failure)
+            raise
 
-    def _driver(self) -> object:
+    def _core(self) -> Any:
+        """The `Connection`, in a transaction."""
         core = self._connection
         if not _is_core(core):
             core = core.connection()
@@ -46,7 +52,10 @@ class JoinedSqlalchemy:
                     "enqueue within `with connection.begin():`; nothing was enqueued"
                 )
             core.begin()  # or its commit would do nothing
-        return core.connection.driver_connection
+        return core
+
+    def closed(self) -> bool:
+        return bool(self._connection.closed) if _is_core(self._connection) else False
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """SQLAlchemy tells before the commit only."""
@@ -62,22 +71,35 @@ class JoinedAsyncSqlalchemy:
 
     async def run(self, operation: Operation[T]) -> T:
         try:
-            driver = await self._driver()
+            core = await self._core()
+            joined = self._join(await self._driver(core))
         except _errors().SQLAlchemyError as failure:
             raise _meant(failure) from failure
-        return await self._join(driver).run(operation)
+        try:
+            return await joined.run(operation)
+        except WorksongError as failure:
+            if joined.closed():
+                await core.invalidate(failure)
+            raise
 
-    async def _driver(self) -> object:
+    async def _core(self) -> Any:
+        """The `AsyncConnection`, in a transaction."""
         core = self._connection
         if not _is_core(core):
             core = await core.connection()
         if not core.in_transaction():
             await core.begin()
+        return core
+
+    async def _driver(self, core: Any) -> object:
         driver = (await core.get_raw_connection()).driver_connection
         begun = getattr(driver, "is_in_transaction", None)
         if begun and not begun():  # with asyncpg, it begins with the first statement that goes through SQLAlchemy
             await core.exec_driver_sql("SELECT 1")
         return driver
+
+    def closed(self) -> bool:
+        return bool(self._connection.closed) if _is_core(self._connection) else False
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """SQLAlchemy tells before the commit only."""

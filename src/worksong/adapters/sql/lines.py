@@ -94,7 +94,7 @@ class AsyncpgLine:
         import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
         self._connection = connection
-        self.failures = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+        self.failures = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
     def closed(self) -> bool:
         try:

@@ -10,7 +10,7 @@ from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.mysql_programs import texts
 from worksong.adapters.sql.steps import Step
 
-NO_SAVEPOINT = 1305
+NO_SAVEPOINT, READ_ONLY = 1305, 1792
 
 
 class JoinedMysql(JoinedServer[Line]):
@@ -29,12 +29,11 @@ class JoinedMysql(JoinedServer[Line]):
         return found if text.answers else 0
 
     def unusable(self, failure: BaseException) -> str:
-        if failure.args[:1] != (NO_SAVEPOINT,):
-            return ""
-        return (
-            "the connection has no transaction open and would commit by itself: "
-            "begin one first, or enqueue without a connection"
-        )
+        return {
+            NO_SAVEPOINT: "the connection has no transaction open and would commit by itself: "
+            "begin one first, or enqueue without a connection",
+            READ_ONLY: "the transaction is read-only: enqueue in one that may write, or without a connection",
+        }.get(failure.args[0] if failure.args else 0, "")
 
 
 def _in_hex(sql: str, values: Sequence[Any]) -> tuple[str, list[Any]]:

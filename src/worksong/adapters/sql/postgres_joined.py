@@ -6,7 +6,7 @@ from typing import Any
 
 from worksong.adapters.sql.joined import JoinedServer
 from worksong.adapters.sql.lines import AsyncpgLine, Line
-from worksong.adapters.sql.postgres_programs import FAILED_TRANSACTION, NO_TRANSACTION, code, named, numbered
+from worksong.adapters.sql.postgres_programs import FAILED_TRANSACTION, NO_TRANSACTION, READ_ONLY, code, named, numbered
 from worksong.adapters.sql.servers import ServerStore
 from worksong.adapters.sql.steps import Step
 
@@ -34,5 +34,6 @@ class JoinedPostgres(JoinedServer[Line]):
         return {
             NO_TRANSACTION: "the connection has no transaction open and would commit by itself: "
             "begin one first, or enqueue without a connection",
+            READ_ONLY: "the transaction is read-only: enqueue in one that may write, or without a connection",
             FAILED_TRANSACTION: "an earlier statement of the transaction failed, so it can only be rolled back",
         }.get(code(failure), "")

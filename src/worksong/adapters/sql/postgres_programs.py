@@ -10,12 +10,12 @@ from worksong.adapters.sql.servers import Verdict
 from worksong.adapters.sql.steps import PARAMETER, Statement, Step, statements
 
 DIALECT = "postgres"
-NO_TRANSACTION, FAILED_TRANSACTION, NO_TABLE = "25P01", "25P02", "42P01"
+NO_TRANSACTION, FAILED_TRANSACTION, READ_ONLY = "25P01", "25P02", "25006"
 
 _MEANINGS = {
     **dict.fromkeys(("40001", "40P01", "55P03"), Verdict.AGAIN),
-    **dict.fromkeys(("08", "57P01", "57P02", "57P03", "53300", "25006", "25P03"), Verdict.AWAY),
-    **dict.fromkeys(("28", "3D000", "3F000", NO_TABLE, "42703", "42501"), Verdict.CONFIG),
+    **dict.fromkeys(("08", "57P01", "57P02", "57P03", "53300", READ_ONLY, "25P03"), Verdict.AWAY),
+    **dict.fromkeys(("28", "3D000", "3F000", "42P01", "42703", "42501"), Verdict.CONFIG),
 }
 """SQLSTATE, or the class that it begins with -> what to make of it."""
 _BROKEN = {"InterfaceError", "InternalClientError", "OperationalError", "OSError"}

@@ -45,6 +45,10 @@ class JoinedSqlite:
         except sqlite3.Error as failure:
             raise meant(failure, self._shown, self._file) from failure
 
+    def closed(self) -> bool:
+        """Nobody cuts a connection to a file."""
+        return False
+
     def on_commit(self, call: Callable[[], None]) -> None:
         """A connection does not tell when it commits."""
 
@@ -88,6 +92,10 @@ class JoinedAiosqlite:
                 "the connection is closed: enqueue on one that is open; nothing was enqueued"
             ) from failure
         return answer
+
+    def closed(self) -> bool:
+        """Nobody cuts a connection to a file."""
+        return False
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """A connection does not tell when it commits."""

@@ -40,6 +40,10 @@ class Joined(Protocol):
         """Carry out a program within the transaction that is open there, all or nothing."""
         ...
 
+    def closed(self) -> bool:
+        """Whether the connection can be used no more."""
+        ...
+
     def on_commit(self, call: Callable[[], None]) -> None:
         """Have it called once the transaction is committed, where the connection can tell."""
         ...
