@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.servers import ServerStore, Verdict
 from worksong.adapters.sql.steps import Operation, Step
-from worksong.adapters.sql.store import NotSent
+from worksong.adapters.sql.store import NotSent, Refused
 from worksong.domain.errors import ConfigError, InvalidArguments, WorksongError
 
 L = TypeVar("L", bound=Line)
@@ -104,7 +104,7 @@ class JoinedServer(ABC, Generic[L]):
                 self._lost = True
                 return NotSent(f"the connection to {where} broke ({said}): begin anew on another; nothing was enqueued")
             case Verdict.REFUSED:
-                return self.store.meant(failure)
+                return Refused(f"{where} refused: {said}")
 
     def closed(self) -> bool:
         """Drivers notice late that they were cut off."""
