@@ -151,14 +151,22 @@ class PostgresStore(ServerStore[Connection]):
         async with self._listening:
             if self._ear is None or self._ear.is_closed():
                 try:
-                    ear = await self._dial()
-                    ear.add_termination_listener(partial(_ring, bells))
-                    await ear.add_listener(self._channel, partial(self._heard, bells))
-                    self._ear = ear
+                    self._ear = await self._ear_for(bells)
                 except (BackendUnavailable, asyncpg.PostgresError, OSError):
                     return False
                 bells.ring()
         return True
+
+    async def _ear_for(self, bells: Bells) -> Connection:
+        """A connection that listens; a worker that stops meanwhile leaves none behind."""
+        ear = await self._dial()
+        try:
+            ear.add_termination_listener(partial(_ring, bells))
+            await ear.add_listener(self._channel, partial(self._heard, bells))
+        except BaseException:
+            ear.terminate()
+            raise
+        return ear
 
     def _heard(self, bells: Bells, _connection: object, _pid: int, _channel: str, sender: str) -> None:
         if sender != self._sender:
