@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -33,6 +33,8 @@ class Enqueuer(Protocol):
     async def aperform_in(self, job: Job, delay: Delay) -> Handle[Any] | None: ...
     def perform_at(self, job: Job, when: datetime) -> Handle[Any] | None: ...
     async def aperform_at(self, job: Job, when: datetime) -> Handle[Any] | None: ...
+    def perform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]: ...
+    async def aperform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]: ...
 
 
 class Enqueues(Enqueuer, Protocol):

@@ -49,6 +49,12 @@ class Within:
     async def aperform_at(self, job: Job, when: datetime) -> Handle[Any] | None:
         return await self.aperform(client.run_at(job, when, self._owner.clock.now()))
 
+    def perform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]:
+        return self._at_once(self.aperform_many(jobs))
+
+    async def aperform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]:
+        return await self._owner.enqueue(jobs, self._transaction)
+
     def _at_once(self, enqueueing: Coroutine[Any, Any, T]) -> T:
         """The answer of a coroutine that waits for no loop."""
         if not self._transaction.blocks:

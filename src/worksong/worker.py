@@ -250,7 +250,8 @@ class Worker:
         return await self.enqueue(jobs)
 
     def within(self, connection: object) -> Enqueuer:
-        """Enqueues on a connection of the application to the backend's database; raises `Unsupported`."""
+        """The verbs, `perform_many` included, within the transaction of a connection of the application to the
+        backend's database; raises `Unsupported` for any other connection."""
         if self.broker != self.backend:  # it was lent by `worksong.testing.inline`: jobs run at once
             return self
         return Within(self, self._backends.origin.within(connection))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.mysql import mysql_backend
@@ -19,6 +21,19 @@ class TestMariadb(BackendContract):
         backend = mysql_backend(mariadb_url, namespace=new_id())
         yield backend
         await backend.close()
+
+    @pytest.fixture(autouse=True)
+    def know_the_server(self, mariadb_url: str) -> None:
+        self.url = mariadb_url
+
+    @asynccontextmanager
+    async def transaction(self, backend: Backend) -> AsyncIterator[AsyncConnection]:
+        engine = create_async_engine(self.url.replace("mariadb", "mariadb+asyncmy"))
+        try:
+            async with engine.begin() as connection:
+                yield connection
+        finally:
+            await engine.dispose()
 
     def unreachable(self) -> Backend:
         return mysql_backend("mariadb://nobody@127.0.0.1:1/nothing", namespace="")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 
 from worksong.adapters.sql.backend import SqlBackend
@@ -19,6 +21,15 @@ class TestPostgres(BackendContract):
         backend = postgres_backend(postgres_url, namespace=new_id())
         yield backend
         await backend.close()
+
+    @pytest.fixture(autouse=True)
+    def know_the_server(self, postgres_url: str) -> None:
+        self.url = postgres_url
+
+    @asynccontextmanager
+    async def transaction(self, backend: Backend) -> AsyncIterator[psycopg.AsyncConnection]:
+        async with await psycopg.AsyncConnection.connect(self.url) as connection:
+            yield connection
 
     def unreachable(self) -> Backend:
         return postgres_backend("postgresql://nobody@127.0.0.1:1/nothing", namespace="")

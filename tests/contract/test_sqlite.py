@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.sqlite import sqlite_backend
+from worksong.ports.backend import Backend
 from worksong.testing.contract import BackendContract
 
 
@@ -19,3 +22,8 @@ class TestSqlite(BackendContract):
         backend = sqlite_backend("sqlite:///jobs.db?synchronous=NORMAL", namespace="contract")
         yield backend
         await backend.close()
+
+    @asynccontextmanager
+    async def transaction(self, backend: Backend) -> AsyncIterator[sqlite3.Connection]:
+        with closing(sqlite3.connect("jobs.db")) as connection, connection:
+            yield connection

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import servers
+from sql.shop import Shop, lending, open_shop
 from sql.stage import opened
 from worksong.adapters.sql.backend import SqlBackend
 
@@ -52,3 +55,28 @@ def pgbouncer_url(postgres_server: servers.Database, postgres_url: str) -> Itera
         except servers.Missing as missing:
             pytest.skip(f"no server: {missing}")
         yield f"{bouncer.url}?statement_cache=off"
+
+
+@pytest.fixture(scope="session")
+def sqlite_shop_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file with tables."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('shop')}/app.db"
+    asyncio.run(opened(url).migrate())
+    return url
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest) -> tuple[str, Any, str]:
+    """A database, an application, and where the database is; the parameters are `shop.places`."""
+    database, make = request.param
+    url: str = request.getfixturevalue("sqlite_shop_url" if database == "sqlite" else f"{database}_url")
+    open_shop(database, url)
+    return database, make(), url
+
+
+@pytest.fixture
+async def shop(place: tuple[str, Any, str]) -> AsyncIterator[Shop]:
+    """An application with a table of its own, that lends its connection."""
+    database, app, url = place
+    async with lending(app, url) as lent:
+        yield Shop(database, url, lent)

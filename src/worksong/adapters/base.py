@@ -54,8 +54,7 @@ class BaseBackend:
             )
 
     def within(self, connection: object) -> Transaction:
-        what = "enqueue within a transaction of the application"
-        raise Unsupported(what, self.name, "keep jobs in the application's database: sqlite:///... or postgresql://...")
+        self.refuse(Capability.TRANSACTION)
 
     async def erase(self) -> None:
         self.refuse(Capability.PURGE)

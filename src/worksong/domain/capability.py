@@ -25,6 +25,7 @@ class Capability(Enum):
     CANCEL = "jobs can be cancelled, running ones included"
     PURGE = "a queue can be emptied"
     RESULTS = "what handlers return is kept with the jobs"
+    TRANSACTION = "jobs can be enqueued in a transaction of the application"
     POOLS = "worker pools and busy workers can be listed"
 
 
@@ -40,6 +41,10 @@ INSTEAD: dict[Capability, str] = {
     Capability.CANCEL: "let the handler check whether its work is still wanted",
     Capability.PURGE: "use the server's own tools",
     Capability.RESULTS: "give the worker a store for them: Worker(..., results='redis://localhost:6379/0')",
+    Capability.TRANSACTION: (
+        "enqueue after its commit, or keep jobs in the application's database: "
+        "sqlite:///..., postgresql://... or mysql://..."
+    ),
     Capability.POOLS: "use the server's own tools",
 }
 """What to do on a backend that lacks the capability."""

@@ -15,6 +15,7 @@ from worksong.adapters.sql.doctor.sqldoctor import SqlDoctor
 from worksong.adapters.sql.finish import Finish, Unfinished
 from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
+from worksong.adapters.sql.lent import joined
 from worksong.adapters.sql.results import SqlResults
 from worksong.adapters.sql.rows import checked
 from worksong.adapters.sql.steps import CHUNK, Row, Space
@@ -103,7 +104,7 @@ class SqlBackend(BaseBackend):
         return await self._store.run(lambda: self._broker.push(jobs, rows, now, once=once))
 
     def within(self, connection: object) -> SqlIntake:
-        return SqlIntake(self._broker, self._store.join(connection))
+        return SqlIntake(self._broker, joined(self._store, connection), self._shared.bells)
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
         started, waited, idle = time.monotonic(), 0.0, 0

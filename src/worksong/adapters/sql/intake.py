@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worksong.adapters.bells import Bells
 from worksong.adapters.sql.broker import SqlBroker
 from worksong.adapters.sql.rows import checked
 from worksong.adapters.sql.store import Joined
@@ -13,8 +14,8 @@ from worksong.domain.job import Job
 class SqlIntake:
     """Pushes on a connection that was lent; nothing is there before the application commits."""
 
-    def __init__(self, broker: SqlBroker, joined: Joined) -> None:
-        self._broker, self._joined = broker, joined
+    def __init__(self, broker: SqlBroker, joined: Joined, bells: Bells) -> None:
+        self._broker, self._joined, self._bells = broker, joined, bells
         self.blocks = joined.blocks
 
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
@@ -22,4 +23,6 @@ class SqlIntake:
         rows = self._broker.rows(ready, now)
         if not rows:
             return []
-        return await self._joined.run(lambda: self._broker.push(ready, rows, now, once=once))
+        new = await self._joined.run(lambda: self._broker.push(ready, rows, now, once=once))
+        self._joined.on_commit(self._bells.ring)
+        return new

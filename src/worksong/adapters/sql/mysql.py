@@ -16,10 +16,13 @@ from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.mysql import MYSQL
 from worksong.adapters.sql.failures import Verdict
-from worksong.adapters.sql.mysql_text import MysqlText
+from worksong.adapters.sql.lines import Line
+from worksong.adapters.sql.mysql_joined import JoinedMysql
+from worksong.adapters.sql.mysql_programs import DIALECT, texts
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore
-from worksong.adapters.sql.steps import Row, Step, statements
+from worksong.adapters.sql.steps import Row, Step
+from worksong.adapters.sql.store import Joined
 from worksong.domain.errors import ConfigError
 
 PORT = 3306
@@ -52,12 +55,12 @@ def _store(url: str, namespace: str) -> MysqlStore:
 class MysqlStore(ServerStore[Any]):
     """Transactions on a few connections."""
 
-    dialect = "mysql"
+    dialect = DIALECT
     specialist = MYSQL
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
-        self._texts = {name: MysqlText(statement) for name, statement in statements(self.dialect).items()}
+        self._texts = texts()
         self._collation = ""
 
     def sibling(self) -> MysqlStore:
@@ -138,6 +141,9 @@ class MysqlStore(ServerStore[Any]):
 
     def absent(self, failure: BaseException) -> bool:
         return mysql_failures.absent(failure)
+
+    def join(self, lent: Line) -> Joined:
+        return JoinedMysql(lent, self)
 
     def hang_up(self, connection: Any) -> None:
         connection.close()

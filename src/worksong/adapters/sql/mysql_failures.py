@@ -1,8 +1,6 @@
-"""What an error of asyncmy means, and what to do about it."""
+"""What an error of MySQL and MariaDB means, and what to do about it, whichever driver tells of it."""
 
 from __future__ import annotations
-
-from asyncmy import errors
 
 from worksong.adapters.sql.failures import Verdict
 
@@ -38,7 +36,7 @@ _MENDS = {
 
 def meaning(failure: BaseException) -> Verdict:
     """Whoever kills a statement, or a time limit of the server, is no reason not to try it again."""
-    if isinstance(failure, (OSError, TimeoutError, errors.InterfaceError, EOFError)):
+    if isinstance(failure, (OSError, EOFError)) or type(failure).__name__ == "InterfaceError":
         return Verdict.AWAY
     found = code(failure)
     if found in _AGAIN:

@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
@@ -19,16 +19,17 @@ from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.postgres import POSTGRES
 from worksong.adapters.sql.failures import Verdict
+from worksong.adapters.sql.lines import Line
+from worksong.adapters.sql.postgres_joined import JoinedPostgres
+from worksong.adapters.sql.postgres_programs import DIALECT, numbered
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore
-from worksong.adapters.sql.steps import PARAMETER, Operation, Row, Statement, Step, statements
+from worksong.adapters.sql.steps import Row, Step
 from worksong.adapters.sql.store import Joined
-from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArguments, WorksongError
+from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 from worksong.domain.job import new_id
 
 Connection: TypeAlias = Any
-T = TypeVar("T")
-_KINDS = (asyncpg.Connection, asyncpg.pool.PoolConnectionProxy)
 _connect = cast("Any", asyncpg).connect  # its parameters have no types
 
 PORT = 5432
@@ -64,13 +65,13 @@ def _store(url: str, namespace: str) -> PostgresStore:
 class PostgresStore(ServerStore[Connection]):
     """Transactions on a few connections; one more that listens, once somebody waits."""
 
-    dialect = "postgres"
+    dialect = DIALECT
     specialist = POSTGRES
     at_once = True
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
-        self._texts = {name: _Text(statement) for name, statement in statements(self.dialect).items()}
+        self._texts = numbered()
         self._cached = address.choice("statement_cache", ("on", "off")) == "on"
         self._channel = f"worksong_{hashlib.blake2b(namespace.encode(), digest_size=12).hexdigest()}"
         self._sender = new_id()
@@ -173,10 +174,8 @@ class PostgresStore(ServerStore[Connection]):
     def closed(self, connection: Connection) -> bool:
         return bool(connection.is_closed())
 
-    def join(self, connection: object) -> Joined:
-        if not isinstance(connection, _KINDS):
-            return super().join(connection)
-        return JoinedAsyncpg(connection, self)
+    def join(self, lent: Line) -> Joined:
+        return JoinedPostgres(lent, self, self.news())
 
     # wake-up
 
@@ -196,14 +195,22 @@ class PostgresStore(ServerStore[Connection]):
         async with self._listening:
             if self._ear is None or self._ear.is_closed():
                 try:
-                    ear = await self._dial()
-                    ear.add_termination_listener(partial(_ring, bells))
-                    await ear.add_listener(self._channel, partial(self._heard, bells))
-                    self._ear = ear
+                    self._ear = await self._ear_for(bells)
                 except (BackendUnavailable, asyncpg.PostgresError, OSError):
                     return False
                 bells.ring()
         return True
+
+    async def _ear_for(self, bells: Bells) -> Connection:
+        """A connection that listens; a worker that stops meanwhile leaves none behind."""
+        ear = await self._dial()
+        try:
+            ear.add_termination_listener(partial(_ring, bells))
+            await ear.add_listener(self._channel, partial(self._heard, bells))
+        except BaseException:
+            ear.terminate()
+            raise
+        return ear
 
     def _heard(self, bells: Bells, _connection: object, _pid: int, _channel: str, sender: str) -> None:
         if sender != self._sender:
@@ -247,57 +254,8 @@ _BEGIN = {
 """(writes, must be on the disk when it is answered) -> how a transaction begins."""
 
 
-class JoinedAsyncpg:
-    """A connection of the application, which belongs to the loop that runs."""
-
-    blocks = False
-
-    def __init__(self, connection: Connection, store: PostgresStore) -> None:
-        self._connection, self._store = connection, store
-
-    async def run(self, operation: Operation[T]) -> T:
-        """Within the transaction that is open; workers hear of it when that commits."""
-        if not self._connection.is_in_transaction():
-            raise InvalidArguments(
-                "the connection has no transaction open: enqueue within `async with connection.transaction():`, "
-                "or without a connection"
-            )
-        try:
-            async with self._connection.transaction():  # a savepoint: what fails leaves the outer one usable
-                answer = await self._carry_out(operation)
-                await self._store.execute(self._connection, self._store.news())
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as failure:
-            raise self._store.meant(failure) from failure
-        return answer
-
-    async def _carry_out(self, operation: Operation[T]) -> T:
-        program = operation()
-        try:
-            step = next(program)
-            while True:
-                step = program.send(await self._store.execute(self._connection, step))
-        except StopIteration as end:
-            answer: T = end.value
-            return answer
-
-
 def _ring(bells: Bells, _connection: object) -> None:
     bells.ring()
-
-
-class _Text:
-    """A statement as the server takes it: numbered parameters, each column of the rows one array."""
-
-    def __init__(self, statement: Statement) -> None:
-        numbers = {name: str(at) for at, name in enumerate((*statement.params, *statement.columns), 1)}
-        self.sql = PARAMETER.sub(lambda hit: f"${numbers[hit[1]]}", statement.text)
-        self.answers = statement.answers
-        self._params = statement.params
-
-    def given(self, step: Step) -> tuple[Any, ...]:
-        """The parameters in order."""
-        single = [step.params[name] for name in self._params]
-        return (*single, *(list(column) for column in zip(*step.rows, strict=True))) if step.rows else tuple(single)
 
 
 def _tls(address: Address) -> Any:

@@ -16,9 +16,10 @@ from worksong.adapters.sql import migrate
 from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
+from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.steps import Operation, Row, Step
 from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NoRoom, NotSent, Refused, Say
-from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
+from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -192,9 +193,8 @@ class ServerStore(ABC, Generic[C]):
         except Exception:
             self._drop_all(connection)
 
-    def join(self, connection: object) -> Joined:
-        kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-        raise Unsupported(f"enqueue on a {kind}", self.address.shown, "enqueue without a connection, after the commit")
+    @abstractmethod
+    def join(self, lent: Line) -> Joined: ...
 
     # connections
 

@@ -20,10 +20,10 @@ from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.sqlite import SQLITE
 from worksong.adapters.sql.filesystem import network_filesystem
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.sqlite_joined import JoinedSqlite
+from worksong.adapters.sql.sqlite_joined import JoinedAiosqlite, JoinedSqlite
 from worksong.adapters.sql.sqlite_programs import DIALECT, carry_out, meant
 from worksong.adapters.sql.steps import Operation, Program, Row, Step
-from worksong.adapters.sql.store import Say
+from worksong.adapters.sql.store import Joined, Say
 from worksong.domain.errors import ConfigError
 
 OLDEST = (3, 33, 0)
@@ -72,6 +72,7 @@ class SqliteStore:
     """Hands operations to its thread, which has the only connection."""
 
     own_clock = False
+    dialect = DIALECT
     specialist = SQLITE
     at_once = False
 
@@ -112,8 +113,9 @@ class SqliteStore:
     async def tell(self) -> None:
         """The file itself tells: its version changed."""
 
-    def join(self, connection: object) -> JoinedSqlite:
-        return JoinedSqlite(connection, self.address.shown, Path(self.place))
+    def join(self, lent: Any) -> Joined:
+        kind = JoinedSqlite if isinstance(lent, sqlite3.Connection) else JoinedAiosqlite
+        return kind(lent, self.address.shown, Path(self.place))
 
     async def facts(self) -> Mapping[str, Sequence[Row]] | None:
         return await asyncio.to_thread(sqlite_bedside.seen, Path(self.place))

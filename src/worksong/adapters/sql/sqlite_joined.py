@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from worksong.adapters.sql.sqlite_programs import carry_out, meant
 from worksong.adapters.sql.steps import Operation
-from worksong.domain.errors import ConfigError, InvalidArguments, Unsupported
+from worksong.adapters.sql.turns import blocking_turn
+from worksong.domain.errors import ConfigError, InvalidArguments, WorksongError
 
 T = TypeVar("T")
 
@@ -20,13 +21,14 @@ class JoinedSqlite:
 
     blocks = True
 
-    def __init__(self, connection: object, shown: str, file: Path) -> None:
-        if not isinstance(connection, sqlite3.Connection):
-            kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
-            raise Unsupported(f"enqueue on a {kind}", shown, f"give it a sqlite3.Connection to {file}")
+    def __init__(self, connection: sqlite3.Connection, shown: str, file: Path) -> None:
         self._connection, self._shown, self._file = connection, shown, file
 
     async def run(self, operation: Operation[T]) -> T:
+        with blocking_turn(self._connection):
+            return self.carry_out(operation)
+
+    def carry_out(self, operation: Operation[T]) -> T:
         """All or nothing, within the transaction of the connection; never waits for anything but the file."""
         try:
             self._check()
@@ -38,8 +40,17 @@ class JoinedSqlite:
                     f"there are no worksong tables in {self._shown} yet: run `worksong migrate`, or start a worker"
                 ) from failure
             raise meant(failure, self._shown, self._file) from failure
+        except sqlite3.ProgrammingError as failure:  # it is closed, or belongs to another thread
+            raise InvalidArguments(f"the connection cannot be used: {failure}; nothing was enqueued") from failure
         except sqlite3.Error as failure:
             raise meant(failure, self._shown, self._file) from failure
+
+    def closed(self) -> bool:
+        """Nobody cuts a connection to a file."""
+        return False
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """A connection does not tell when it commits."""
 
     def _check(self) -> None:
         """Begin a transaction as `sqlite3` would; refuse a connection that would commit by itself."""
@@ -59,6 +70,35 @@ class JoinedSqlite:
                 "or enqueue without a connection"
             )
         connection.execute("BEGIN")
+
+
+class JoinedAiosqlite:
+    """One `aiosqlite.Connection`, whose own thread carries out the whole program at once."""
+
+    blocks = False
+
+    def __init__(self, connection: Any, shown: str, file: Path) -> None:
+        self._connection, self._shown, self._file = connection, shown, file
+
+    async def run(self, operation: Operation[T]) -> T:
+        """A caller who is cancelled stops waiting: the program is carried out all the same, or not at all."""
+        try:
+            joined = JoinedSqlite(self._connection._conn, self._shown, self._file)
+            answer: T = await self._connection._execute(joined.carry_out, operation)
+        except ValueError as failure:
+            if isinstance(failure, WorksongError):
+                raise
+            raise InvalidArguments(
+                "the connection is closed: enqueue on one that is open; nothing was enqueued"
+            ) from failure
+        return answer
+
+    def closed(self) -> bool:
+        """Nobody cuts a connection to a file."""
+        return False
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """A connection does not tell when it commits."""
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql.address import Address
@@ -49,11 +49,20 @@ class Joined(Protocol):
         """Carry out a program within the transaction that is open there, all or nothing."""
         ...
 
+    def closed(self) -> bool:
+        """Whether the connection can be used no more."""
+        ...
+
+    def on_commit(self, call: Callable[[], None]) -> None:
+        """Have it called once the transaction is committed, where the connection can tell."""
+        ...
+
 
 class Store(Protocol):
     """Belongs to the event loop of its first use."""
 
     address: Address
+    dialect: str
     place: str
     """The same for every way to write the same database in this process."""
     own_clock: bool
@@ -88,8 +97,8 @@ class Store(Protocol):
         """Let other processes know that something became ready."""
         ...
 
-    def join(self, connection: object) -> Joined:
-        """A connection of the application to the same database; raises `Unsupported` for one of a wrong kind."""
+    def join(self, lent: Any) -> Joined:
+        """The transaction of a connection of the application, as `lent.KINDS` makes it for this dialect."""
         ...
 
     async def facts(self) -> Mapping[str, Sequence[Row]] | None:

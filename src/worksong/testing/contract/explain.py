@@ -18,6 +18,7 @@ THEMES = (
     "steps",
     "stores",
     "timing",
+    "transactions",
 )
 """The modules of the contract."""
 

@@ -14,6 +14,7 @@ from worksong.testing.contract.operating import Cancelling, Purging, Reviving
 from worksong.testing.contract.results import Returned
 from worksong.testing.contract.stores import Opening, Outages, Poison, Siblings
 from worksong.testing.contract.timing import Timing
+from worksong.testing.contract.transactions import Transactions
 
 
 class BackendContract(
@@ -37,6 +38,7 @@ class BackendContract(
     Listings,
     Pools,
     Returned,
+    Transactions,
     Examining,
     Tracing,
     Siblings,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import pytest
@@ -25,6 +26,7 @@ REFUSED = frozenset(
         Capability.PAUSE,
         Capability.PURGE,
         Capability.RESULTS,
+        Capability.TRANSACTION,
         Capability.POOLS,
     }
 )
@@ -68,6 +70,10 @@ class Suite:
     def unreachable(self) -> Backend | None:
         """A backend whose server does not answer, if there is a server."""
         return None
+
+    def transaction(self, backend: Backend) -> AbstractAsyncContextManager[object]:
+        """A connection of an application with a transaction open, which its end commits and an exception rolls back."""
+        return nullcontext(object())
 
     async def plant(self, backend: Backend, handler: str, raw: bytes) -> None:
         """Put foreign bytes among the waiting jobs of a type, where others write into the same store."""
