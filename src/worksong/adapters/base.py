@@ -17,6 +17,7 @@ from worksong.domain.result import Result
 from worksong.ports.backend import (
     Beat,
     BusyView,
+    Deed,
     Listing,
     Orders,
     Pool,
@@ -56,6 +57,9 @@ class BaseBackend:
     def within(self, connection: object) -> Transaction:
         what = "enqueue within a transaction of the application"
         raise Unsupported(what, self.name, "keep jobs in the application's database: sqlite:///... or postgresql://...")
+
+    async def begin(self, *, blocks: bool) -> Deed:
+        self.refuse(Capability.EFFECT)
 
     async def erase(self) -> None:
         self.refuse(Capability.PURGE)

@@ -26,6 +26,7 @@ class Capability(Enum):
     PURGE = "a queue can be emptied"
     RESULTS = "what handlers return is kept with the jobs"
     POOLS = "worker pools and busy workers can be listed"
+    EFFECT = "a handler's changes and its job's ending are one transaction"
 
 
 INSTEAD: dict[Capability, str] = {
@@ -41,5 +42,7 @@ INSTEAD: dict[Capability, str] = {
     Capability.PURGE: "use the server's own tools",
     Capability.RESULTS: "give the worker a store for them: Worker(..., results='redis://localhost:6379/0')",
     Capability.POOLS: "use the server's own tools",
+    Capability.EFFECT: "keep the jobs in the database that the handler writes to (sqlite:///..., postgresql://..., "
+    "mysql://...), or let the handler compare ctx.fence",
 }
 """What to do on a backend that lacks the capability."""

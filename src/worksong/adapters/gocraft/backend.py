@@ -38,7 +38,7 @@ from worksong.ports.backend import (
 from worksong.wire import gocraft
 from worksong.wire.gocraft_keys import Keys
 
-LACKS = {Capability.QUEUES, Capability.SUBSECOND, Capability.POSITIONAL, Capability.RESULTS}
+LACKS = {Capability.QUEUES, Capability.SUBSECOND, Capability.POSITIONAL, Capability.RESULTS, Capability.EFFECT}
 
 
 class GocraftBackend(BaseBackend):

@@ -9,6 +9,7 @@ from functools import partial
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
 from worksong.adapters.sql.broker import SqlBroker
+from worksong.adapters.sql.deed import SqlDeed
 from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.results import SqlResults
@@ -125,6 +126,9 @@ class SqlBackend(BaseBackend):
         else:
             await self._ring()
         return held
+
+    async def begin(self, *, blocks: bool) -> SqlDeed:
+        return SqlDeed(await self._store.lend(blocks=blocks), self._broker, self._store, self._shared.bells)
 
     # Upkeep
 

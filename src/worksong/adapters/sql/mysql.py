@@ -14,9 +14,11 @@ from asyncmy import errors
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.mysql_lent import MysqlLending
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore, Verdict
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step, statements
+from worksong.adapters.sql.store import Lent
 from worksong.domain.errors import ConfigError
 
 PORT = 3306
@@ -58,31 +60,38 @@ class MysqlStore(ServerStore[Any]):
         super().__init__(address, namespace)
         self._texts = {name: _Text(statement) for name, statement in statements(self.dialect).items()}
         self._collation = ""
+        self._lending = MysqlLending(self, self._login, self._prepare)
 
     def sibling(self) -> MysqlStore:
         return MysqlStore(self.address, self.namespace)
 
     async def dial(self) -> Any:
-        a = self.address
-        connection = await _connect(
-            host=a.host,
-            port=a.port,
-            user=a.user or None,
-            password=a.password,
-            database=a.database,
-            unix_socket=a.options.get("unix_socket"),
-            charset="utf8mb4",
-            autocommit=True,
-            binary_prefix=True,
-            read_timeout=a.seconds("timeout", 30.0),
-            ssl=ssl.create_default_context() if a.choice("ssl", ("off", "on")) == "on" else None,
-        )
+        connection = await _connect(**self._login())
         try:
             await self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _login(self) -> dict[str, Any]:
+        a = self.address
+        return {
+            "host": a.host,
+            "port": a.port,
+            "user": a.user or None,
+            "password": a.password,
+            "database": a.database,
+            "unix_socket": a.options.get("unix_socket"),
+            "charset": "utf8mb4",
+            "autocommit": True,
+            "binary_prefix": True,
+            "read_timeout": a.seconds("timeout", 30.0),
+            "ssl": ssl.create_default_context() if a.choice("ssl", ("off", "on")) == "on" else None,
+        }
+
+    async def borrowed(self) -> Lent:
+        return await self._lending.lend()
 
     async def _prepare(self, connection: Any) -> None:
         if not self._collation:

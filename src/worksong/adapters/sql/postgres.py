@@ -15,10 +15,11 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.postgres_lent import PostgresLending
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore, Verdict
 from worksong.adapters.sql.steps import PARAMETER, Operation, Statement, Step, statements
-from worksong.adapters.sql.store import Joined
+from worksong.adapters.sql.store import Joined, Lent
 from worksong.domain.errors import BackendUnavailable, InvalidArguments, WorksongError
 from worksong.domain.job import new_id
 
@@ -92,6 +93,7 @@ class PostgresStore(ServerStore[Connection]):
         self._sender = new_id()
         self._ear: Connection | None = None
         self._listening = asyncio.Lock()
+        self._lending = PostgresLending(self, self._login)
         self._untold = False
         self._teller: asyncio.Task[None] | None = None
 
@@ -99,20 +101,25 @@ class PostgresStore(ServerStore[Connection]):
         return PostgresStore(self.address, self.namespace)
 
     async def dial(self) -> Connection:
-        a = self.address
         # Plans are kept, also from the time when the tables were empty: a scan of all rows is never the right one.
         settings = {"application_name": "worksong", "jit": "off", "enable_seqscan": "off"} if self._cached else None
-        return await _connect(
-            host=a.options.get("host", a.host),
-            port=a.port,
-            user=a.user or None,
-            password=a.password or None,
-            database=a.database,
-            ssl=_tls(a),
-            command_timeout=a.seconds("timeout", 30.0),
-            statement_cache_size=256 if self._cached else 0,
-            server_settings=settings,
-        )
+        return await _connect(**self._login(), server_settings=settings)
+
+    def _login(self) -> dict[str, Any]:
+        a = self.address
+        return {
+            "host": a.options.get("host", a.host),
+            "port": a.port,
+            "user": a.user or None,
+            "password": a.password or None,
+            "database": a.database,
+            "ssl": _tls(a),
+            "command_timeout": a.seconds("timeout", 30.0),
+            "statement_cache_size": 256 if self._cached else 0,
+        }
+
+    async def borrowed(self) -> Lent:
+        return await self._lending.lend()
 
     async def begin(self, connection: Connection, *, write: bool) -> None:
         await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED" if write else "BEGIN READ ONLY")
@@ -219,6 +226,7 @@ class PostgresStore(ServerStore[Connection]):
             self._ear.terminate()
             self._ear = None
         await super().close()
+        self._lending.close()
 
 
 class JoinedAsyncpg:

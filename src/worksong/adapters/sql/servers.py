@@ -7,14 +7,14 @@ import contextlib
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from worksong.adapters.sql import migrate
 from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.steps import Operation, Step
-from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NotSent, Refused
+from worksong.adapters.sql.store import RETRIES, Joined, Lent, MaybeDone, NotSent, Refused
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
 
 C = TypeVar("C")
@@ -92,8 +92,11 @@ class ServerStore(ABC, Generic[C]):
     # programs
 
     async def run(self, operation: Operation[T], *, write: bool = True) -> T:
+        return await self.see_through(self._insist(operation, write=write))
+
+    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """In a task of its own: who is cancelled stops waiting, and the transaction ends all the same."""
-        task = asyncio.get_running_loop().create_task(self._insist(operation, write=write))
+        task = asyncio.get_running_loop().create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -119,20 +122,24 @@ class ServerStore(ABC, Generic[C]):
         try:
             await self.begin(connection, write=write)
             begun = True
-            program = operation()
-            step = next(program)
-            while True:
-                try:
-                    step = program.send(await self.execute(connection, step))
-                except StopIteration as end:
-                    answer: T = end.value
-                    break
+            answer = await self.carry_out(connection, operation)
             committing = True
             await self.commit(connection)
         except BaseException as failure:
             await self._undo(connection, failure, begun=begun, maybe=committing and write)
             raise
         return answer
+
+    async def carry_out(self, connection: C, operation: Operation[T]) -> T:
+        """Run a program in the transaction that is open."""
+        program = operation()
+        step = next(program)
+        while True:
+            try:
+                step = program.send(await self.execute(connection, step))
+            except StopIteration as end:
+                answer: T = end.value
+                return answer
 
     async def _undo(self, connection: C, failure: BaseException, *, begun: bool, maybe: bool) -> None:
         """Raise what the failure means; the connection is clean afterwards, or gone.
@@ -174,6 +181,15 @@ class ServerStore(ABC, Generic[C]):
         kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
         raise Unsupported(f"enqueue on a {kind}", self.address.shown, "enqueue without a connection, after the commit")
 
+    async def lend(self, *, blocks: bool) -> Lent:
+        if blocks:
+            raise Unsupported("lend a thread a connection", self.address.shown, "make the handler async def")
+        return await self.borrowed()
+
+    @abstractmethod
+    async def borrowed(self) -> Lent:
+        """A connection for a handler that runs in this loop, in a transaction."""
+
     # connections
 
     @contextlib.asynccontextmanager
@@ -197,10 +213,7 @@ class ServerStore(ABC, Generic[C]):
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 connection = await self.dial()
         except Exception as failure:
-            if self.meaning(failure) is Verdict.CONFIG:
-                raise ConfigError(f"{self.address.shown} refused the login: {_said(failure)}") from failure
-            self._tell_away(failure)
-            raise NotSent(f"{self.address.shown} cannot be reached: {_said(failure)}") from failure
+            raise self.unreached(failure) from failure
         try:
             if not self._checked:
                 await self._check(connection)
@@ -214,6 +227,13 @@ class ServerStore(ABC, Generic[C]):
             self._away = False
             log.info("%s is back", self.address.shown)
         return connection
+
+    def unreached(self, failure: Exception) -> WorksongError:
+        """The error to raise for one of a driver that could not connect."""
+        if self.meaning(failure) is Verdict.CONFIG:
+            return ConfigError(f"{self.address.shown} refused the login: {_said(failure)}")
+        self._tell_away(failure)
+        return NotSent(f"{self.address.shown} cannot be reached: {_said(failure)}")
 
     def _tell_away(self, failure: BaseException) -> None:
         """Once for each outage."""
