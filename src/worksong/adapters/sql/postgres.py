@@ -186,13 +186,17 @@ class PostgresStore(ServerStore[Connection]):
             return True
         async with self._listening:
             if self._ear is None or self._ear.is_closed():
+                ear = None
                 try:
                     ear = await self._dial()
                     ear.add_termination_listener(partial(_ring, bells))
                     await ear.add_listener(self._channel, partial(self._heard, bells))
-                    self._ear = ear
+                    self._ear, ear = ear, None
                 except (BackendUnavailable, asyncpg.PostgresError, OSError):
                     return False
+                finally:
+                    if ear is not None:  # a worker that stops gives up in the middle of this
+                        ear.terminate()
                 bells.ring()
         return True
 
