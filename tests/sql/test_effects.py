@@ -292,16 +292,18 @@ async def test_a_context_that_outlives_its_job_gets_no_connection(worker: Worker
         await late[0]
 
 
-async def test_a_function_that_runs_into_its_timeout_writes_nothing_more(
-    worker: Worker, notes: Notes, plain_only_on_sqlite: None
+async def test_a_function_that_is_left_behind_writes_nothing_more(
+    url: str, notes: Notes, plain_only_on_sqlite: None
 ) -> None:
     # Given a plain function that has written, and cannot be stopped
-    told, refused = threading.Event(), threading.Event()
+    worker = Worker(url, name=new_id())
+    written, told, refused = threading.Event(), threading.Event(), threading.Event()
 
-    @worker.job(max_fails=1, timeout=1.0)
+    @worker.job()
     def pay(ctx: Context) -> None:
         connection = ctx.connection()
         connection.execute("INSERT INTO note VALUES (?, 'early')", (notes.page,))
+        written.set()
         told.wait(PATIENCE)
         try:
             connection.execute("INSERT INTO note VALUES (?, 'late')", (notes.page,))
@@ -309,11 +311,11 @@ async def test_a_function_that_runs_into_its_timeout_writes_nothing_more(
             refused.set()
             raise
 
-    # When its time is over
-    handle = await pay.aperform()
-    await adrain(worker)
-    with pytest.raises(JobFailed, match="timed out"):
-        await handle.aresult(0)
+    # When its worker stops without it
+    await pay.aperform()
+    await worker.astart()
+    assert await asyncio.to_thread(written.wait, PATIENCE)
+    await worker.astop(grace=0.0)
 
     # Then others can write, and it can no more
     await notes.ask(f"INSERT INTO note VALUES ('{notes.page}', 'other')")
