@@ -60,11 +60,11 @@ class Bank:
 class Desk:
     """Deeds with a settler, as a lane has them."""
 
-    def __init__(self, bank: Any, slots: int = 2) -> None:
+    def __init__(self, bank: Any, slots: int = 2, results: Any = None) -> None:
         self.slots: list[Running | None] = [None] * slots
         self.held: dict[int, Delivery] = {}
         self.deeds = Deeds(bank, self.slots, lambda _, failure: Buried(str(failure)))
-        self.settler = Settler(bank, FakeClock(), self.held, lambda: None, deeds=self.deeds)
+        self.settler = Settler(bank, FakeClock(), self.held, lambda: None, results, deeds=self.deeds)
 
     def run(self, slot: int = 0) -> Running:
         delivery = Delivery(Job("pay", id=f"job-{slot}"), None, slot + 1)
@@ -108,6 +108,26 @@ async def test_what_fails_at_the_commit_is_a_failure_of_the_job() -> None:
     await desk.end(running, Done(1))
 
     assert (bank.deeds[0].story, bank.endings) == (["settled", "undone"], [Buried("no answer")])
+
+
+async def test_without_its_result_nothing_is_committed() -> None:
+    # Given a store for results that is away for a moment
+    class Away:
+        left = 1
+
+        async def put(self, results: list[Any]) -> None:
+            if self.left:
+                self.left -= 1
+                raise BackendUnavailable("no store")
+
+    desk = Desk(bank := Bank(), results=Away())
+    running = desk.run()
+    await desk.deeds.alend(running)
+
+    # When a run is done, then it has failed, and nothing is left of it
+    await desk.end(running, Done(1))
+    await desk.deeds.close()
+    assert (bank.deeds[0].story, bank.endings) == (["undone"], [Buried("no store")])
 
 
 async def test_a_late_commit_is_counted_as_refused() -> None:

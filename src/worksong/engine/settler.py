@@ -123,6 +123,7 @@ class Settler:
             held = await deeds.end(settlement, self._clock.now())
         except Exception as failure:
             held, unsure = None, isinstance(failure, BackendUnavailable)
+            deeds.abandon(settlement.delivery.fence)  # its result could not be kept
             settlement = Settlement(settlement.delivery, deeds.judge(settlement.delivery, failure))
         if held is None:
             await self._carry_out([settlement], unsure=unsure)
