@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
-from worksong.adapters.sql.lent import ServerLent
+from worksong.adapters.sql.lent import PATIENCE, ServerLent
 from worksong.adapters.sql.servers import CONNECT_TIMEOUT, ServerStore
 from worksong.adapters.sql.store import LENT
 
@@ -67,7 +67,7 @@ class LentPostgres(ServerLent[Any]):
             await self._transaction.rollback()
 
     async def give_back(self) -> None:
-        await self._pool.release(self.connection)
+        await self._pool.release(self.connection, timeout=PATIENCE)
 
     def hang_up(self) -> None:
         self.connection.terminate()
