@@ -53,7 +53,7 @@ async def written(notes: Notes, process: asyncio.subprocess.Process, count: int)
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.timeout(timeout(1200))
+@pytest.mark.timeout(max(600, timeout(3000)))
 async def test_under_kills_every_effect_is_there_once(url: str, notes: Notes) -> None:
     # Given a worker that is killed while it works, again and again
     chance, name = random.Random(SEED), new_id()
