@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from sql.notes import Notes, WritesNotes
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.mysql import mysql_backend
 from worksong.domain.job import new_id
@@ -15,10 +16,11 @@ from worksong.ports.backend import Backend
 from worksong.testing.contract import BackendContract
 
 
-class TestMariadb(BackendContract):
+class TestMariadb(WritesNotes, BackendContract):
     @pytest.fixture
     async def backend(self, mariadb_url: str) -> AsyncIterator[SqlBackend]:
         backend = mysql_backend(mariadb_url, namespace=new_id())
+        self.notes = await Notes(mariadb_url).make()
         yield backend
         await backend.close()
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
+from sql.notes import Notes, WritesNotes
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.postgres import postgres_backend
 from worksong.domain.job import new_id
@@ -15,10 +16,11 @@ from worksong.ports.backend import Backend
 from worksong.testing.contract import BackendContract
 
 
-class TestPostgres(BackendContract):
+class TestPostgres(WritesNotes, BackendContract):
     @pytest.fixture
     async def backend(self, postgres_url: str) -> AsyncIterator[SqlBackend]:
         backend = postgres_backend(postgres_url, namespace=new_id())
+        self.notes = await Notes(postgres_url).make()
         yield backend
         await backend.close()
 

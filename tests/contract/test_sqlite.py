@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from sql.notes import Notes, WritesNotes
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.sqlite import sqlite_backend
 from worksong.ports.backend import Backend
 from worksong.testing.contract import BackendContract
 
 
-class TestSqlite(BackendContract):
+class TestSqlite(WritesNotes, BackendContract):
     @pytest.fixture
     async def backend(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SqlBackend]:
         monkeypatch.chdir(tmp_path)
         backend = sqlite_backend("sqlite:///jobs.db?synchronous=NORMAL", namespace="contract")
+        self.notes = await Notes("sqlite:///jobs.db").make()
         yield backend
         await backend.close()
 

@@ -17,6 +17,7 @@ from worksong.domain.result import Result
 from worksong.ports.backend import (
     Beat,
     BusyView,
+    Deed,
     Listing,
     Orders,
     Pool,
@@ -55,6 +56,9 @@ class BaseBackend:
 
     def within(self, connection: object) -> Transaction:
         self.refuse(Capability.TRANSACTION)
+
+    async def begin(self, *, blocks: bool) -> Deed:
+        self.refuse(Capability.EFFECT)
 
     async def erase(self) -> None:
         self.refuse(Capability.PURGE)

@@ -27,6 +27,7 @@ class Capability(Enum):
     RESULTS = "what handlers return is kept with the jobs"
     TRANSACTION = "jobs can be enqueued in a transaction of the application"
     POOLS = "worker pools and busy workers can be listed"
+    EFFECT = "a handler's changes and its job's ending are one transaction"
 
 
 INSTEAD: dict[Capability, str] = {
@@ -46,5 +47,7 @@ INSTEAD: dict[Capability, str] = {
         "sqlite:///..., postgresql://... or mysql://..."
     ),
     Capability.POOLS: "use the server's own tools",
+    Capability.EFFECT: "keep the jobs in the database that the handler writes to (sqlite:///..., postgresql://..., "
+    "mysql://...), or let the handler compare ctx.fence",
 }
 """What to do on a backend that lacks the capability."""

@@ -33,8 +33,9 @@ from worksong.domain.errors import RegistrationError
 from worksong.domain.job import Delivery, Job
 from worksong.domain.verdict import ERROR_KEPT, Discard, Retry, Snooze
 from worksong.engine.current import CURRENT
+from worksong.engine.deeds import Nobody
 from worksong.ports.backend import Running
-from worksong.ports.context import Context
+from worksong.ports.context import LENDER, Context
 from worksong.registry import describe
 from worksong.signature import Inject, Signature
 
@@ -43,6 +44,8 @@ MAIN = "__worksong_main__"
 TRACE_KEPT = 32 * 1024
 """Characters of a traceback that are reported: the last ones."""
 LENGTH = struct.Struct(">I")
+
+NOBODY = Nobody("a process of its own", "leave out isolate='process', or let the handler compare ctx.fence")
 
 loading = threading.Event()
 """Set while a job's module is being imported, which must not start a worker."""
@@ -176,6 +179,7 @@ def _call(order: Order, send: Callable[[bytes], None]) -> Returned | Decided:
     running = Reporting(Delivery(order.job, None, order.fence), 0, time.time(), send=send)
     context.begin(running, time.time)
     CURRENT.set(context)
+    LENDER.set(NOBODY)
     args, kwargs = signature.call(order.job.args)
     first = {Inject.NOTHING: (), Inject.JOB: (order.job,), Inject.CONTEXT: (context,)}[signature.inject]
     try:

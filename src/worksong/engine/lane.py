@@ -14,21 +14,21 @@ from typing import Any, NamedTuple, cast
 
 from worksong.domain.errors import BackendUnavailable, WorksongError
 from worksong.domain.job import Delivery, Job
-from worksong.domain.names import one_line
-from worksong.domain.outcome import Buried, Discarded, Outcome, Released, Retried, Settlement
+from worksong.domain.outcome import Buried, Discarded, Outcome, Released, Settlement
 from worksong.domain.turns import Sampled, Strict
-from worksong.domain.verdict import DONE, of_failure, of_value
+from worksong.domain.verdict import DONE, of_value
 from worksong.engine.compile import Plain, Route
 from worksong.engine.current import CURRENT
+from worksong.engine.deeds import Deeds
 from worksong.engine.errand import Errand
+from worksong.engine.failures import judged
 from worksong.engine.reminder import Reminder
 from worksong.engine.settler import Settler
 from worksong.engine.stepping import step_in, step_on
 from worksong.engine.threads import Threads
-from worksong.engine.trace import traced
 from worksong.ports.backend import Broker, Pool, Running, Want
 from worksong.ports.clock import Clock
-from worksong.ports.context import Context
+from worksong.ports.context import LENDER, Context
 from worksong.ports.results import ResultStore
 
 DOUBT = 0.01
@@ -67,7 +67,8 @@ class Lane:
         self.trusted: Callable[[], bool] = lambda: True
         """Whether the pool still counts as alive: one whose beats do not arrive fetches nothing more."""
         self._reminder = Reminder(clock)
-        self.settler = Settler(broker, clock, self.held, self._make_room, results)
+        self._deeds = Deeds(broker, self.slots, self._judge)
+        self.settler = Settler(broker, clock, self.held, self._make_room, results, deeds=self._deeds)
         self._broker, self._routes, self._turns, self._queues = broker, routes, turns, queues
         self._clock, self._now, self._context, self._threads = clock, clock.now, context, threads
         self._ready: deque[Delivery] = deque()
@@ -87,6 +88,7 @@ class Lane:
         self._fetches = self.fetch = 0
         self._stopped = False
         self._variables = contextvars.Context()
+        self._variables.run(LENDER.set, self._deeds)
 
     # life
 
@@ -126,6 +128,7 @@ class Lane:
             task.cancel()
         if self._tasks:
             await asyncio.wait([*self._tasks], timeout=1.0)
+        await self._deeds.close()
 
     # orders from outside
 
@@ -390,26 +393,23 @@ class Lane:
         if outcome:
             self._end(delivery, outcome)
         else:
+            self._deeds.abandon(delivery.fence)
             self._freed()
 
     def _failed(self, delivery: Delivery, slot: int, failure: BaseException, route: Route) -> Outcome | None:
         if slot in self._doomed and isinstance(failure, asyncio.CancelledError):
             return self._doomed[slot]
-        job = delivery.job
-        outcome = traced(of_failure(job, failure, route.policy, self._clock.now()), failure)
-        if isinstance(outcome, Buried):
-            log.error(
-                "job %s (%s) is dead: %s", one_line(job.id), job.handler, one_line(outcome.error), exc_info=failure
-            )
-        elif isinstance(outcome, Retried):
-            wait = outcome.run_at - self._clock.now()
-            text = one_line(outcome.error)
-            log.warning("job %s (%s) failed, tries again in %.0f s: %s", one_line(job.id), job.handler, wait, text)
-        return outcome
+        return judged(delivery.job, failure, route.policy, self._clock.now())
+
+    def _judge(self, delivery: Delivery, failure: BaseException) -> Outcome:
+        """What becomes of a job whose handler was through when something failed."""
+        return judged(delivery.job, failure, self._routes[delivery.job.handler].policy, self._clock.now())
 
     def _end(self, delivery: Delivery, outcome: Outcome) -> None:
         if delivery.fence in self.held:
             self.settler.put(Settlement(delivery, outcome))
+        else:
+            self._deeds.abandon(delivery.fence)
         self._freed()
 
     def _freed(self) -> None:

@@ -12,9 +12,12 @@ from worksong.domain.outcome import Outcome
 from worksong.domain.verdict import of_failure, of_value
 from worksong.engine.compile import Route
 from worksong.engine.current import CURRENT
+from worksong.engine.deeds import Nobody
 from worksong.engine.stepping import step_in
 from worksong.ports.backend import Running
-from worksong.ports.context import Context
+from worksong.ports.context import LENDER, Context
+
+NOBODY = Nobody("a run in place", "test it with worksong.testing.drain, which runs jobs as a worker does")
 
 
 class Ended(NamedTuple):
@@ -30,6 +33,7 @@ async def run_in_place(delivery: Delivery, route: Route, context: Context, now: 
     context.begin(Running(delivery, 0, now()), now)
     variables = contextvars.Context()
     variables.run(CURRENT.set, context)
+    variables.run(LENDER.set, NOBODY)
     try:
         value = await step_in(variables, route.handle(context))
     except asyncio.CancelledError:

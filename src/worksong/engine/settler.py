@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Delivery, Job
 from worksong.domain.names import one_line
-from worksong.domain.outcome import Outcome, Settlement
+from worksong.domain.outcome import Done, Outcome, Settlement
+from worksong.engine.deeds import Deeds
 from worksong.engine.reminder import Reminder
 from worksong.ports.backend import Broker
 from worksong.ports.clock import Clock
@@ -36,14 +37,21 @@ class Settler:
         held: dict[int, Delivery],
         on_settled: Callable[[], None],
         results: ResultStore | None = None,
+        *,
+        deeds: Deeds | None = None,
     ) -> None:
-        """`held`: every delivery not yet settled, by fence; an ending leaves it when its fate is known."""
-        self._results = results
+        """`held`: every delivery not yet settled, by fence; an ending leaves it when its fate is known.
+
+        `deeds`: the transactions that some of the endings belong to.
+        """
+        self._results, self._deeds = results, deeds
         self._broker, self._clock, self._held, self._on_settled = broker, clock, held, on_settled
         self._batch: list[Settlement] = []
         self._scheduled = False
         self._flights: set[asyncio.Task[None]] = set()
         self._refusals: set[asyncio.Task[None]] = set()
+        self._apart: set[asyncio.Task[None]] = set()
+        """Endings in transactions of their own."""
         self.endings: Counter[type[Outcome]] = Counter()
         self._reminder = Reminder(clock)
         self.refused = 0
@@ -52,12 +60,12 @@ class Settler:
     @property
     def full(self) -> bool:
         """Too many endings wait for the server."""
-        return len(self._batch) + len(self._refusals) >= BACKLOG
+        return len(self._batch) + len(self._refusals) + len(self._apart) >= BACKLOG
 
     @property
     def empty(self) -> bool:
         """Every ending is carried out."""
-        return not (self._batch or self._flights or self._refusals)
+        return not (self._batch or self._flights or self._refusals or self._apart)
 
     def put(self, settlement: Settlement) -> None:
         """Take an ending."""
@@ -69,22 +77,58 @@ class Settler:
     async def drained(self) -> None:
         """Wait until every ending is carried out."""
         while not self.empty:
-            under_way = self._flights | self._refusals
+            under_way = self._flights | self._refusals | self._apart
             await asyncio.wait(under_way) if under_way else await asyncio.sleep(0)
 
     def drop(self) -> None:
         """Give up what is not carried out yet: the server is away, and those jobs run again."""
         self._batch = []
-        for task in (*self._flights, *self._refusals):
+        for task in (*self._flights, *self._refusals, *self._apart):
             task.cancel()
 
     def _flush(self) -> None:
         self._scheduled = False
+        if self._deeds and self._deeds.open:
+            self._sort_out(self._deeds)
         while self._batch and len(self._flights) < IN_FLIGHT:
             batch, self._batch = self._batch[:BATCH], self._batch[BATCH:]
             flight = asyncio.get_running_loop().create_task(self._carry_out(batch))
             self._flights.add(flight)
             flight.add_done_callback(self._landed)
+
+    def _sort_out(self, deeds: Deeds) -> None:
+        """What a handler wrote and its ending are committed together, apart from all others."""
+        batch, self._batch = self._batch, []
+        for settlement in batch:
+            if settlement.delivery.fence in deeds.open:
+                task = asyncio.get_running_loop().create_task(self._conclude(settlement, deeds))
+                self._apart.add(task)
+                task.add_done_callback(self._concluded)
+            else:
+                self._batch.append(settlement)
+
+    def _concluded(self, task: asyncio.Task[None]) -> None:
+        self._apart.discard(task)
+        self._landed(task)
+
+    async def _conclude(self, settlement: Settlement, deeds: Deeds) -> None:
+        """The ending of a run that failed, or could not commit, goes its usual way once nothing is left of the rest.
+
+        Where a commit was not answered, that ending finds the job gone if all was committed, and held if nothing was.
+        """
+        unsure = False
+        try:
+            if isinstance(settlement.outcome, Done):
+                await self._keep([settlement], self._clock.now())
+            held = await deeds.end(settlement, self._clock.now())
+        except Exception as failure:
+            held, unsure = None, isinstance(failure, BackendUnavailable)
+            deeds.abandon(settlement.delivery.fence)  # its result could not be kept
+            settlement = Settlement(settlement.delivery, deeds.judge(settlement.delivery, failure))
+        if held is None:
+            await self._carry_out([settlement], unsure=unsure)
+        else:
+            self._count([settlement], [held], unsure=False)
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
         self._flights.discard(flight)
@@ -93,8 +137,9 @@ class Settler:
         self._flush()
         self._on_settled()
 
-    async def _carry_out(self, batch: list[Settlement]) -> None:
-        pause, unsure = 0.1, False
+    async def _carry_out(self, batch: list[Settlement], *, unsure: bool = False) -> None:
+        """`unsure`: it may have been carried out already."""
+        pause = 0.1
         while batch:
             try:
                 held = await self._settle(batch)
@@ -105,7 +150,7 @@ class Settler:
                 batch = [settlement for settlement in batch if settlement.delivery.fence in self._held]
             except Exception as refusal:
                 if len(batch) > 1:
-                    await asyncio.gather(*(self._carry_out([settlement]) for settlement in batch))
+                    await asyncio.gather(*(self._carry_out([settlement], unsure=unsure) for settlement in batch))
                     return
                 self._set_aside(batch[0], refusal)
                 return
@@ -116,10 +161,13 @@ class Settler:
     async def _settle(self, batch: Sequence[Settlement]) -> list[bool]:
         """Results are kept before the job is gone: a crash in between runs it again, and loses no result."""
         now = self._clock.now()
+        await self._keep(batch, now)
+        return await self._broker.settle(batch, now)
+
+    async def _keep(self, batch: Sequence[Settlement], now: float) -> None:
         if self._results:
             ended = (wire.of(one.delivery.job.id, one.outcome, now) for one in batch)
             await self._results.put([result for result in ended if result])
-        return await self._broker.settle(batch, now)
 
     def _set_aside(self, settlement: Settlement, refusal: Exception) -> None:
         """An ending that the server refuses holds up no other: it is tried again by itself."""

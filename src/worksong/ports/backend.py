@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -222,6 +222,28 @@ class Transaction(Intake, Protocol):
         ...
 
 
+class Deed(Protocol):
+    """A transaction that a handler writes in. It ends together with the job, or leaves nothing behind."""
+
+    @property
+    def connection(self) -> Any:
+        """The driver's own, for the handler; of no use to anybody once the transaction is over."""
+        ...
+
+    async def settle(self, settlement: Settlement, now: float) -> bool:
+        """Carry out the ending in the transaction, and commit both; False: the claim did not hold, and nothing stays.
+
+        A job that was cancelled meanwhile is dropped, and nothing stays. What raises has left nothing, but for a
+        `BackendUnavailable` that comes of a commit without an answer: then both are done or neither. The job's row is
+        locked until that is decided, so `Broker.settle` with another outcome tells: it is refused where both are done.
+        """
+        ...
+
+    async def undo(self) -> None:
+        """Leave nothing of what is not committed, and take the connection away, whoever uses it. Raises nothing."""
+        ...
+
+
 class Broker(Protocol):
     """Jobs in, jobs lent, jobs settled."""
 
@@ -245,6 +267,13 @@ class Broker(Protocol):
         """Carry out each ending in one atomic step; tell for each whether the claim still held.
 
         A backend that keeps results keeps them with the same step.
+        """
+        ...
+
+    async def begin(self, *, blocks: bool) -> Deed:
+        """Open a transaction for a handler; it holds no lock of ours before it is settled, unless the store has one.
+
+        `blocks`: for use in a thread, without this event loop. Raises `Unsupported`.
         """
         ...
 

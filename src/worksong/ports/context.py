@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
 
+from worksong.domain.errors import NotStarted
 from worksong.domain.job import Job
 
 if TYPE_CHECKING:
     from worksong.ports.backend import Running
+
+
+class Lender(Protocol):
+    """Lends a run the connection in whose transaction its job ends."""
+
+    def lend(self, running: Running) -> Any:
+        """In a thread without an event loop."""
+        ...
+
+    async def alend(self, running: Running) -> Any: ...
+
+
+LENDER: ContextVar[Lender] = ContextVar("worksong.lender")
+"""Whoever runs the job; set once for all of them, so that those who borrow nothing pay nothing."""
 
 
 class Context:
@@ -44,3 +60,24 @@ class Context:
         """Check in with how many of how many steps are done."""
         self._running.done, self._running.total = done, total
         self.checkin(f"{done}/{total}")
+
+    def connection(self) -> Any:
+        """A connection to the database of the jobs, in a transaction that is committed together with this job's end.
+
+        It begins with the first call; further calls give the same connection. When the handler returns, what was
+        written and the ending are committed at once, provided that the job is still this worker's; when it raises, or
+        returns Retry, Snooze or Discard, nothing is left of it. For plain functions: on `sqlite:///` a
+        `sqlite3.Connection`. `Unsupported` where there is none.
+        """
+        return _lender().lend(self._running)
+
+    async def aconnection(self) -> Any:
+        """`connection` for async code: asyncpg's or asyncmy's, on `sqlite:///` a `sqlite3.Connection`."""
+        return await _lender().alend(self._running)
+
+
+def _lender() -> Lender:
+    try:
+        return LENDER.get()
+    except LookupError:
+        raise NotStarted("no job is running here: a connection is lent inside a handler only") from None

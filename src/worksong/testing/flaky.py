@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
@@ -18,6 +18,7 @@ from worksong.ports.backend import (
     Backend,
     Beat,
     BusyView,
+    Deed,
     Listing,
     Orders,
     Pool,
@@ -111,6 +112,10 @@ class FlakyBackend:
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         return await self._do("settle", lambda: self.inner.settle(batch, now))
 
+    async def begin(self, *, blocks: bool) -> Deed:
+        deed = await self._do("begin", lambda: self.inner.begin(blocks=blocks))
+        return _FlakyDeed(deed, lambda settle: self._do("settle", settle))
+
     # Upkeep
 
     async def enlist(self, pool: Pool, now: float) -> None:
@@ -195,3 +200,20 @@ class FlakyBackend:
 
     async def trace(self, job_id: str) -> Trace:
         return await self._do("trace", lambda: self.inner.trace(job_id))
+
+
+class _FlakyDeed:
+    """Settling it is planned as all settling is."""
+
+    def __init__(self, inner: Deed, do: Callable[[Callable[[], Awaitable[bool]]], Awaitable[bool]]) -> None:
+        self._inner, self._do = inner, do
+
+    @property
+    def connection(self) -> Any:
+        return self._inner.connection
+
+    async def settle(self, settlement: Settlement, now: float) -> bool:
+        return await self._do(lambda: self._inner.settle(settlement, now))
+
+    async def undo(self) -> None:
+        await self._inner.undo()

@@ -23,7 +23,7 @@ from worksong.domain.result import Result
 from worksong.domain.turns import Share
 from worksong.domain.verdict import Verdict, error_text
 from worksong.engine.place import Ended
-from worksong.ports.backend import Want
+from worksong.ports.backend import Deed, Want
 from worksong.worker import Worker
 
 T = TypeVar("T")
@@ -77,6 +77,9 @@ class _InlineBroker:
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         return await self._memory.settle(batch, now)
+
+    async def begin(self, *, blocks: bool) -> Deed:
+        return await self._memory.begin(blocks=blocks)
 
     async def result(self, job_id: str) -> Result | None:
         return await self._memory.result(job_id)

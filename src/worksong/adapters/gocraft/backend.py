@@ -44,6 +44,7 @@ LACKS = {
     Capability.POSITIONAL,
     Capability.RESULTS,
     Capability.TRANSACTION,
+    Capability.EFFECT,
 }
 
 

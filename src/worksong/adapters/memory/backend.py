@@ -49,7 +49,12 @@ class MemoryBackend(BaseBackend):
     """Jobs live as long as the process; every promise of the contract holds within it."""
 
     name = "memory://"
-    capabilities = frozenset(Capability) - {Capability.SHARED, Capability.DURABLE, Capability.TRANSACTION}
+    capabilities = frozenset(Capability) - {
+        Capability.SHARED,
+        Capability.DURABLE,
+        Capability.TRANSACTION,
+        Capability.EFFECT,
+    }
 
     def __init__(self, url: str = "memory://", *, namespace: str = "") -> None:
         behind = url.partition(":")[2].removeprefix("//")

@@ -10,6 +10,7 @@ from functools import partial
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
 from worksong.adapters.sql.broker import SqlBroker
+from worksong.adapters.sql.deed import SqlDeed
 from worksong.adapters.sql.doctor.servers import FORGETS
 from worksong.adapters.sql.doctor.sqldoctor import SqlDoctor
 from worksong.adapters.sql.finish import Finish, Unfinished
@@ -153,6 +154,9 @@ class SqlBackend(BaseBackend):
             return await self._store.run(shortest, alone=self._store.at_once)
         except Unfinished:
             return set()
+
+    async def begin(self, *, blocks: bool) -> SqlDeed:
+        return SqlDeed(await self._store.lend(blocks=blocks), self._broker, self._store, self._shared.bells)
 
     # Upkeep
 

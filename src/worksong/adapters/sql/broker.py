@@ -218,6 +218,23 @@ class SqlBroker:
             raise ClaimsBroken("rows of claimed jobs changed under their lock; nothing was carried out")
         return answers
 
+    def seal(self, settlement: Settlement, now: float) -> Program[None]:
+        """The ending of a job whose handler has written in the same transaction; raises where neither may stay."""
+        held = yield from self._space.ask("held", [settlement.delivery.receipt])
+        if not held:
+            raise NotHeld
+        if Light(*held[0]).cancelled:
+            raise Cancelled
+        yield from self.settle([settlement], now)
+
+
+class NotHeld(WorksongError):
+    """the job is another worker's by now"""
+
+
+class Cancelled(WorksongError):
+    """the job was cancelled while it ran"""
+
 
 class ClaimsBroken(WorksongError):
     """claims changed while they were settled"""

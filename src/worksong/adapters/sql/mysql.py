@@ -18,11 +18,12 @@ from worksong.adapters.sql.doctor.mysql import MYSQL
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.mysql_joined import JoinedMysql
+from worksong.adapters.sql.mysql_lent import MysqlLending
 from worksong.adapters.sql.mysql_programs import DIALECT, texts
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore
 from worksong.adapters.sql.steps import Row, Step
-from worksong.adapters.sql.store import Joined
+from worksong.adapters.sql.store import Joined, Lent
 from worksong.domain.errors import ConfigError
 
 PORT = 3306
@@ -62,31 +63,38 @@ class MysqlStore(ServerStore[Any]):
         super().__init__(address, namespace)
         self._texts = texts()
         self._collation = ""
+        self._lending = MysqlLending(self, self._login, self._prepare)
 
     def sibling(self) -> MysqlStore:
         return MysqlStore(self.address, self.namespace)
 
     async def dial(self) -> Any:
-        a = self.address
-        connection = await _connect(
-            host=a.host,
-            port=a.port,
-            user=a.user or None,
-            password=a.password,
-            database=a.database,
-            unix_socket=a.options.get("unix_socket"),
-            charset="utf8mb4",
-            autocommit=True,
-            binary_prefix=True,
-            read_timeout=a.seconds("timeout", 30.0),
-            ssl=ssl.create_default_context() if a.choice("ssl", ("off", "on")) == "on" else None,
-        )
+        connection = await _connect(**self._login())
         try:
             await self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _login(self) -> dict[str, Any]:
+        a = self.address
+        return {
+            "host": a.host,
+            "port": a.port,
+            "user": a.user or None,
+            "password": a.password,
+            "database": a.database,
+            "unix_socket": a.options.get("unix_socket"),
+            "charset": "utf8mb4",
+            "autocommit": True,
+            "binary_prefix": True,
+            "read_timeout": a.seconds("timeout", 30.0),
+            "ssl": ssl.create_default_context() if a.choice("ssl", ("off", "on")) == "on" else None,
+        }
+
+    async def borrowed(self) -> Lent:
+        return await self._lending.lend()
 
     async def _prepare(self, connection: Any) -> None:
         if not self._collation:

@@ -21,11 +21,12 @@ from worksong.adapters.sql.doctor.postgres import POSTGRES
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.postgres_joined import JoinedPostgres
+from worksong.adapters.sql.postgres_lent import PostgresLending
 from worksong.adapters.sql.postgres_programs import DIALECT, numbered
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import ServerStore
 from worksong.adapters.sql.steps import Row, Step
-from worksong.adapters.sql.store import Joined
+from worksong.adapters.sql.store import Joined, Lent
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 from worksong.domain.job import new_id
 
@@ -77,6 +78,7 @@ class PostgresStore(ServerStore[Connection]):
         self._sender = new_id()
         self._ear: Connection | None = None
         self._listening = asyncio.Lock()
+        self._lending = PostgresLending(self, self._login)
         self._untold = False
         self._teller: asyncio.Task[None] | None = None
 
@@ -84,20 +86,25 @@ class PostgresStore(ServerStore[Connection]):
         return PostgresStore(self.address, self.namespace)
 
     async def dial(self) -> Connection:
-        a = self.address
         # Plans are kept, also from the time when the tables were empty: a scan of all rows is never the right one.
         settings = {"application_name": "worksong", "jit": "off", "enable_seqscan": "off"} if self._cached else None
-        return await _connect(
-            host=a.options.get("host", a.host),
-            port=a.port,
-            user=a.user or None,
-            password=a.password or None,
-            database=a.database,
-            ssl=_tls(a),
-            command_timeout=a.seconds("timeout", 30.0),
-            statement_cache_size=256 if self._cached else 0,
-            server_settings=settings,
-        )
+        return await _connect(**self._login(), server_settings=settings)
+
+    def _login(self) -> dict[str, Any]:
+        a = self.address
+        return {
+            "host": a.options.get("host", a.host),
+            "port": a.port,
+            "user": a.user or None,
+            "password": a.password or None,
+            "database": a.database,
+            "ssl": _tls(a),
+            "command_timeout": a.seconds("timeout", 30.0),
+            "statement_cache_size": 256 if self._cached else 0,
+        }
+
+    async def borrowed(self) -> Lent:
+        return await self._lending.lend()
 
     async def begin(self, connection: Connection, *, write: bool, lasting: bool = True) -> None:
         await connection.execute(_BEGIN[write, lasting])
@@ -242,6 +249,7 @@ class PostgresStore(ServerStore[Connection]):
             self._ear.terminate()
             self._ear = None
         await super().close()
+        self._lending.close()
 
 
 _READ, _WRITE = "BEGIN READ ONLY", "BEGIN ISOLATION LEVEL READ COMMITTED"

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from msgspec.structs import replace
@@ -18,8 +18,8 @@ from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.steps import Operation, Row, Step
-from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NoRoom, NotSent, Refused, Say
-from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
+from worksong.adapters.sql.store import RETRIES, Joined, Lent, MaybeDone, NoRoom, NotSent, Refused, Say
+from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -105,9 +105,11 @@ class ServerStore(ABC, Generic[C]):
     # programs
 
     async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
+        return await self.see_through(self._insist(operation, _Way(write, lasting, alone)))
+
+    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """In a task of its own: who is cancelled stops waiting, and the transaction ends all the same."""
-        way = _Way(write, lasting, alone)
-        task = asyncio.get_running_loop().create_task(self._insist(operation, way))
+        task = asyncio.get_running_loop().create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -134,14 +136,7 @@ class ServerStore(ABC, Generic[C]):
             if not way.alone:
                 await self.begin(connection, write=way.write, lasting=way.lasting)
                 begun = True
-            program = operation()
-            step = next(program)
-            while True:
-                try:
-                    step = program.send(await self.execute(connection, step))
-                except StopIteration as end:
-                    answer: T = end.value
-                    break
+            answer = await self.carry_out(connection, operation)
             committing = True
             if not way.alone:
                 await self.commit(connection)
@@ -149,6 +144,17 @@ class ServerStore(ABC, Generic[C]):
             await self._undo(connection, failure, begun=begun, maybe=committing and way.write)
             raise
         return answer
+
+    async def carry_out(self, connection: C, operation: Operation[T]) -> T:
+        """Run a program in the transaction that is open."""
+        program = operation()
+        step = next(program)
+        while True:
+            try:
+                step = program.send(await self.execute(connection, step))
+            except StopIteration as end:
+                answer: T = end.value
+                return answer
 
     async def _undo(self, connection: C, failure: BaseException, *, begun: bool, maybe: bool) -> None:
         """Raise what the failure means; the connection is clean afterwards, or gone.
@@ -196,6 +202,15 @@ class ServerStore(ABC, Generic[C]):
     @abstractmethod
     def join(self, lent: Line) -> Joined: ...
 
+    async def lend(self, *, blocks: bool) -> Lent:
+        if blocks:
+            raise Unsupported("lend a thread a connection", self.address.shown, "make the handler async def")
+        return await self.borrowed()
+
+    @abstractmethod
+    async def borrowed(self) -> Lent:
+        """A connection for a handler that runs in this loop, in a transaction."""
+
     # connections
 
     @contextlib.asynccontextmanager
@@ -235,14 +250,18 @@ class ServerStore(ABC, Generic[C]):
         except WorksongError:
             raise
         except Exception as failure:
-            if self.meaning(failure) is Verdict.CONFIG:
-                raise ConfigError(f"{self.address.shown} refused the login: {self._said(failure)}") from failure
-            self._tell_away(failure)
-            raise NotSent(f"{self.address.shown} cannot be reached: {self._said(failure)}") from failure
+            raise self.unreached(failure) from failure
         if self._away:
             self._away = False
             log.info("%s is back", self.address.shown)
         return connection
+
+    def unreached(self, failure: Exception) -> WorksongError:
+        """The error to raise for one of a driver that could not connect."""
+        if self.meaning(failure) is Verdict.CONFIG:
+            return ConfigError(f"{self.address.shown} refused the login: {self._said(failure)}")
+        self._tell_away(failure)
+        return NotSent(f"{self.address.shown} cannot be reached: {self._said(failure)}")
 
     def _tell_away(self, failure: BaseException) -> None:
         """Once for each outage."""

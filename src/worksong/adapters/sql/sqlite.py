@@ -20,10 +20,12 @@ from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.sqlite import SQLITE
 from worksong.adapters.sql.filesystem import network_filesystem
 from worksong.adapters.sql.results import SqlResults, apart
+from worksong.adapters.sql.sqlite_file import SYNCHRONOUS, begin, patience, tune
 from worksong.adapters.sql.sqlite_joined import JoinedAiosqlite, JoinedSqlite
+from worksong.adapters.sql.sqlite_lent import SqliteLending
 from worksong.adapters.sql.sqlite_programs import DIALECT, carry_out, meant
 from worksong.adapters.sql.steps import Operation, Program, Row, Step
-from worksong.adapters.sql.store import Joined, Say
+from worksong.adapters.sql.store import Joined, Lent, Say
 from worksong.domain.errors import ConfigError
 
 OLDEST = (3, 33, 0)
@@ -31,10 +33,6 @@ GROUP = 256
 """Operations that may share a commit."""
 FIRST_NAP, LONGEST_NAP = 0.01, 0.08
 """Seconds between two looks whether another process changed the file."""
-WAL_KEPT = 64 << 20
-"""Bytes to which the log is cut back once it was longer."""
-CHECKPOINT = 8000
-"""Pages of the log after which it is copied into the file, which takes longer than many commits."""
 
 T = TypeVar("T")
 
@@ -53,7 +51,7 @@ def sqlite_results(url: str, *, namespace: str) -> SqlResults:
 
 def _store(url: str, namespace: str) -> tuple[SqliteStore, str]:
     address = file(url, ("network", "synchronous"))
-    address.choice("synchronous", ("FULL", "NORMAL", "EXTRA"))
+    address.choice("synchronous", SYNCHRONOUS)
     address.choice("migrate", ("auto", "refuse"))
     return SqliteStore(address), address.namespace(namespace)
 
@@ -81,6 +79,7 @@ class SqliteStore:
         self.place = str(Path(address.database).resolve())
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._lending: SqliteLending | None = None
 
     def sibling(self) -> SqliteStore:
         other = SqliteStore(self.address)
@@ -97,6 +96,11 @@ class SqliteStore:
         answer: asyncio.Future[T] = loop.create_future()
         self._orders.put(_Order(operation, write, lasting, loop, answer))
         return await answer
+
+    async def lend(self, *, blocks: bool) -> Lent:
+        if self._lending is None:
+            self._lending = SqliteLending(self.address, Path(self.place))
+        return await self._lending.lend()
 
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
         """In this process by the bell, in others by the version of the file."""
@@ -131,6 +135,9 @@ class SqliteStore:
         return before, migrate.newest(DIALECT)
 
     async def close(self) -> None:
+        lending, self._lending = self._lending, None
+        if lending:
+            await lending.close()
         thread, self._thread = self._thread, None
         if thread:
             self._orders.put(None)
@@ -184,7 +191,9 @@ class Worker:
     def _transaction(self, connection: sqlite3.Connection, *, write: bool, lasting: bool = True) -> Any:
         if write:
             self._wait_for_the_disk(connection, always=lasting)
-        connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            begin(connection, patience(self._address))
+        else:
+            connection.execute("BEGIN")
         try:
             yield
             connection.execute("COMMIT")
@@ -222,7 +231,7 @@ class Worker:
             _refuse_network(self._address, self._file)
             connection = sqlite3.connect(
                 self._file,
-                timeout=self._address.seconds("timeout", 10.0),
+                timeout=patience(self._address),
                 isolation_level=None,
                 cached_statements=256,
             )
@@ -237,10 +246,8 @@ class Worker:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         self._waits = ""
-        self._wait_for_the_disk(connection, always=True)
-        connection.execute(f"PRAGMA journal_size_limit={WAL_KEPT}")
+        tune(connection, self._address)
         connection.execute("PRAGMA cache_size=-16000")
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT}")
         connection.execute("PRAGMA temp_store=MEMORY")
         if not migrate.missing(DIALECT, _version(connection), self._address.shown):
             return

@@ -17,7 +17,7 @@ DIALECT = "sqlite"
 T = TypeVar("T")
 
 
-def carry_out(connection: sqlite3.Connection, operation: Operation[T]) -> T:
+def carry_out(connection: sqlite3.Connection | sqlite3.Cursor, operation: Operation[T]) -> T:
     """Run a program in the transaction that is open."""
     texts = _texts()
     program = operation()
@@ -62,7 +62,7 @@ class _Text:
         self._sql = PARAMETER.sub(lambda hit: f"?{numbers[hit[1]]}", statement.text)
         self._params, self._answers = statement.params, statement.answers
 
-    def run(self, connection: sqlite3.Connection, step: Step) -> Any:
+    def run(self, connection: sqlite3.Connection | sqlite3.Cursor, step: Step) -> Any:
         """Rows found, or how many were touched."""
         given = tuple([step.params[name] for name in self._params])
         if step.rows is None:

@@ -12,13 +12,15 @@ from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.places import NEVER_BACK, Numbers
 from worksong.adapters.sql.steps import Operation, Row
-from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable
+from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable, Unsupported, WorksongError
 
 T = TypeVar("T")
 
 Say: TypeAlias = Callable[[str], Awaitable[list[Row]]]
 """Carries out one statement by itself; raises `BackendRefused` for one that the database does not permit."""
 
+LENT = 32
+"""Connections that handlers may have at once; further ones wait."""
 RETRIES = 10
 """How often a transaction is tried that others keep from being carried out."""
 
@@ -39,6 +41,11 @@ class Refused(BackendRefused):
     """the database refused the operation, and nothing of it was carried out"""
 
 
+class EndedEarly(WorksongError):
+    """the transaction was over before its handler was: by a statement that ends it, or by an error after which the
+    database undoes all of it; let the handler raise such errors, and leave the commit to its return"""
+
+
 class Joined(Protocol):
     """A connection of the application, which commits by itself what is carried out here."""
 
@@ -55,6 +62,21 @@ class Joined(Protocol):
 
     def on_commit(self, call: Callable[[], None]) -> None:
         """Have it called once the transaction is committed, where the connection can tell."""
+        ...
+
+
+class Lent(Protocol):
+    """A connection lent to a handler, in a transaction of its own."""
+
+    @property
+    def connection(self) -> Any: ...
+
+    async def commit(self, operation: Operation[T]) -> T:
+        """Carry out a program there and commit; what raises leaves nothing, but for `MaybeDone`. The end of it."""
+        ...
+
+    async def undo(self) -> None:
+        """Roll back what is not committed, and take the connection away; raises nothing."""
         ...
 
 
@@ -84,6 +106,10 @@ class Store(Protocol):
         What need not be `lasting` may be undone when the machine or the server dies, and does not wait for the disk.
         One that is `alone` is a single statement, a transaction by itself.
         """
+        ...
+
+    async def lend(self, *, blocks: bool) -> Lent:
+        """Begin a transaction on a connection for a handler; `blocks`: one that runs in a thread."""
         ...
 
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
@@ -119,6 +145,16 @@ class Store(Protocol):
     async def close(self) -> None:
         """Let go of connections; a closed store opens them again when used."""
         ...
+
+
+def never_alone(what: str, shown: str) -> Unsupported:
+    """What a handler may not do with a connection that is lent to it."""
+    return Unsupported(
+        f"{what} for a handler alone",
+        shown,
+        "return from the handler, and what it wrote is committed together with its job's ending; "
+        "raise, and nothing of it is left",
+    )
 
 
 class Shared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worksong.testing.contract.arguments import Arguments
+from worksong.testing.contract.effects import Effects
 from worksong.testing.contract.endings import Endings, Receipts
 from worksong.testing.contract.examining import Examining, Tracing
 from worksong.testing.contract.fetching import Fetching
@@ -39,6 +40,7 @@ class BackendContract(
     Pools,
     Returned,
     Transactions,
+    Effects,
     Examining,
     Tracing,
     Siblings,

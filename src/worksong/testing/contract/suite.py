@@ -28,6 +28,7 @@ REFUSED = frozenset(
         Capability.RESULTS,
         Capability.TRANSACTION,
         Capability.POOLS,
+        Capability.EFFECT,
     }
 )
 """What a backend refuses loudly when it lacks it; of the others it just promises nothing."""
@@ -74,6 +75,18 @@ class Suite:
     def transaction(self, backend: Backend) -> AbstractAsyncContextManager[object]:
         """A connection of an application with a transaction open, which its end commits and an exception rolls back."""
         return nullcontext(object())
+
+    async def change(self, connection: Any) -> None:
+        """Change something in the database, as a handler does on the connection that it was lent."""
+        pytest.skip("this suite does not say how a handler would change something")
+
+    async def fail(self, connection: Any) -> None:
+        """Run a statement there that the database refuses."""
+        pytest.skip("this suite does not say how a handler would fail")
+
+    async def changes(self) -> int:
+        """How many changes of this test everybody sees."""
+        return 0
 
     async def plant(self, backend: Backend, handler: str, raw: bytes) -> None:
         """Put foreign bytes among the waiting jobs of a type, where others write into the same store."""

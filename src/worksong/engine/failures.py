@@ -1,0 +1,25 @@
+"""What a run that failed comes to, and what is said about it."""
+
+from __future__ import annotations
+
+import logging
+
+from worksong.domain.job import Job
+from worksong.domain.names import one_line
+from worksong.domain.outcome import Buried, Outcome, Retried
+from worksong.domain.verdict import Policy, of_failure
+from worksong.engine.trace import traced
+
+log = logging.getLogger("worksong")
+
+
+def judged(job: Job, failure: BaseException, policy: Policy, now: float) -> Outcome:
+    """The ending of a run that raised; a failure is told of."""
+    outcome = traced(of_failure(job, failure, policy, now), failure)
+    if isinstance(outcome, Buried):
+        log.error("job %s (%s) is dead: %s", one_line(job.id), job.handler, one_line(outcome.error), exc_info=failure)
+    elif isinstance(outcome, Retried):
+        wait = outcome.run_at - now
+        text = one_line(outcome.error)
+        log.warning("job %s (%s) failed, tries again in %.0f s: %s", one_line(job.id), job.handler, wait, text)
+    return outcome
