@@ -13,6 +13,7 @@ from worksong.adapters.sql.backend import SqlBackend
 from worksong.domain.errors import BackendUnavailable, ConfigError
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
+from worksong.ports.backend import Window
 from worksong.testing.contract.steps import a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
 
 SERVERS = ["postgres", "mariadb"]
@@ -72,6 +73,25 @@ async def test_tables_newer_than_this_program_are_refused_at_the_start_only(empt
     with pytest.raises(ConfigError, match="of version 999"):
         await new.migrate()
     await asyncio.gather(working.close(), new.close())
+
+
+# listings
+
+
+async def test_pages_show_each_job_once_though_many_have_the_same_place(url: str) -> None:
+    """Two processes may draw the same microsecond."""
+    # Given waiting jobs whose places are the same, and whose rows lie in another order than they came
+    namespace = new_id()
+    backend = opened(url, namespace)
+    jobs = some_jobs(60)
+    await push(backend, *jobs)
+    for rest in (0, 1):
+        await told(backend, f"UPDATE worksong_job SET place = 5 WHERE space = '{namespace}' AND seq % 2 = {rest}")
+    # When they are looked at page by page
+    pages = [await backend.jobs(State.QUEUED, Window(limit=7, offset=offset)) for offset in range(0, 60, 7)]
+    # Then each is shown once
+    assert sorted(view.id for page in pages for view in page) == sorted(job.id for job in jobs)
+    await backend.close()
 
 
 # connections
