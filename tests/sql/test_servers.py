@@ -10,11 +10,12 @@ import pytest
 
 from sql.stage import fresh, opened, told
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.steps import Step
 from worksong.domain.errors import BackendUnavailable, ConfigError
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Window
-from worksong.testing.contract.steps import a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
+from worksong.testing.contract.steps import T, a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
 
 SERVERS = ["postgres", "mariadb"]
 
@@ -125,6 +126,35 @@ async def _cut_all(backend: SqlBackend, url: str) -> None:
             await told(backend, f"KILL {one}")
         except Exception as gone:
             assert "1094" in str(gone) or "1095" in str(gone), gone
+
+
+@pytest.mark.parametrize("step", ["beat", "lock_limits"])
+async def test_a_worker_that_stands_still_in_a_transaction_holds_up_nobody(
+    url: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("postgres", "mysql"):
+        monkeypatch.setattr(f"worksong.adapters.sql.{module}.LEASH", 1)
+    # Given a worker that was frozen in the middle of a transaction, and holds a job
+    namespace = new_id()
+    frozen, other = opened(url, namespace), opened(url, namespace)
+    pool = await join(frozen, limits={"send": 5})
+    await push(frozen, *some_jobs(2))
+    (held,) = await fetch(frozen, pool)
+    store: Any = frozen._store
+    connection = await store.dial()
+    await store.begin(connection, write=True)
+    params = {"space": namespace, "id": pool.id, "now": 1.0, "busy": b"[]"}
+    await store.execute(connection, Step(step, params, [("send",)] if step == "lock_limits" else None))
+    # When somebody finds it dead, and asks for jobs
+    async with asyncio.timeout(60):
+        reaped = await other.reap(T, 0.0, dead=[pool.id])
+        lent = await fetch(other, await join(other, limits={"send": 5}), 5)
+    # Then its job is recovered, and all that waits is lent
+    assert (reaped.pools, reaped.recovered) == ((pool.id,), 1)
+    assert held.job.id in [delivery.job.id for delivery in lent]
+    assert len(lent) == 2
+    store.hang_up(connection)
+    await asyncio.gather(frozen.close(), other.close())
 
 
 @pytest.mark.parametrize("server", SERVERS)

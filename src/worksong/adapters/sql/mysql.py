@@ -17,7 +17,7 @@ from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.mysql import MYSQL
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.servers import ServerStore
+from worksong.adapters.sql.servers import LEASH, ServerStore
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step, statements
 from worksong.domain.errors import ConfigError
 
@@ -79,6 +79,8 @@ class MysqlStore(ServerStore[Any]):
         )
         try:
             await self._prepare(connection)
+            if "MariaDB" in connection.get_server_info():  # MySQL has no such setting
+                await self.plain(connection, f"SET SESSION idle_transaction_timeout = {LEASH}")
         except BaseException:
             connection.close()
             raise

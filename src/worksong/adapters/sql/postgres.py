@@ -20,7 +20,7 @@ from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.postgres import POSTGRES
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.servers import ServerStore
+from worksong.adapters.sql.servers import LEASH, ServerStore
 from worksong.adapters.sql.steps import PARAMETER, Operation, Row, Statement, Step, statements
 from worksong.adapters.sql.store import Joined
 from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArguments, WorksongError
@@ -84,7 +84,9 @@ class PostgresStore(ServerStore[Connection]):
     async def dial(self) -> Connection:
         a = self.address
         # Plans are kept, also from the time when the tables were empty: a scan of all rows is never the right one.
-        settings = {"application_name": "worksong", "jit": "off", "enable_seqscan": "off"} if self._cached else None
+        plans = {"jit": "off", "enable_seqscan": "off"}
+        leash = {"idle_in_transaction_session_timeout": f"{LEASH}s"}
+        settings = {"application_name": "worksong", **plans, **leash} if self._cached else None
         return await _connect(
             host=a.options.get("host", a.host),
             port=a.port,

@@ -26,6 +26,8 @@ T = TypeVar("T")
 MOST = 4
 """Connections of one backend."""
 CONNECT_TIMEOUT = 5.0
+LEASH = 8
+"""Seconds that a transaction may stand still until the server ends it: a frozen worker keeps its rows from nobody."""
 
 log = logging.getLogger("worksong")
 
