@@ -40,6 +40,11 @@ class Member:
         return self._process.returncode is None
 
     @property
+    def stopped(self) -> bool:
+        """Whether it stands still: a signal takes effect a moment after it was sent."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    @property
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 

@@ -16,7 +16,7 @@ from chaos.fleet import Fleet
 from chaos.ledger import Ledger, judge
 from chaos.producer import Producer
 from chaos.scale import FULL, sized, timeout
-from chaos.theatre import Theatre, backend, quiet
+from chaos.theatre import Theatre, backend, on, quiet
 from worksong import Job
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
@@ -32,7 +32,8 @@ ARGUMENTS: Mapping[str, dict[str, float]] = {
     "hold_the_interpreter": {"seconds": HELD},
 }
 
-pytestmark = pytest.mark.timeout(timeout(240))
+pytestmark = [pytest.mark.timeout(timeout(240)), on("redis")]
+"""What a handler does to its worker is the same whatever keeps the jobs: Redis stands for all."""
 
 
 async def _good_jobs_succeed(fleet: Fleet, producer: Producer, after: str) -> float:

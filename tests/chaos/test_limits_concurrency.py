@@ -16,7 +16,7 @@ from chaos.fleet import Fleet
 from chaos.ledger import Ledger, Stroke, judge
 from chaos.producer import Producer
 from chaos.scale import FULL, timeout
-from chaos.theatre import NAMESPACE, Theatre, backend, quiet, stored
+from chaos.theatre import NAMESPACE, Theatre, backend, on, quiet, stored
 from worksong import Job
 from worksong.domain.lifecycle import State
 from worksong.wire.gocraft_keys import Keys
@@ -74,7 +74,7 @@ def sampling(theatre: Theatre) -> Iterator[Samples]:
         thread.join()
 
 
-@pytest.mark.parametrize("theatre", ["redis"], indirect=True)
+@on("redis")
 async def test_f2_never_more_than_three_at_once(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +111,7 @@ async def test_f2_never_more_than_three_at_once(
     assert samples.wrong == []
     # And nothing leaked: three ran at once again afterwards, and nothing was lost
     assert after == LIMIT
-    assert theatre.disorder() == []
+    assert await theatre.disorder() == []
     dead = await stored(theatre, State.DEAD)
     verdict = judge(ledger, [*fleet.strokes, *zombies], kept=dead)
     assert verdict.right, f"{verdict}\n{fleet.report()}"
