@@ -15,7 +15,7 @@ from chaos.certificates import Certify
 from chaos.fleet import Fleet
 from chaos.ledger import Ledger, Stroke, judge
 from chaos.producer import Producer
-from chaos.scale import FULL, timeout
+from chaos.scale import FULL, UNSTORED, timeout
 from chaos.theatre import NAMESPACE, Theatre, backend, on, quiet, stored
 from worksong import Job
 from worksong.domain.lifecycle import State
@@ -146,7 +146,7 @@ async def _take_for_dead(fleet: Fleet, theatre: Theatre) -> Stroke:
     """Reap the pool of one that lives: whatever it runs is somebody else's from now on."""
     formed = {line.process: line.subject for line in fleet.ledger.of("P")}
     name = fleet.chance.choice([member.name for member in fleet.alive if member.name in formed])
-    stroke = Stroke(name, time.monotonic(), formed[name])
+    stroke = Stroke(name, time.monotonic(), formed[name], UNSTORED)
     async with backend(theatre) as store:
         await store.reap(time.time(), 0.0, dead=[stroke.pool])
     return stroke

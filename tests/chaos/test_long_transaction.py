@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -50,16 +51,18 @@ async def test_h2_an_open_transaction_costs_time_and_no_job(theatre: PostgresThe
     await _dead_rows(theatre, lambda count: count <= JOBS / 10, cleared=not FULL)
     cleared = time.monotonic() - over
     part = max(1, len(took) // PART)
-    first, last = _p99(took[:part]), _p99(took[-part:])
+    first, last = took[:part], took[-part:]
     if FULL:
-        assert last <= 3 * first
+        assert _p99(last) <= 3 * _p99(first)
     certify(
         "H2",
         jobs=JOBS,
         lost=0,
         dead_rows=dead,
-        fetch_p99_us_at_first=round(first * 1e6),
-        fetch_p99_us_at_last=round(last * 1e6),
+        fetch_p50_us_at_first=round(statistics.median(first) * 1e6),
+        fetch_p50_us_at_last=round(statistics.median(last) * 1e6),
+        fetch_p99_us_at_first=round(_p99(first) * 1e6),
+        fetch_p99_us_at_last=round(_p99(last) * 1e6),
         cleared_after=cleared,
     )
 

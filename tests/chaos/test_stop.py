@@ -14,15 +14,13 @@ from chaos.certificates import Certify
 from chaos.fleet import Fleet, Member
 from chaos.ledger import Ledger, judge
 from chaos.producer import Producer
-from chaos.scale import FULL, sized, timeout
+from chaos.scale import CALM, FULL, sized, timeout
 from chaos.theatre import EVERYWHERE, WITH_A_SERVER, Theatre, on, quiet
 from worksong import Job
 
 GRACE = 3.0 if FULL else 0.5
 SOON = 2.0 if FULL else 60.0
 """Seconds in which an idle worker ends."""
-CALM = 0.0 if FULL else 120.0
-"""Seconds of silence that nobody is taken for dead for, however busy the machine is: nobody dies here."""
 AT_ONCE = 1.0 if FULL else 60.0
 """Seconds in which a second signal ends it."""
 
@@ -80,16 +78,16 @@ async def test_b2_jobs_that_outlive_the_grace_go_back_to_the_front_uncounted(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
     # Given a worker whose slots are taken by long jobs, and more jobs that wait
-    (first,) = await fleet.start(1, "--concurrency", "4", "--grace", f"{GRACE}s")
+    (first,) = await fleet.start(1, "--concurrency", "4", "--grace", f"{GRACE}s", silent=CALM)
     long = await producer.push([Job("hold", {"until": "over"})] * 4)
     await fleet.until(lambda ledger: ledger.running(first.name) == set(long), first)
     waiting = await producer.push([Job("hold", {"until": "over"})] * 8)
 
     # When it is asked to stop
-    (second,) = await fleet.start(1, "--concurrency", "4")
+    (second,) = await fleet.start(1, "--concurrency", "4", silent=CALM)
     await fleet.until(lambda ledger: len(ledger.running(second.name)) == 4, second)
     code, seconds = await fleet.stop(first)
-    (third,) = await fleet.start(1, "--concurrency", "4")
+    (third,) = await fleet.start(1, "--concurrency", "4", silent=CALM)
 
     # Then its jobs are the next to run, before those that waited longer, with the same attempt
     ledger = await fleet.until(lambda ledger: len(ledger.running(third.name)) == 4, third)
