@@ -66,6 +66,7 @@ class PostgresStore(ServerStore[Connection]):
 
     dialect = "postgres"
     specialist = POSTGRES
+    undoes_tables = True
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)

@@ -38,6 +38,8 @@ class ServerStore(ABC, Generic[C]):
     own_clock = True
     dialect = ""
     specialist: Specialist
+    undoes_tables = False
+    """Whether a transaction that is rolled back undoes tables and columns as well."""
 
     def __init__(self, address: Address, namespace: str) -> None:
         self.address, self.namespace = address, namespace
@@ -282,15 +284,24 @@ class ServerStore(ABC, Generic[C]):
         async with self.locked(connection):
             before = await self._version(connection)
             for step in migrate.missing(self.dialect, before, self.address.shown):
-                await self.begin(connection, write=True)
-                try:
-                    for sql in (migrate.CREATE, *step.statements):
-                        await self.plain(connection, self.prepare(sql, connection))
-                    await self.commit(connection)
-                except BaseException:
-                    await self.rollback(connection)
-                    raise
+                await self._go(step, connection)
         return before, migrate.newest(self.dialect)
+
+    async def _go(self, step: migrate.Migration, connection: C) -> None:
+        """Anew when workers at work were in the way, where that undid all of it."""
+        for pause in (*(0.02 * 2**tried for tried in range(RETRIES)), None):
+            await self.begin(connection, write=True)
+            try:
+                for sql in (migrate.CREATE, *step.statements):
+                    await self.plain(connection, self.prepare(sql, connection))
+                await self.commit(connection)
+                return
+            except BaseException as failure:
+                await self.rollback(connection)
+                again = isinstance(failure, Exception) and self.meaning(failure) is Verdict.AGAIN
+                if pause is None or not again or not self.undoes_tables:
+                    raise
+            await asyncio.sleep(random.uniform(0, pause))
 
     async def _version(self, connection: C) -> int:
         """0: no tables."""
