@@ -128,6 +128,25 @@ async def _cut_all(backend: SqlBackend, url: str) -> None:
             assert "1094" in str(gone) or "1095" in str(gone), gone
 
 
+async def test_a_fetch_that_was_given_up_lends_nothing_to_a_pool_that_has_left(url: str) -> None:
+    for turns in range(0, 40, 2):
+        # Given a fetch whose caller is cancelled somewhere on its way
+        backend = opened(url)
+        pool = await join(backend)
+        await push(backend, *some_jobs(3))
+        fetching = asyncio.create_task(fetch(backend, pool, 3))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        # When the pool leaves, then nothing stays lent to it
+        await backend.leave(pool, T)
+        await backend.close()
+        again = opened(url, backend._namespace)
+        assert (await again.counts())[State.RUNNING] == 0
+        await again.close()
+
+
 @pytest.mark.parametrize("step", ["beat", "lock_limits"])
 async def test_a_worker_that_stands_still_in_a_transaction_holds_up_nobody(
     url: str, step: str, monkeypatch: pytest.MonkeyPatch

@@ -118,6 +118,10 @@ class ServerStore(ABC, Generic[C]):
         if not task.cancelled():
             task.exception()  # its caller may be gone, and nobody else reads it
 
+    async def calm(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
     async def _insist(self, operation: Operation[T], *, write: bool) -> T:
         last: BaseException | None = None
         for tried in range(RETRIES):
@@ -342,8 +346,7 @@ class ServerStore(ABC, Generic[C]):
     # the end
 
     async def close(self) -> None:
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        await self.calm()
         for connection in self._idle:
             self.hang_up(connection)
         self._idle.clear()

@@ -95,6 +95,9 @@ class SqliteStore:
         self._orders.put(_Order(operation, write, loop, answer))
         return await answer
 
+    async def calm(self) -> None:
+        """The thread carries out everything in order."""
+
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
         """In this process by the bell, in others by the version of the file."""
         until, nap = time.monotonic() + seconds, FIRST_NAP

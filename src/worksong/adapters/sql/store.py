@@ -69,6 +69,10 @@ class Store(Protocol):
         """Carry out a program in one transaction, all or nothing."""
         ...
 
+    async def calm(self) -> None:
+        """Wait until everything ordered so far is carried out, whether anybody still waits for it or not."""
+        ...
+
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
         """Wait until something may have changed, so long at most; False: time is over, and nothing has.
 
