@@ -16,6 +16,7 @@ from worksong.adapters.sql import migrate
 from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
+from worksong.adapters.sql.migrate import Migration
 from worksong.adapters.sql.steps import Operation, Row, Step
 from worksong.adapters.sql.store import RETRIES, Joined, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
@@ -291,7 +292,7 @@ class ServerStore(ABC, Generic[C]):
                 await self._go(step, connection)
         return before, migrate.newest(self.dialect)
 
-    async def _go(self, step: migrate.Migration, connection: C) -> None:
+    async def _go(self, step: Migration, connection: C) -> None:
         """Anew when workers at work were in the way, where that undid all of it."""
         for pause in (*(0.02 * 2**tried for tried in range(RETRIES)), None):
             await self.begin(connection, write=True)
