@@ -124,7 +124,7 @@ def _begun(ledger: Ledger, since: float) -> set[str]:
     return {line.subject for line in ledger.of("S") if line.at > since}
 
 
-@on(*EVERYWHERE, small=("redis", "sqlite", "postgres"))
+@on(*EVERYWHERE, small=("redis", "sqlite"))
 async def test_a6_a_frozen_worker_that_wakes_up_changes_nothing(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
