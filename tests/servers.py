@@ -233,22 +233,22 @@ def pgbouncer(server: Database) -> Iterator[Database]:
         directory = Path(name)
         user, settings = _somebody(directory, "postgres"), directory / "pgbouncer.ini"
 
-        def start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        def command(port: int) -> tuple[str, ...]:
             settings.write_text(
                 f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n"
                 f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
                 "pool_mode = transaction\ndefault_pool_size = 3\n"
             )
-            command = [program, str(settings)]
-            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
+            return (program, str(settings))
 
         def probe(port: int) -> bool:
             ask = [tool, "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
             return subprocess.run(ask, check=False).returncode == 0
 
-        process, port = _started("pgbouncer", directory, start, probe)
+        process, port = _started("pgbouncer", directory, command, user, probe)
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         try:
-            yield Database(f"postgresql://postgres@127.0.0.1:{port}/postgres", port, process.pid, directory)
+            yield Database(url, port, process.pid, directory, command(port), user)
         finally:
             _end(process)
 
