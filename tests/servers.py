@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 PATIENCE = 20.0
 """Seconds a server may take to answer."""
@@ -180,6 +180,10 @@ class Database(NamedTuple):
     port: int
     pid: int
     directory: Path
+    command: tuple[str, ...]
+    """What started it, and starts it again on what it has stored."""
+    user: str | None
+    """Whose process it is, if not ours."""
 
 
 @contextlib.contextmanager
@@ -204,18 +208,18 @@ def postgres(*options: str) -> Iterator[Database]:
         ]
         _prepared("postgres", [*init, "--no-sync"], user)
 
-        def start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
-            listen = ["-p", str(port), "-k", str(directory), "-c", "listen_addresses=127.0.0.1"]
-            command = [program, "-D", str(data), *listen, *options]
-            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
+        def command(port: int) -> tuple[str, ...]:
+            listen = ("-p", str(port), "-k", str(directory), "-c", "listen_addresses=127.0.0.1")
+            return (program, "-D", str(data), *listen, *options)
 
         def probe(port: int) -> bool:
             ask = [_beside(program, "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
             return subprocess.run(ask, check=False).returncode == 0
 
-        process, port = _started("postgres", directory, start, probe)
+        process, port = _started("postgres", directory, command, user, probe)
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         try:
-            yield Database(f"postgresql://postgres@127.0.0.1:{port}/postgres", port, process.pid, directory)
+            yield Database(url, port, process.pid, directory, command(port), user)
         finally:
             process.send_signal(signal.SIGINT)  # SIGTERM would wait for clients
             _end(process, kindly=False)
@@ -229,22 +233,22 @@ def pgbouncer(server: Database) -> Iterator[Database]:
         directory = Path(name)
         user, settings = _somebody(directory, "postgres"), directory / "pgbouncer.ini"
 
-        def start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+        def command(port: int) -> tuple[str, ...]:
             settings.write_text(
                 f"[databases]\n* = host=127.0.0.1 port={server.port} user=postgres\n"
                 f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
                 "pool_mode = transaction\ndefault_pool_size = 3\n"
             )
-            command = [program, str(settings)]
-            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
+            return (program, str(settings))
 
         def probe(port: int) -> bool:
             ask = [tool, "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
             return subprocess.run(ask, check=False).returncode == 0
 
-        process, port = _started("pgbouncer", directory, start, probe)
+        process, port = _started("pgbouncer", directory, command, user, probe)
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
         try:
-            yield Database(f"postgresql://postgres@127.0.0.1:{port}/postgres", port, process.pid, directory)
+            yield Database(url, port, process.pid, directory, command(port), user)
         finally:
             _end(process)
 
@@ -268,15 +272,15 @@ def mariadb(*options: str) -> Iterator[Database]:
         install = shutil.which("mariadb-install-db") or "mariadb-install-db"
         _prepared("mariadbd", [install, *shared, "--auth-root-authentication-method=normal", "--skip-test-db"], user)
 
-        def start(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
-            listen = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={directory}/mariadb.sock"]
-            files = [f"--pid-file={directory}/mariadb.pid", f"--init-file={first}", "--skip-name-resolve"]
-            command = [program, *shared, *listen, *files, *options]
-            return subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
+        def command(port: int) -> tuple[str, ...]:
+            listen = ("--bind-address=127.0.0.1", f"--port={port}", f"--socket={directory}/mariadb.sock")
+            files = (f"--pid-file={directory}/mariadb.pid", f"--init-file={first}", "--skip-name-resolve")
+            return (program, *shared, *listen, *files, *options)
 
-        process, port = _started("mariadbd", directory, start, _mariadb_answers)
+        process, port = _started("mariadbd", directory, command, user, _mariadb_answers)
+        url = f"mariadb://root@127.0.0.1:{port}/worksong"
         try:
-            yield Database(f"mariadb://root@127.0.0.1:{port}/worksong", port, process.pid, directory)
+            yield Database(url, port, process.pid, directory, command(port), user)
         finally:
             _end(process)
 
@@ -308,14 +312,15 @@ def _prepared(program: str, command: list[str], user: str | None) -> None:
 def _started(
     program: str,
     directory: Path,
-    start: Callable[[int, IO[bytes]], subprocess.Popen[bytes]],
+    command: Callable[[int], tuple[str, ...]],
+    user: str | None,
     probe: Callable[[int], bool],
 ) -> tuple[subprocess.Popen[bytes], int]:
     log = directory / "server.log"
     for _ in range(TRIES):
         port = free_port()
         with log.open("ab") as output:
-            process = start(port, output)
+            process = subprocess.Popen(command(port), stdout=output, stderr=output, stdin=subprocess.DEVNULL, user=user)
         try:
             if _answers(process, port, program, probe):
                 return process, port

@@ -28,6 +28,7 @@ PLACE = Path(os.environ["CHAOS_LEDGER"])
 TIMERS = {
     "worksong.adapters.gocraft.reaper": ("SILENT_FOR", "GO_SILENT_FOR", "ELECTED_FOR", "REPAIRED"),
     "worksong.adapters.gocraft.pulse": ("RECONCILE",),
+    "worksong.adapters.sql.upkeep": ("SILENT_FOR",),
     "worksong.engine.engine": ("TRUST",),
     "worksong.engine.upkeep": ("REAP", "BEAT_EVERY"),
 }

@@ -22,6 +22,7 @@ BEGIN, END = "<!-- certificates -->", "<!-- /certificates -->"
 WHAT = {
     "A1": "workers killed at random",
     "A2": "workers and the server killed at random",
+    "A3": "workers and the server killed at random",
     "A4": "a pool dies while nothing else happens",
     "A4-supervised": "the same, under `--processes`",
     "A6": "a frozen worker wakes up",
@@ -36,7 +37,7 @@ WHAT = {
     "C2": "twelve network faults:",
     "C7": "a full disk",
     "C8": "a server that refuses:",
-    "C9": "a thousand calls, half of them cancelled",
+    "C9": "callers cancelled anywhere in a call",
     "D1": "wall clocks that jump",
     "D2": "workers minutes apart",
     "D4": "everything due at once, schedulers killed",
@@ -48,6 +49,9 @@ WHAT = {
     "F1": "unique jobs, workers killed at every point of their way",
     "F2": "a limit of three under kills",
     "F5": "results under kills",
+    "H2": "a transaction of somebody else that stays open",
+    "I3": "tables migrated while workers of the version before are at work",
+    "K1": "power cuts, simulated write by write",
     "mixed": "workers of both languages killed at random",
 }
 """What was done to it, by the first word of the certificate's id; an id that is not here is shown as it is."""

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chaos.ledger import Ledger, Stroke
-from chaos.scale import SILENT
+from chaos.scale import SILENT, UNSTORED
 
 APP = "chaos.app:worker"
 TESTS = Path(__file__).parents[1]
@@ -38,6 +38,11 @@ class Member:
     @property
     def alive(self) -> bool:
         return self._process.returncode is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it stands still: a signal takes effect a moment after it was sent."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     @property
     def said(self) -> str:
@@ -135,12 +140,12 @@ class Fleet:
         """SIGKILL. Nothing is told to anybody; what it ran and had not told is noted."""
         member.signal(signal.SIGKILL)
         await member.ended()
-        self.strokes.append(Stroke(member.name, time.monotonic()))
+        self.strokes.append(Stroke(member.name, time.monotonic(), within=UNSTORED))
 
     def kill_process(self, pid: int) -> None:
         """SIGKILL a supervised process, whose parent will see to it."""
         os.kill(pid, signal.SIGKILL)
-        self.strokes.append(Stroke(str(pid), time.monotonic()))
+        self.strokes.append(Stroke(str(pid), time.monotonic(), within=UNSTORED))
 
     def any(self) -> Member:
         """One of those that live, by chance."""

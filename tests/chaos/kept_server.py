@@ -12,8 +12,11 @@ from typing import Any
 import redis
 
 import servers
+from chaos.scale import FULL
 
-PATIENCE = 30.0
+PATIENCE = 60.0
+SYNC = "everysec" if FULL else "no"
+"""A server whose disk is slow acknowledges up to 2 s before it writes with `everysec`, and never with `no`."""
 
 
 class KeptServer:
@@ -23,6 +26,7 @@ class KeptServer:
         self.port = servers.free_port()
         self._directory = directory
         settings = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(directory), "save": "", "appendonly": "yes"}
+        settings["appendfsync"] = SYNC
         self._command = [servers.find("redis-server"), *_flags(settings), *options]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -14,7 +14,7 @@ from worksong import Job, Worker
 from worksong.domain.errors import WorksongError
 
 NAMESPACE = "scene"
-RECOVERED = 10.0 if FULL else 40.0
+RECOVERED = 10.0 if FULL else 90.0
 """Seconds until jobs run again after a trouble is over; a loaded machine is given more."""
 CONNECTIONS = 4
 """Of one process: for the jobs, for the upkeep, and for each one to hear of changes on."""
@@ -31,6 +31,7 @@ class Scene:
         self.acked: set[str] = set()
         self.errors: list[WorksongError] = []
         self._more_ran = asyncio.Event()
+        self._turns = 0
         self.longest = 0.0
         """Seconds of the longest enqueueing."""
         self.worker.register("a", self._run)
@@ -89,7 +90,25 @@ class Scene:
     async def enqueue_all_the_time(self) -> None:
         while True:
             await self.enqueue()
+            self._turns += 1
             await asyncio.sleep(0.05)
+
+    async def met(self, words: str) -> None:
+        """Wait until somebody who enqueues gets an error that says this."""
+        while True:
+            if any(words in str(error) for error in self.errors):
+                return
+            await asyncio.sleep(0.02)
+
+    async def begin_anew(self) -> None:
+        """Forget the errors so far, once every call that may still meet them has ended."""
+        last = self._turns + 2
+        async with asyncio.timeout(RECOVERED):
+            while True:
+                if self._turns >= last:
+                    break
+                await asyncio.sleep(0.02)
+        self.errors.clear()
 
 
 @asynccontextmanager

@@ -15,8 +15,8 @@ from chaos.certificates import Certify
 from chaos.fleet import Fleet
 from chaos.ledger import Ledger, judge
 from chaos.producer import Producer
-from chaos.scale import FULL, sized, timeout
-from chaos.theatre import Theatre, backend, quiet
+from chaos.scale import CALM, FULL, sized, timeout
+from chaos.theatre import Theatre, backend, on, quiet
 from worksong import Job
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
@@ -32,7 +32,8 @@ ARGUMENTS: Mapping[str, dict[str, float]] = {
     "hold_the_interpreter": {"seconds": HELD},
 }
 
-pytestmark = pytest.mark.timeout(timeout(240))
+pytestmark = [pytest.mark.timeout(timeout(240)), on("redis")]
+"""What a handler does to its worker is the same whatever keeps the jobs: Redis stands for all."""
 
 
 async def _good_jobs_succeed(fleet: Fleet, producer: Producer, after: str) -> float:
@@ -63,7 +64,7 @@ async def test_a8_a_handler_that_misbehaves_costs_no_other_job_anything(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
     # Given one worker
-    (worker,) = await fleet.start(1)
+    (worker,) = await fleet.start(1, silent=CALM)
     ids: dict[str, str] = {}
     longest = 0.0
 
@@ -164,7 +165,7 @@ async def test_a7_a_child_that_runs_out_of_memory_ends_alone(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
     # Given a worker with jobs of its own, some of them in processes
-    (worker,) = await fleet.start(1)
+    (worker,) = await fleet.start(1, silent=CALM)
     others = await producer.push([Job("hold", {"until": "over"}), *[Job("modest")] * sized(100, 20)])
 
     # When a handler in a child process takes memory until the kernel ends it

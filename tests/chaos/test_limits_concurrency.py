@@ -15,8 +15,8 @@ from chaos.certificates import Certify
 from chaos.fleet import Fleet
 from chaos.ledger import Ledger, Stroke, judge
 from chaos.producer import Producer
-from chaos.scale import FULL, timeout
-from chaos.theatre import NAMESPACE, Theatre, backend, quiet, stored
+from chaos.scale import FULL, UNSTORED, timeout
+from chaos.theatre import NAMESPACE, Theatre, backend, on, quiet, stored
 from worksong import Job
 from worksong.domain.lifecycle import State
 from worksong.wire.gocraft_keys import Keys
@@ -74,7 +74,7 @@ def sampling(theatre: Theatre) -> Iterator[Samples]:
         thread.join()
 
 
-@pytest.mark.parametrize("theatre", ["redis"], indirect=True)
+@on("redis")
 async def test_f2_never_more_than_three_at_once(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +111,7 @@ async def test_f2_never_more_than_three_at_once(
     assert samples.wrong == []
     # And nothing leaked: three ran at once again afterwards, and nothing was lost
     assert after == LIMIT
-    assert theatre.disorder() == []
+    assert await theatre.disorder() == []
     dead = await stored(theatre, State.DEAD)
     verdict = judge(ledger, [*fleet.strokes, *zombies], kept=dead)
     assert verdict.right, f"{verdict}\n{fleet.report()}"
@@ -146,7 +146,7 @@ async def _take_for_dead(fleet: Fleet, theatre: Theatre) -> Stroke:
     """Reap the pool of one that lives: whatever it runs is somebody else's from now on."""
     formed = {line.process: line.subject for line in fleet.ledger.of("P")}
     name = fleet.chance.choice([member.name for member in fleet.alive if member.name in formed])
-    stroke = Stroke(name, time.monotonic(), formed[name])
+    stroke = Stroke(name, time.monotonic(), formed[name], UNSTORED)
     async with backend(theatre) as store:
         await store.reap(time.time(), 0.0, dead=[stroke.pool])
     return stroke

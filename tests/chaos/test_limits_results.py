@@ -24,13 +24,13 @@ from chaos.fleet import Fleet
 from chaos.ledger import judge
 from chaos.producer import Producer
 from chaos.scale import FULL, timeout
-from chaos.theatre import NAMESPACE, Theatre, quiet
+from chaos.theatre import NAMESPACE, Theatre, on, quiet
 from worksong import Job, Worker
 from worksong.wire.gocraft_keys import Keys
 
 WORKERS = 3 if FULL else 2
-JOBS, RATE = (3000, 300) if FULL else (240, 150)
-KILLS = 8 if FULL else 2
+JOBS, RATE = (3000, 300) if FULL else (150, 150)
+KILLS = 8 if FULL else 1
 PATIENCE = 60.0
 
 pytestmark = pytest.mark.timeout(timeout(200))
@@ -60,7 +60,7 @@ async def crew(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return fleet
 
 
-@pytest.mark.parametrize("theatre", ["redis"], indirect=True)
+@on("redis")
 async def test_f5_no_result_is_taken_back_when_workers_die(
     theatre: Theatre, crew: Fleet, producer: Producer, reader: Worker, certify: Certify
 ) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from chaos.certificates import Certify
 from chaos.scale import FULL, SEED, sized, timeout
-from chaos.theatre import NAMESPACE, Theatre
+from chaos.theatre import NAMESPACE, Theatre, on
 from worksong import Job
 from worksong.adapters import connect
 from worksong.domain.errors import BackendUnavailable
@@ -205,7 +205,7 @@ def locks(server: redis.Redis) -> list[str]:
     return [*server.scan_iter(f"{keys.unique_prefix}*"), *server.scan_iter(f"{keys.held('')}*")]
 
 
-@pytest.mark.parametrize("theatre", ["redis"], indirect=True)
+@on("redis")
 async def test_f1_no_lock_outlives_its_job_wherever_the_worker_dies(
     theatre: Theatre, store: Backend, server: redis.Redis, certify: Certify
 ) -> None:

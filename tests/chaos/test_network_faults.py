@@ -27,7 +27,7 @@ from worksong.ports.backend import Beat, Pool, Want, Window
 
 TIMEOUT = 2.0 if FULL else 0.35
 """Seconds, of the address: what any command may take."""
-SLACK = 0.1 * TIMEOUT if FULL else 10.0
+SLACK = 0.1 * TIMEOUT if FULL else 60.0
 """Seconds beyond: 10 % by the promise; a loaded machine is given more."""
 HEALTHY = 10.0
 SEEDS = range(5 if FULL else 1)
@@ -264,7 +264,8 @@ async def test_every_fault_leaves_it_done_once_or_told(
     name: str, redis_server: servers.Redis, certify: Callable[..., None]
 ) -> None:
     operation, slowest, slowest_heal = OPERATIONS[name], 0.0, 0.0
-    for fault in Fault:
+    faults = list(Fault) if FULL else list(Fault)[list(OPERATIONS).index(name) % 3 :: 3]
+    for fault in faults:
         for seed in SEEDS:
             async with staged(redis_server, seed) as (stage, proxy):
                 # Given what the call needs, and a fault that waits for it
@@ -290,7 +291,7 @@ async def test_every_fault_leaves_it_done_once_or_told(
                 slowest, slowest_heal = max(slowest, met.seconds), max(slowest_heal, healed)
     certify(
         f"C2 {name}",
-        faults=len(Fault),
+        faults=len(faults),
         seeds=len(SEEDS),
         lost=0,
         second_copies=0,
@@ -341,7 +342,7 @@ async def meeting(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> Me
 async def repeated(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> float:
     """Do it until the server has answered, as the engine does; how many seconds that took."""
     began = time.monotonic()
-    async with asyncio.timeout(HEALTHY if FULL else 4 * HEALTHY):
+    async with asyncio.timeout(HEALTHY if FULL else 9 * HEALTHY):
         while True:
             try:
                 await act(stage)

@@ -35,7 +35,7 @@ PLAIN = ("status", "queues", "pools", "busy")
 PAGED = {"scheduled": "scheduled", "retries": "retry", "dead": "dead"}
 """Command -> the set that it lists."""
 SCORES = (0, 1.5, 1_700_000_000, 1e18, 1e300, "-inf", "+inf")
-SOON = 1.0 if FULL else 15.0
+SOON = 1.0 if FULL else 60.0
 """Seconds that a listing may take."""
 NAMES = (b"", b"\xff\xfe", b"a\0b", b"*", b"{}", b"a\nb", b"\x1b[2J", "\u202e\U0001f600".encode(), b"n" * 10_240)
 HASH = {

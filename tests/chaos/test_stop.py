@@ -14,26 +14,27 @@ from chaos.certificates import Certify
 from chaos.fleet import Fleet, Member
 from chaos.ledger import Ledger, judge
 from chaos.producer import Producer
-from chaos.scale import FULL, sized, timeout
-from chaos.theatre import Theatre, quiet
+from chaos.scale import CALM, FULL, sized, timeout
+from chaos.theatre import EVERYWHERE, WITH_A_SERVER, Theatre, on, quiet
 from worksong import Job
 
 GRACE = 3.0 if FULL else 0.5
-SOON = 2.0 if FULL else 20.0
+SOON = 2.0 if FULL else 60.0
 """Seconds in which an idle worker ends."""
-AT_ONCE = 1.0 if FULL else 10.0
+AT_ONCE = 1.0 if FULL else 60.0
 """Seconds in which a second signal ends it."""
 
 pytestmark = pytest.mark.timeout(timeout(240))
 
 
+@on(*EVERYWHERE, small=("redis", "sqlite", "mariadb"))
 async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
     # Given three workers under load
-    restarts, rate = sized(30, 4), 500.0 if FULL else 150.0
+    restarts, rate = sized(30, 3), 500.0 if FULL else 150.0
     over = asyncio.Event()
-    await fleet.start(3, "--concurrency", "25")
+    await fleet.start(3, "--concurrency", "25", silent=CALM)
     producing = asyncio.create_task(producer.produce(lambda: Job("work", {"ms": 50.0}), rate, over.is_set))
     ends: list[tuple[int, float]] = []
     late: list[float] = []
@@ -42,7 +43,7 @@ async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
     for number in range(restarts):
         await asyncio.sleep(fleet.chance.uniform(0.1, 0.6))
         member = fleet.alive[0]
-        await fleet.launch("--concurrency", "25")
+        await fleet.launch("--concurrency", "25", silent=CALM)
         await fleet.until(lambda ledger, count=number + 4: len(ledger.of("P")) == count)
         asked = time.monotonic()
         ends.append(await fleet.stop(member))
@@ -57,7 +58,7 @@ async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
     assert (verdict.lost, verdict.phantom, verdict.duplicates) == ((), (), ()), f"{verdict}\n{fleet.report()}"
     assert verdict.finished == verdict.acked >= restarts
     assert {code for code, _ in ends} == {0}
-    assert theatre.disorder() == []
+    assert await theatre.disorder() == []
     certify(
         "B1",
         jobs=verdict.acked,
@@ -72,20 +73,21 @@ async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
         assert max(late, default=0.0) <= 0.1
 
 
+@on(*EVERYWHERE, small=("redis",))
 async def test_b2_jobs_that_outlive_the_grace_go_back_to_the_front_uncounted(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
     # Given a worker whose slots are taken by long jobs, and more jobs that wait
-    (first,) = await fleet.start(1, "--concurrency", "4", "--grace", f"{GRACE}s")
+    (first,) = await fleet.start(1, "--concurrency", "4", "--grace", f"{GRACE}s", silent=CALM)
     long = await producer.push([Job("hold", {"until": "over"})] * 4)
     await fleet.until(lambda ledger: ledger.running(first.name) == set(long), first)
     waiting = await producer.push([Job("hold", {"until": "over"})] * 8)
 
     # When it is asked to stop
-    (second,) = await fleet.start(1, "--concurrency", "4")
+    (second,) = await fleet.start(1, "--concurrency", "4", silent=CALM)
     await fleet.until(lambda ledger: len(ledger.running(second.name)) == 4, second)
     code, seconds = await fleet.stop(first)
-    (third,) = await fleet.start(1, "--concurrency", "4")
+    (third,) = await fleet.start(1, "--concurrency", "4", silent=CALM)
 
     # Then its jobs are the next to run, before those that waited longer, with the same attempt
     ledger = await fleet.until(lambda ledger: len(ledger.running(third.name)) == 4, third)
@@ -160,11 +162,12 @@ SITUATIONS: dict[str, Situation] = {
 }
 
 
+@on(*WITH_A_SERVER, small=("redis",))
 async def test_b3_an_idle_worker_ends_soon_whatever_the_server_does(
     theatre: Theatre, fleet: Fleet, certify: Certify
 ) -> None:
     took: dict[str, float] = {}
-    for name, situation in list(SITUATIONS.items())[0 if FULL else 2 :]:
+    for name, situation in list(SITUATIONS.items())[0 if FULL else 3 :]:
         for number in (signal.SIGTERM, signal.SIGINT) if FULL else (signal.SIGTERM,):
             # Given a worker in some situation
             member = await situation(theatre, fleet)
@@ -181,6 +184,7 @@ async def test_b3_an_idle_worker_ends_soon_whatever_the_server_does(
     assert max(took.values()) <= SOON, took
 
 
+@on(*WITH_A_SERVER, small=("redis",))
 async def test_b3_a_second_signal_ends_a_busy_worker_at_once_whatever_the_server_does(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:

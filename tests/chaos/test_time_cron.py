@@ -18,7 +18,7 @@ import pytest
 
 from chaos.certificates import Certify
 from chaos.scale import FULL, SEED, sized, timeout
-from chaos.theatre import NAMESPACE, Theatre
+from chaos.theatre import NAMESPACE, Theatre, on
 from worksong.adapters import connect
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain import cron
@@ -272,7 +272,7 @@ async def test_d5_every_tick_of_ten_days_fires_once(certify: Certify) -> None:
     certify("D5-days", backend="`memory://`", seeds=seeds, simulated_days=days * seeds, **found._asdict())
 
 
-@pytest.mark.parametrize("theatre", ["redis"], indirect=True)
+@on("redis")
 async def test_d5_every_tick_fires_once_on_a_server(theatre: Theatre, certify: Certify) -> None:
     seconds, seeds = 40 * MINUTE, sized(8, 1) if FULL else 1
     backend = connect(theatre.url, namespace=NAMESPACE)

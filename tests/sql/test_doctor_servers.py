@@ -63,12 +63,12 @@ def elsewhere(url: str) -> str:
 
 
 async def until_found(backend: SqlBackend, finding_id: str) -> Finding:
-    """Servers tell of themselves with a delay."""
+    """Servers tell of themselves with a delay; InnoDB looks anew only when nobody has asked for 100 ms."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if finding := (await ailing(backend)).get(finding_id):
             return finding
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
     raise AssertionError(f"{finding_id} was not found")
 
 

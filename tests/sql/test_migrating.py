@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from machine.beside import beside_its_model
@@ -124,3 +125,28 @@ def test_the_model_holds_on_tables_of_the_next_version(url: str) -> None:
 def done(ran: Counter[str]) -> int:
     """Jobs that need not run again."""
     return sum(times == (2 if key.startswith("again") else 1) for key, times in ran.items())
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+async def test_a_migration_that_meets_workers_in_a_deadlock_is_tried_anew(url: str) -> None:
+    # Given a worker in a transaction that has read one table, and will read the other
+    worker, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
+    await worker.execute("SET deadlock_timeout = '100s'")  # so that it is the migration that the server ends
+    await worker.execute("BEGIN; SELECT count(*) FROM worksong_result")
+    # When a migration that needs both has the other one
+    migrating = asyncio.create_task(to_the_next_version(url))
+    await until_somebody_waits(watcher)
+    reading = asyncio.create_task(worker.execute("SELECT count(*) FROM worksong_job"))
+    await reading
+    await worker.execute("COMMIT")
+    # Then it is done all the same
+    await asyncio.wait_for(migrating, PATIENCE)
+    await asyncio.gather(worker.close(), watcher.close())
+
+
+async def until_somebody_waits(watcher: asyncpg.Connection) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                return
+            await asyncio.sleep(0.01)

@@ -10,10 +10,12 @@ import pytest
 
 from sql.stage import fresh, opened, told
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.steps import Step
 from worksong.domain.errors import BackendUnavailable, ConfigError
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
-from worksong.testing.contract.steps import a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
+from worksong.ports.backend import Window
+from worksong.testing.contract.steps import T, a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
 
 SERVERS = ["postgres", "mariadb"]
 
@@ -74,6 +76,25 @@ async def test_tables_newer_than_this_program_are_refused_at_the_start_only(empt
     await asyncio.gather(working.close(), new.close())
 
 
+# listings
+
+
+async def test_pages_show_each_job_once_though_many_have_the_same_place(url: str) -> None:
+    """Two processes may draw the same microsecond."""
+    # Given waiting jobs whose places are the same, and whose rows lie in another order than they came
+    namespace = new_id()
+    backend = opened(url, namespace)
+    jobs = some_jobs(60)
+    await push(backend, *jobs)
+    for rest in (0, 1):
+        await told(backend, f"UPDATE worksong_job SET place = 5 WHERE space = '{namespace}' AND seq % 2 = {rest}")
+    # When they are looked at page by page
+    pages = [await backend.jobs(State.QUEUED, Window(limit=7, offset=offset)) for offset in range(0, 60, 7)]
+    # Then each is shown once
+    assert sorted(view.id for page in pages for view in page) == sorted(job.id for job in jobs)
+    await backend.close()
+
+
 # connections
 
 
@@ -105,6 +126,54 @@ async def _cut_all(backend: SqlBackend, url: str) -> None:
             await told(backend, f"KILL {one}")
         except Exception as gone:
             assert "1094" in str(gone) or "1095" in str(gone), gone
+
+
+async def test_a_fetch_that_was_given_up_lends_nothing_to_a_pool_that_has_left(url: str) -> None:
+    for turns in range(0, 40, 2):
+        # Given a fetch whose caller is cancelled somewhere on its way
+        backend = opened(url)
+        pool = await join(backend)
+        await push(backend, *some_jobs(3))
+        fetching = asyncio.create_task(fetch(backend, pool, 3))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        # When the pool leaves, then nothing stays lent to it
+        await backend.leave(pool, T)
+        await backend.close()
+        again = opened(url, backend._namespace)
+        assert (await again.counts())[State.RUNNING] == 0
+        await again.close()
+
+
+@pytest.mark.parametrize("step", ["beat", "lock_limits"])
+async def test_a_worker_that_stands_still_in_a_transaction_holds_up_nobody(
+    url: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("postgres", "mysql"):
+        monkeypatch.setattr(f"worksong.adapters.sql.{module}.LEASH", 1)
+    # Given a worker that was frozen in the middle of a transaction, and holds a job
+    namespace = new_id()
+    frozen, other = opened(url, namespace), opened(url, namespace)
+    pool = await join(frozen, limits={"send": 5})
+    await push(frozen, *some_jobs(2))
+    (held,) = await fetch(frozen, pool)
+    store: Any = frozen._store
+    connection = await store.dial()
+    await store.begin(connection, write=True)
+    params = {"space": namespace, "id": pool.id, "now": 1.0, "busy": b"[]"}
+    await store.execute(connection, Step(step, params, [("send",)] if step == "lock_limits" else None))
+    # When somebody finds it dead, and asks for jobs
+    async with asyncio.timeout(60):
+        reaped = await other.reap(T, 0.0, dead=[pool.id])
+        lent = await fetch(other, await join(other, limits={"send": 5}), 5)
+    # Then its job is recovered, and all that waits is lent
+    assert (reaped.pools, reaped.recovered) == ((pool.id,), 1)
+    assert held.job.id in [delivery.job.id for delivery in lent]
+    assert len(lent) == 2
+    store.hang_up(connection)
+    await asyncio.gather(frozen.close(), other.close())
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -167,6 +167,7 @@ class SqlBackend(BaseBackend):
         return await self._store.run(lambda: self._upkeep.beat(beat, now))
 
     async def leave(self, pool: Pool, now: float) -> int:
+        await self._store.calm()  # a fetch whose caller has given up would lend to a pool that is gone
         back = await self._store.run(lambda: self._upkeep.leave(pool))
         if back:
             await self._ring()

@@ -21,7 +21,7 @@ from worksong.adapters.sql.mysql_joined import JoinedMysql
 from worksong.adapters.sql.mysql_lent import MysqlLending
 from worksong.adapters.sql.mysql_programs import DIALECT, texts
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.servers import ServerStore
+from worksong.adapters.sql.servers import LEASH, ServerStore
 from worksong.adapters.sql.steps import Row, Step
 from worksong.adapters.sql.store import Joined, Lent
 from worksong.domain.errors import ConfigError
@@ -72,6 +72,8 @@ class MysqlStore(ServerStore[Any]):
         connection = await _connect(**self._login())
         try:
             await self._prepare(connection)
+            if "MariaDB" in connection.get_server_info():  # MySQL has no such setting
+                await self.plain(connection, f"SET SESSION idle_transaction_timeout = {LEASH}")
         except BaseException:
             connection.close()
             raise

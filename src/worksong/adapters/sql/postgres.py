@@ -24,7 +24,7 @@ from worksong.adapters.sql.postgres_joined import JoinedPostgres
 from worksong.adapters.sql.postgres_lent import PostgresLending
 from worksong.adapters.sql.postgres_programs import DIALECT, numbered
 from worksong.adapters.sql.results import SqlResults, apart
-from worksong.adapters.sql.servers import ServerStore
+from worksong.adapters.sql.servers import LEASH, ServerStore
 from worksong.adapters.sql.steps import Row, Step
 from worksong.adapters.sql.store import Joined, Lent
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
@@ -69,6 +69,7 @@ class PostgresStore(ServerStore[Connection]):
     dialect = DIALECT
     specialist = POSTGRES
     at_once = True
+    undoes_tables = True
 
     def __init__(self, address: Address, namespace: str) -> None:
         super().__init__(address, namespace)
@@ -87,7 +88,9 @@ class PostgresStore(ServerStore[Connection]):
 
     async def dial(self) -> Connection:
         # Plans are kept, also from the time when the tables were empty: a scan of all rows is never the right one.
-        settings = {"application_name": "worksong", "jit": "off", "enable_seqscan": "off"} if self._cached else None
+        plans = {"jit": "off", "enable_seqscan": "off"}
+        leash = {"idle_in_transaction_session_timeout": f"{LEASH}s"}
+        settings = {"application_name": "worksong", **plans, **leash} if self._cached else None
         return await _connect(**self._login(), server_settings=settings)
 
     def _login(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from worksong.adapters.sql.address import Address
 from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
+from worksong.adapters.sql.migrate import Migration
 from worksong.adapters.sql.steps import Operation, Row, Step
 from worksong.adapters.sql.store import RETRIES, Joined, Lent, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
@@ -27,6 +28,8 @@ T = TypeVar("T")
 MOST = 4
 """Connections of one backend."""
 CONNECT_TIMEOUT = 5.0
+LEASH = 8
+"""Seconds that a transaction may stand still until the server ends it: a frozen worker keeps its rows from nobody."""
 
 log = logging.getLogger("worksong")
 
@@ -38,6 +41,8 @@ class ServerStore(ABC, Generic[C]):
     at_once = False
     dialect = ""
     specialist: Specialist
+    undoes_tables = False
+    """Whether a transaction that is rolled back undoes tables and columns as well."""
 
     def __init__(self, address: Address, namespace: str) -> None:
         self.address, self.namespace = address, namespace
@@ -118,6 +123,10 @@ class ServerStore(ABC, Generic[C]):
         self._under_way.discard(task)
         if not task.cancelled():
             task.exception()  # its caller may be gone, and nobody else reads it
+
+    async def calm(self) -> None:
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def _insist(self, operation: Operation[T], way: _Way) -> T:
         last: BaseException | None = None
@@ -303,15 +312,24 @@ class ServerStore(ABC, Generic[C]):
         async with self.locked(connection):
             before = await self._version(connection)
             for step in migrate.missing(self.dialect, before, self.address.shown):
-                await self.begin(connection, write=True)
-                try:
-                    for sql in (migrate.CREATE, *step.statements):
-                        await self.plain(connection, self.prepare(sql, connection))
-                    await self.commit(connection)
-                except BaseException:
-                    await self.rollback(connection)
-                    raise
+                await self._go(step, connection)
         return before, migrate.newest(self.dialect)
+
+    async def _go(self, step: Migration, connection: C) -> None:
+        """Anew when workers at work were in the way, where that undid all of it."""
+        for pause in (*(0.02 * 2**tried for tried in range(RETRIES)), None):
+            await self.begin(connection, write=True)
+            try:
+                for sql in (migrate.CREATE, *step.statements):
+                    await self.plain(connection, self.prepare(sql, connection))
+                await self.commit(connection)
+                return
+            except BaseException as failure:
+                await self.rollback(connection)
+                again = isinstance(failure, Exception) and self.meaning(failure) is Verdict.AGAIN
+                if pause is None or not again or not self.undoes_tables:
+                    raise
+            await asyncio.sleep(random.uniform(0, pause))
 
     async def _version(self, connection: C) -> int:
         """0: no tables."""
@@ -352,8 +370,7 @@ class ServerStore(ABC, Generic[C]):
     # the end
 
     async def close(self) -> None:
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        await self.calm()
         for connection in self._idle:
             self.hang_up(connection)
         self._idle.clear()

@@ -102,6 +102,9 @@ class SqliteStore:
             self._lending = SqliteLending(self.address, Path(self.place))
         return await self._lending.lend()
 
+    async def calm(self) -> None:
+        """The thread carries out everything in order."""
+
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
         """In this process by the bell, in others by the version of the file."""
         until, nap = time.monotonic() + seconds, FIRST_NAP

@@ -112,6 +112,10 @@ class Store(Protocol):
         """Begin a transaction on a connection for a handler; `blocks`: one that runs in a thread."""
         ...
 
+    async def calm(self) -> None:
+        """Wait until everything ordered so far is carried out, whether anybody still waits for it or not."""
+        ...
+
     async def hear(self, bells: Bells, seconds: float, rings: int, idle: int) -> bool:
         """Wait until something may have changed, so long at most; False: time is over, and nothing has.
 

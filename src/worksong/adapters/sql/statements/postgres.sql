@@ -193,7 +193,7 @@ SELECT found.place, found.seq FROM unnest(:handler::text[], :queue::text[]) AS g
 CROSS JOIN LATERAL (
     SELECT job.place, job.seq FROM worksong_job AS job
     WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
-    ORDER BY job.place LIMIT :most
+    ORDER BY job.place, job.seq LIMIT :most
 ) AS found
 
 --: by_seq(seq)
