@@ -98,7 +98,7 @@ async def test_f2_never_more_than_three_at_once(
         await producing
         took = await quiet(theatre, QUIESCE)
         calm = time.monotonic()
-        await producer.push([job] * 30)
+        await producer.push([Job("three", {"ms": 500.0})] * 9)  # each long enough for another pool to hear of the rest
         await quiet(theatre, QUIESCE)
         await fleet.stop_all()
 
