@@ -26,6 +26,7 @@ class Capability(Enum):
     PURGE = "a queue can be emptied"
     RESULTS = "what handlers return is kept with the jobs"
     POOLS = "worker pools and busy workers can be listed"
+    MOVE = "jobs can be moved to another backend and back"
 
 
 INSTEAD: dict[Capability, str] = {
@@ -41,5 +42,6 @@ INSTEAD: dict[Capability, str] = {
     Capability.PURGE: "use the server's own tools",
     Capability.RESULTS: "give the worker a store for them: Worker(..., results='redis://localhost:6379/0')",
     Capability.POOLS: "use the server's own tools",
+    Capability.MOVE: "let the workers finish its jobs, and enqueue new ones elsewhere",
 }
 """What to do on a backend that lacks the capability."""

@@ -26,6 +26,7 @@ REFUSED = frozenset(
         Capability.PURGE,
         Capability.RESULTS,
         Capability.POOLS,
+        Capability.MOVE,
     }
 )
 """What a backend refuses loudly when it lacks it; of the others it just promises nothing."""
