@@ -12,6 +12,7 @@ THEMES = (
     "leases",
     "limits",
     "listings",
+    "moving",
     "once",
     "operating",
     "results",

@@ -9,6 +9,7 @@ from worksong.testing.contract.fetching import Fetching
 from worksong.testing.contract.leases import Crashes, Eviction, Leases, Leaving
 from worksong.testing.contract.limits import Limits, Pauses
 from worksong.testing.contract.listings import Listings, Pools
+from worksong.testing.contract.moving import Moving
 from worksong.testing.contract.once import Ids, UniqueByKey, UniqueJobs
 from worksong.testing.contract.operating import Cancelling, Purging, Reviving
 from worksong.testing.contract.results import Returned
@@ -36,6 +37,7 @@ class BackendContract(
     Reviving,
     Listings,
     Pools,
+    Moving,
     Returned,
     Examining,
     Tracing,
