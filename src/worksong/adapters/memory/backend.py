@@ -315,7 +315,7 @@ class MemoryBackend(BaseBackend):
 
     async def unload(self, load: Load, without: Collection[str], now: float) -> Landing:
         with self._store.guard:
-            landing = cargo.unload(self._store, load, without)
+            landing = cargo.unload(self._store, load, without, now)
         self._bells.ring()
         return landing
 
@@ -331,7 +331,7 @@ class MemoryBackend(BaseBackend):
 
     async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
         with self._store.guard:
-            return cargo.know(self._store, ids)
+            return cargo.know(self._store, ids, now)
 
 
 def _mode(job: Job) -> str | None:

@@ -72,21 +72,21 @@ def job_of(parcel: Parcel) -> Job:
     return replace(job, run_at=run_at, unique_key=f"{job.handler}:{lock.key.decode()}" if lock else "")
 
 
-def unload(store: Store, load: Load, without: Collection[str]) -> Landing:
+def unload(store: Store, load: Load, without: Collection[str], now: float) -> Landing:
     """Take in what is not there yet, if this load was not taken in before."""
     fates = store.landed.get(load.id)
     if fates is None:
         fates = store.landed[load.id] = dict.fromkeys(without, Fate.REFUSED)
         for parcel in load.parcels:
-            if parcel.id not in fates and (fate := _land(store, parcel)):
+            if parcel.id not in fates and (fate := _land(store, parcel, now)):
                 fates[parcel.id] = fate
     landed = [parcel for parcel in load.parcels if parcel.id not in fates]
     return Landing(fates, tuple(landed))
 
 
-def _land(store: Store, parcel: Parcel) -> Fate | None:
+def _land(store: Store, parcel: Parcel, now: float) -> Fate | None:
     job = job_of(parcel)
-    if job.id in store.once and job.id not in store.foreign:
+    if store.once.get(job.id, 0.0) > now and job.id not in store.foreign:
         return Fate.KNOWN
     if job.id in store.records:
         return Fate.THERE
@@ -108,11 +108,11 @@ def known(store: Store, after: str, most: int) -> tuple[list[Known], str]:
     return [Known(job_id, store.once[job_id]) for job_id in ids], ids[-1] if len(ids) == most else ""
 
 
-def know(store: Store, ids: Sequence[Known]) -> list[bool]:
+def know(store: Store, ids: Sequence[Known], now: float) -> list[bool]:
     """Note those that are not known."""
-    new = [known.id not in store.once for known in ids]
-    for one in ids:
-        if one.id not in store.once:
+    new = [store.once.get(one.id, 0.0) <= now for one in ids]
+    for one, is_new in zip(ids, new, strict=True):
+        if is_new:
             store.once[one.id] = one.until
             store.foreign.add(one.id)
     return new

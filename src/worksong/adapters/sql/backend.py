@@ -60,7 +60,7 @@ class SqlBackend(BaseBackend):
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
-        self._cargo = SqlCargo(space, places)
+        self._cargo = SqlCargo(space)
         self._keeps_history = keep.seconds > 0
         self._doctor = SqlDoctor(store, namespace)
 

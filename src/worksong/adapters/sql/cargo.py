@@ -7,12 +7,13 @@ were, and every statement that lends, promotes, lists or prunes passes them by.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Collection, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from worksong.adapters.sql.places import Numbers
+from worksong.adapters.sql.places import NEVER_BACK
 from worksong.adapters.sql.rows import Light, checked, inserted, read
 from worksong.adapters.sql.steps import CHUNK, LONGEST, Program, Row, Space, parts
 from worksong.domain.errors import BackendRefused, InvalidArguments
@@ -46,8 +47,8 @@ class _Open(msgspec.Struct):
 class SqlCargo:
     """Programs over one namespace and the aside one."""
 
-    def __init__(self, space: Space, places: Numbers) -> None:
-        self._space, self._places = space, places
+    def __init__(self, space: Space) -> None:
+        self._space = space
         self._aside = aside_of(space)
         self._last = 0
 
@@ -58,15 +59,16 @@ class SqlCargo:
         found = yield from self._opened()
         if found or not most:
             return found
+        if not (yield from self._first(OPEN, NEVER, 0.0)):
+            return (yield from self._opened())
         if state is State.QUEUED:
             rows = yield from self._space.ask("waiting_to_load", most=most, passed=passed)
         else:
             rows = yield from self._space.ask("timed_to_load", state=str(state), most=most, passed=passed)
-        if not rows:
-            return None
         chosen, unreadable = _chosen(rows)
         if not chosen:
-            return Load("", "", passed=unreadable)
+            yield from self._aside.do("drop_once", [(OPEN,)])
+            return Load("", "", passed=unreadable) if rows else None
         moves = [(seq, fence) for seq, fence, _ in chosen]
         yield from self._space.do("rehouse", moves, to=self._aside.namespace)
         document = msgspec.json.encode(_Open(opening.id, opening.destination))
@@ -86,6 +88,7 @@ class SqlCargo:
 
     def release(self, load_id: str, staying: Collection[str]) -> Program[int]:
         """Drop or give back what lies aside."""
+        yield from self._aside.do("disown", [(OPEN,)])  # locks the row: nobody else closes this load, or opens another
         said = yield from self._said()
         if said is None or said.id != load_id:
             return 0
@@ -95,6 +98,7 @@ class SqlCargo:
         yield from self._space.do("disown", [(light.id,) for light in gone])
         yield from self._give_back([light for light in rows if light.id in staying])
         yield from self._aside.do("drop_result", [(OPEN,)])
+        yield from self._aside.do("drop_once", [(OPEN,)])
         return dropped
 
     def _give_back(self, rows: Sequence[Light]) -> Program[None]:
@@ -108,6 +112,12 @@ class SqlCargo:
         yield from self._space.do("unlock", [(light.seq,) for light in rows if light.unique_key in taken])
         yield from self._space.do("rehouse", [(light.seq, light.fence) for light in rows], to=self._space.namespace)
 
+    def _first(self, name: str, until: float, now: float) -> Program[bool]:
+        """Whether this transaction is the one that has the name; waits for another one that may have it."""
+        token = secrets.randbelow(NEVER_BACK) + 1
+        yield from self._aside.do("take_once", [(name, until, token)], now=now)
+        return (yield from self._aside.ask("taken_once", [(name,)])) == [(name, token)]
+
     # in
 
     def carried(self, parcel: Parcel) -> Parcel:
@@ -117,9 +127,7 @@ class SqlCargo:
     def unload(self, load: Load, without: Collection[str], now: float) -> Program[Landing]:
         """Insert what is not there yet, under a receipt that only the first one gets."""
         yield from self._forget(now)
-        place = self._places.take(1, now)[0]
-        yield from self._aside.do("take_once", [(load.id, now + RECEIPT_KEPT, place)], now=now)
-        if (yield from self._aside.ask("taken_once", [(load.id,)])) != [(load.id, place)]:
+        if not (yield from self._first(load.id, now + RECEIPT_KEPT, now)):
             return (yield from self._landed_before(load))
         fates = dict.fromkeys(without, Fate.REFUSED)
         parcels = [parcel for parcel in load.parcels if parcel.id not in fates]
@@ -151,8 +159,9 @@ class SqlCargo:
         return Landing(fates, tuple(landed))
 
     def _forget(self, now: float) -> Program[None]:
-        """Receipts that nobody will ask for."""
+        """Receipts that nobody will ask for, and ids that may come again."""
         yield from self._aside.do("prune_once", now=now)
+        yield from self._space.do("prune_once", now=now)
         old = yield from self._aside.ask("old_results", now=now, most=CHUNK)
         yield from self._aside.do("drop_result", old)
 
@@ -187,6 +196,7 @@ class SqlCargo:
 
     def know(self, ids: Sequence[Known], now: float) -> Program[list[bool]]:
         """Note those that are not known; what was pushed here stays so."""
+        yield from self._space.do("prune_once", now=now)
         names = [(known.id,) for known in ids]
         before = {id for id, _ in (yield from self._space.ask("taken_once", names))}
         taking = [(known.id, known.until, FOREIGN) for known in ids]

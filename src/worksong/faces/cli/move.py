@@ -101,6 +101,9 @@ def _show(report: Report, *, as_json: bool) -> None:
     show_table(headers, rows, note=_running_note(report.source[State.RUNNING]))
     if report.known:
         complain("note", f"{report.known:,} jobs were dropped: the target had taken in jobs with their ids by itself")
+    left = sum(report.source[state] for state in report.moved) - len(report.staying)
+    if left > 0:
+        complain("note", f"{left:,} jobs came, or changed their state, while the last ones were moved: move again")
     say(f"moved {sum(report.moved.values()):,} jobs and {report.ids:,} known ids; checksum {report.checksums[1]}")
 
 
@@ -120,7 +123,8 @@ def _judge(report: Report, source: Target) -> None:
     if report.staying:
         some = "; ".join(f"{job_id}: {why}" for job_id, why in list(report.staying.items())[:SHOWN])
         more = f"; and {len(report.staying) - SHOWN:,} more" if len(report.staying) > SHOWN else ""
-        raise WorksongError(f"{len(report.staying):,} jobs stay in {source.shown}: {some}{more}")
+        jobs = f"{len(report.staying):,} job{'s stay' if len(report.staying) > 1 else ' stays'}"
+        raise WorksongError(f"{jobs} in {source.shown}: {some}{more}")
 
 
 def _survey_fields(survey: Survey) -> dict[str, Any]:

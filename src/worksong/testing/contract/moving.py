@@ -201,7 +201,9 @@ class Moving(Suite):
     @needs(Capability.MOVE, Capability.BROWSE)
     @pytest.mark.parametrize("state", MOVABLE)
     async def test_a_job_comes_in_as_it_was(self, backend: Backend, state: State) -> None:
-        fails = {"attempt": 3, "error": "boom", "failed_at": T - 1} if state in (State.RETRY, State.DEAD) else {}
+        fails: dict[str, Any] = (
+            {"attempt": 3, "error": "boom", "failed_at": T - 1} if state in (State.RETRY, State.DEAD) else {}
+        )
         at = T + 60 if state in (State.SCHEDULED, State.RETRY) else T - 2 if state is State.DEAD else T - 5
         parcel = a_parcel(state, at, queue="low", enqueued_at=T - 5, meta={"trace": [1, "ü"]}, **fails)
 
