@@ -235,17 +235,21 @@ def _chosen(entries: Sequence[tuple[str, bytes]]) -> tuple[list[tuple[str, bytes
         weight += len(raw)
         if weight > HEAVY and (chosen or unreadable):
             break
-        try:
-            job = gocraft.decode(raw, limit=64 * gocraft.LIMIT)
-            readable = not kept_apart(job)
-        except Poison:
-            readable = False
-        if not readable:
+        job = _readable(raw)
+        if job is None:
             unreadable += 1
         elif job.id not in ids:
             ids.add(job.id)
             chosen.append((key, raw, job))
     return chosen, unreadable
+
+
+def _readable(raw: bytes) -> Job | None:
+    try:
+        job = gocraft.decode(raw, limit=64 * gocraft.LIMIT)
+    except Poison:
+        return None
+    return None if kept_apart(job) else job
 
 
 def _newest(one: _Aside) -> Job:

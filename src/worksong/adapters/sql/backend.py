@@ -269,7 +269,7 @@ class SqlBackend(BaseBackend):
 
     async def load(self, state: State, *, passed: int, most: int, destination: str, now: float) -> Load | None:
         opening = Load(new_id(), destination)
-        return await self._store.run(lambda: self._cargo.load(state, passed, most, opening))
+        return await self._store.run(lambda: self._cargo.load(state, passed, most, opening), write=most > 0)
 
     def carried(self, parcel: Parcel) -> Parcel:
         return self._cargo.carried(parcel)
