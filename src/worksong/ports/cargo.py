@@ -87,7 +87,8 @@ class Cargo(Protocol):
         """Close the load, in one atomic step: drop its jobs but those `staying`, which go back to where they were.
 
         Answers how many were dropped; none when the load is closed already. A job that goes back while another one has
-        its lock goes back without. Ids that were pushed once here are known on, as others' ids.
+        its lock goes back without; while another one has its id, under a new one. Ids that were pushed once here are
+        known on, as others' ids.
         """
         ...
 

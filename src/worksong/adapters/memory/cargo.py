@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from worksong.adapters.memory.store import Aside, Record, Store
 from worksong.domain.errors import InvalidArguments
-from worksong.domain.job import Job
+from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.parcel import Lock, Parcel, packed
 from worksong.ports.cargo import Fate, Known, Landing, Load
@@ -51,6 +51,8 @@ def release(store: Store, load_id: str, staying: Collection[str]) -> int:
 
 
 def _put_back(store: Store, record: Record, state: State, *, locked: bool) -> None:
+    if record.job.id in store.records:  # another one has its id since
+        record.job = replace(record.job, id=new_id())
     if locked and record.job.unique_key not in store.locks:
         store.locks[record.job.unique_key] = record.job.id
     if state is State.QUEUED:

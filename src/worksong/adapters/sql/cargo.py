@@ -106,7 +106,7 @@ class SqlCargo:
         ids = {id for id, _ in (yield from self._space.ask("inserted", [(light.id,) for light in rows]))}
         for light in rows:
             if light.id in ids:
-                yield from self._space.do("rename", seq=light.seq, id=f"{light.id}~{light.seq}"[:200])
+                yield from self._space.do("rename", seq=light.seq, id=f"{light.id[:200]}~{light.seq}")
         keys = [(light.unique_key,) for light in rows if light.unique_key]
         taken = {key for (key,) in (yield from self._space.ask("locks_taken", keys))}
         yield from self._space.do("unlock", [(light.seq,) for light in rows if light.unique_key in taken])

@@ -322,6 +322,18 @@ class Moving(Suite):
         assert await push(backend, equal()) == [False]
         assert await lent_ids(backend, pool) == [newer.id]
 
+    @needs(Capability.MOVE)
+    async def test_a_job_that_goes_back_displaces_none_that_has_its_id_now(self, backend: Backend) -> None:
+        await push(backend, job := a_job(args={"n": 1}))
+        load = await loaded(backend)
+        assert await push(backend, replace(job, args={"n": 2})) == [True]
+        await backend.release(load.id, [job.id], T)
+        lent = await fetch(backend, await join(backend), 10)
+        found = [delivery.job.args for delivery in lent]
+        assert len(found) == 2
+        assert {"n": 1} in found
+        assert {"n": 2} in found
+
     @needs(Capability.MOVE, Capability.UNIQUE)
     async def test_newer_data_of_a_unique_job_go_with_it(self, backend: Backend) -> None:
         def keyed(n: int) -> Job:
