@@ -6,10 +6,11 @@ from worksong.testing.contract.arguments import Arguments
 from worksong.testing.contract.endings import Endings, Receipts
 from worksong.testing.contract.examining import Examining, Tracing
 from worksong.testing.contract.fetching import Fetching
+from worksong.testing.contract.landing import Landing
 from worksong.testing.contract.leases import Crashes, Eviction, Leases, Leaving
 from worksong.testing.contract.limits import Limits, Pauses
 from worksong.testing.contract.listings import Listings, Pools
-from worksong.testing.contract.moving import Moving
+from worksong.testing.contract.loading import Loading
 from worksong.testing.contract.once import Ids, UniqueByKey, UniqueJobs
 from worksong.testing.contract.operating import Cancelling, Purging, Reviving
 from worksong.testing.contract.results import Returned
@@ -37,7 +38,8 @@ class BackendContract(
     Reviving,
     Listings,
     Pools,
-    Moving,
+    Loading,
+    Landing,
     Returned,
     Examining,
     Tracing,
