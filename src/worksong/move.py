@@ -122,8 +122,13 @@ class Move:
         )
 
     async def _opened(self) -> Load | None:
-        found = await self._from.load(self._states[0], passed=0, most=0, destination="", now=self._clock.now())
-        if found and found.destination != self._target.name:
+        return await self._load(self._states[0], passed=0, most=0)
+
+    async def _load(self, state: State, *, passed: int, most: int) -> Load | None:
+        """A load for this target; one that is open for another target must go there, which may have it already."""
+        to, now = self._target.name, self._clock.now()
+        found = await self._from.load(state, passed=passed, most=most, destination=to, now=now)
+        if found and found.id and found.destination != to:
             raise ConfigError(
                 f"a move from {self._source.name} to {found.destination} was interrupted, and {len(found.parcels)} "
                 "jobs lie aside for it: finish that one first, with the same --to"
@@ -170,10 +175,11 @@ class Move:
         await self._tell_ids()
         if opened := await self._opened():
             await self._ship(opened)
+        watch = await Watch.begin(self._to, self._moved.total())
         while await self._round():
             continue  # jobs change their state, and new ones come, while others are moved
         await self._tell_ids()
-        return await self._report(before)
+        return await self._report(before, await watch.missing(self._to, self._moved.total()))
 
     async def _refuse_one_store(self) -> None:
         """Two URLs may name one store."""
@@ -199,9 +205,7 @@ class Move:
 
     async def _move(self, state: State) -> bool:
         passed = moved = 0
-        while load := await self._from.load(
-            state, passed=passed, most=self._most, destination=self._target.name, now=self._clock.now()
-        ):
+        while load := await self._load(state, passed=passed, most=self._most):
             passed += load.passed
             if load.id:
                 staying, dropped = await self._ship(load)
@@ -224,6 +228,8 @@ class Move:
         dropped = await self._from.release(load.id, staying, self._clock.now())
         for job_id in staying:
             self._staying[job_id] = wrong.get(job_id) or str(landing.fates[job_id])
+        for parcel in taken:
+            self._staying.pop(parcel.id, None)
         if dropped:
             self._moved.update(parcel.state for parcel in taken)
             self._known += sum(1 for fate in landing.fates.values() if fate is Fate.KNOWN)
@@ -241,21 +247,36 @@ class Move:
     def _fitted(self, parcel: Parcel) -> Parcel:
         return parcel if Capability.SUBSECOND in self._to.capabilities else in_whole_seconds(parcel)
 
-    async def _report(self, before: Survey) -> Report:
-        source, target = await self._from.counts(), await self._to.counts()
-        gained = sum(target.values()) - sum(before.target.values())
-        idle = not await self._to.pools()
+    async def _report(self, before: Survey, short: int) -> Report:
         return Report(
             before=before,
-            source=source,
-            target=target,
+            source=await self._from.counts(),
+            target=await self._to.counts(),
             moved={state: self._moved[state] for state in self._states},
             known=self._known,
             staying=self._staying,
             ids=self._ids,
             checksums=(self._sent.checksum, self._landed.checksum),
-            short=max(0, self._moved.total() - gained) if idle else 0,
+            short=short,
         )
+
+
+class Watch(NamedTuple):
+    """What the target held when so many were moved: where nobody works, it must hold all that came since."""
+
+    held: int
+    moved: int
+    idle: bool
+
+    @classmethod
+    async def begin(cls, target: Backend, moved: int) -> Watch:
+        """After an interrupted load: that may have been there before."""
+        return cls(sum((await target.counts()).values()), moved, not await target.pools())
+
+    async def missing(self, target: Backend, moved: int) -> int:
+        """How many of those moved since are not there."""
+        now = await Watch.begin(target, moved)
+        return max(0, moved - self.moved - (now.held - self.held)) if self.idle and now.idle else 0
 
 
 def _check(backend: Backend) -> None:

@@ -124,6 +124,23 @@ def test_an_interrupted_move_is_told_and_goes_on(bare: Cli, urls: tuple[str, str
     assert counts(urls[1]) == {"queued": 3, "scheduled": 1, "retry": 0, "dead": 1}
 
 
+def test_a_load_that_the_target_has_taken_in_is_not_missed(
+    bare: Cli, urls: tuple[str, str], here: Shop, tmp_path: Path
+) -> None:
+    # Given a load that the target has, and that its source could not drop any more
+    name = f"sqlite:///{tmp_path}/there.db (namespace shop)"
+    load = here.do(lambda backend: backend.load(State.QUEUED, passed=0, most=2, destination=name, now=0.0))
+    assert load
+    Shop(urls[1]).do(lambda backend: backend.unload(load, [], 0.0))
+
+    # When the same command is given again
+    found = bare.json("move", "--from", urls[0], "--to", urls[1])
+
+    # Then nothing came twice, and nothing is thought to be missing
+    assert (found["moved"]["queued"], found["short"]) == (3, 0)
+    assert counts(urls[1]) == {"queued": 3, "scheduled": 1, "retry": 0, "dead": 1}
+
+
 def test_both_sides_are_asked_for(bare: Cli) -> None:
     result = bare("move", "--from", "sqlite:///x.db")
     assert result.exit_code == 2
