@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,7 +132,7 @@ def test_a_load_that_the_target_has_taken_in_is_not_missed(
     name = f"sqlite:///{tmp_path}/there.db (namespace shop)"
     load = here.do(lambda backend: backend.load(State.QUEUED, passed=0, most=2, destination=name, now=0.0))
     assert load
-    Shop(urls[1]).do(lambda backend: backend.unload(load, [], 0.0))
+    Shop(urls[1]).do(lambda backend: backend.unload(load, [], time.time()))
 
     # When the same command is given again
     found = bare.json("move", "--from", urls[0], "--to", urls[1])
