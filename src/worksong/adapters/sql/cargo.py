@@ -77,10 +77,13 @@ class SqlCargo:
 
     def _opened(self) -> Program[Load | None]:
         said = yield from self._said()
-        if said is None:
-            return None
-        rows = yield from self._aside.ask("all_jobs")
-        return Load(said.id, said.destination, tuple(_parcel(row) for row in rows))
+        while said is not None:
+            rows = yield from self._aside.ask("all_jobs")
+            again = yield from self._said()
+            if again == said:  # else another run closed it between the two statements
+                return Load(said.id, said.destination, tuple(_parcel(row) for row in rows))
+            said = again
+        return None
 
     def _said(self) -> Program[_Open | None]:
         found = yield from self._aside.ask("kept", [(OPEN,)])
