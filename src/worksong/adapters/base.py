@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.finding import Finding
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
+from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
     Beat,
@@ -28,6 +29,7 @@ from worksong.ports.backend import (
     Transaction,
     Window,
 )
+from worksong.ports.cargo import Known, Landing, Load
 
 
 class BaseBackend:
@@ -141,3 +143,21 @@ class BaseBackend:
 
     async def trace(self, job_id: str) -> Trace:
         self.refuse(Capability.BROWSE)
+
+    async def load(self, state: State, *, passed: int, most: int, destination: str, now: float) -> Load | None:
+        self.refuse(Capability.MOVE)
+
+    def carried(self, parcel: Parcel) -> Parcel:
+        self.refuse(Capability.MOVE)
+
+    async def unload(self, load: Load, without: Collection[str], now: float) -> Landing:
+        self.refuse(Capability.MOVE)
+
+    async def release(self, load_id: str, staying: Collection[str], now: float) -> int:
+        self.refuse(Capability.MOVE)
+
+    async def known(self, after: str, most: int) -> tuple[Sequence[Known], str]:
+        self.refuse(Capability.MOVE)
+
+    async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
+        self.refuse(Capability.MOVE)

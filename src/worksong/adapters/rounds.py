@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 from worksong.domain.capability import Capability
 from worksong.domain.finding import Ailment, Finding, Severity, some, verdict
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Inspector, PoolView, Window
+from worksong.ports.cargo import Cargo
 
 LOST_AFTER = 60.0
 """Seconds without a beat after which a pool should long have been reaped."""
@@ -48,10 +50,20 @@ ORPHANS = Ailment(
     fixable=True,
 )
 """For stores that can tell; how, is theirs."""
-AILMENTS = (PAUSED, UNSERVED, OVERDUE, SILENT, ORPHANS)
+ASIDE = Ailment(
+    "jobs.aside",
+    Severity.WARNING,
+    "Jobs lie aside for a move to another store, and nobody runs them: if no move is under way, one was interrupted.",
+    "worksong move, from here to where they were moved: it goes on",
+)
+AILMENTS = (PAUSED, UNSERVED, OVERDUE, SILENT, ORPHANS, ASIDE)
 
 
-async def visit(inspector: Inspector, capabilities: Collection[Capability], now: float) -> list[Finding]:
+class Patient(Inspector, Cargo, Protocol):
+    """What is visited."""
+
+
+async def visit(inspector: Patient, capabilities: Collection[Capability], now: float) -> list[Finding]:
     """Every check that the capabilities allow; `now` by the store's clock."""
     found: list[Finding] = []
     if Capability.BROWSE in capabilities and Capability.PAUSE in capabilities:
@@ -68,6 +80,8 @@ async def visit(inspector: Inspector, capabilities: Collection[Capability], now:
             )
     if Capability.BROWSE in capabilities:
         found += verdict("jobs.due", "Nothing is overdue.", await overdue(inspector, now))
+    if Capability.MOVE in capabilities:
+        found += verdict("jobs.moved", "No job lies aside for a move.", await aside(inspector, now))
     return found
 
 
@@ -110,3 +124,9 @@ async def overdue(inspector: Inspector, now: float) -> list[Finding]:
         return []
     count = f"{len(late):,}{' or more' if len(late) >= LOOKED_AT else ''}"
     return [OVERDUE.found(f"{count} overdue, the oldest for {max(late):,.0f} seconds")]
+
+
+async def aside(cargo: Cargo, now: float) -> list[Finding]:
+    """What a move has taken out, and not yet brought to where it goes."""
+    load = await cargo.load(State.QUEUED, passed=0, most=0, destination="", now=now)
+    return [ASIDE.found(f"{len(load.parcels):,} jobs, on their way to {load.destination}")] if load else []

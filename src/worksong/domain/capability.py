@@ -28,6 +28,7 @@ class Capability(Enum):
     TRANSACTION = "jobs can be enqueued in a transaction of the application"
     POOLS = "worker pools and busy workers can be listed"
     EFFECT = "a handler's changes and its job's ending are one transaction"
+    MOVE = "jobs can be moved to another backend and back"
 
 
 INSTEAD: dict[Capability, str] = {
@@ -49,5 +50,6 @@ INSTEAD: dict[Capability, str] = {
     Capability.POOLS: "use the server's own tools",
     Capability.EFFECT: "keep the jobs in the database that the handler writes to (sqlite:///..., postgresql://..., "
     "mysql://...), or let the handler compare ctx.fence",
+    Capability.MOVE: "let the workers finish its jobs, and enqueue new ones elsewhere",
 }
 """What to do on a backend that lacks the capability."""

@@ -24,6 +24,7 @@ from worksong.domain.job import Delivery, Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
 from worksong.domain.turns import Share
+from worksong.ports.cargo import Cargo
 from worksong.ports.results import Results
 
 BEAT_EVERY = 1.0
@@ -393,7 +394,7 @@ class Doctor(Protocol):
         ...
 
 
-class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Protocol):
+class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Cargo, Protocol):
     """A store of jobs, all ports; what it cannot do it does not declare."""
 
     @property

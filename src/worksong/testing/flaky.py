@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
+from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
     Backend,
@@ -30,6 +31,7 @@ from worksong.ports.backend import (
     Want,
     Window,
 )
+from worksong.ports.cargo import Known, Landing, Load
 
 T = TypeVar("T")
 
@@ -200,6 +202,29 @@ class FlakyBackend:
 
     async def trace(self, job_id: str) -> Trace:
         return await self._do("trace", lambda: self.inner.trace(job_id))
+
+    # Cargo
+
+    async def load(self, state: State, *, passed: int, most: int, destination: str, now: float) -> Load | None:
+        return await self._do(
+            "load",
+            lambda: self.inner.load(state, passed=passed, most=most, destination=destination, now=now),
+        )
+
+    def carried(self, parcel: Parcel) -> Parcel:
+        return self.inner.carried(parcel)
+
+    async def unload(self, load: Load, without: Collection[str], now: float) -> Landing:
+        return await self._do("unload", lambda: self.inner.unload(load, without, now))
+
+    async def release(self, load_id: str, staying: Collection[str], now: float) -> int:
+        return await self._do("release", lambda: self.inner.release(load_id, staying, now))
+
+    async def known(self, after: str, most: int) -> tuple[Sequence[Known], str]:
+        return await self._do("known", lambda: self.inner.known(after, most))
+
+    async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
+        return await self._do("know", lambda: self.inner.know(ids, now))
 
 
 class _FlakyDeed:

@@ -16,7 +16,9 @@ from worksong.domain.capability import Capability
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Snoozed
+from worksong.domain.parcel import MOVABLE
 from worksong.ports.backend import Backend
+from worksong.ports.cargo import Fate
 from worksong.testing.stage import EVERYTHING, HANDLERS, QUEUES, STATES, Stage, pick
 
 some = st.integers(0, 1000)
@@ -184,6 +186,31 @@ class BackendMachine(Stage):
         name = self._name_of(Job(handler, queue="low"))
         expected = self.model.delete(*[entry for entry in self.model.all(State.QUEUED) if entry.name == name])
         assert self._do(self.backend.purge(name)) == expected
+
+    # moves to other stores
+
+    @declared(Capability.MOVE)
+    @rule(state=st.sampled_from(MOVABLE), most=few, returns=st.booleans())
+    def move_out(self, state: State, most: int, returns: bool) -> None:
+        """Jobs are put aside, then go back to where they were, or leave for good."""
+        load = self._load(state, most)
+        entries = [self.model.entries[parcel.id] for parcel in load.parcels]
+        staying = [parcel.id for parcel in load.parcels] if returns else []
+        if not returns:
+            self.model.delete(*entries)
+        assert self._do(self.backend.release(load.id, staying, self.now)) == len(entries) - len(staying)
+
+    @declared(Capability.MOVE)
+    @rule(state=st.sampled_from(MOVABLE), most=few)
+    def move_out_and_in(self, state: State, most: int) -> None:
+        """Jobs leave, and come back in a load of another store; twice over, since somebody was killed."""
+        load = self._load(state, most)
+        # Whether the crashes of a job that was moved are forgotten is nowhere promised.
+        staying = [parcel.id for parcel in load.parcels if self.model.entries[parcel.id].crashes]
+        self._do(self.backend.release(load.id, staying, self.now))
+        for _ in range(2):
+            landing = self._do(self.backend.unload(load, staying, self.now))
+            assert landing.fates == dict.fromkeys(staying, Fate.REFUSED)
 
     # always
 

@@ -15,6 +15,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Outcome, Released, Settlement
 from worksong.domain.turns import Share
 from worksong.ports.backend import Backend, Beat, Pool, Want, Window
+from worksong.ports.cargo import Load
 from worksong.testing.model import Entry, Model
 
 T = TypeVar("T")
@@ -173,6 +174,14 @@ class Stage(RuleBasedStateMachine):
         for delivery in held:
             self._settle(delivery, Released())
         self.crews.append(self._enlist())
+
+    # moves to other stores
+
+    def _load(self, state: State, most: int) -> Load:
+        """What can be put aside; an empty load where there is nothing."""
+        found = self._do(self.backend.load(state, passed=0, most=most, destination="elsewhere", now=self.now))
+        assert (len(found.parcels) if found else 0) == min(most, len(list(self.model.all(state))))
+        return found or Load("", "")
 
     # looked at
 

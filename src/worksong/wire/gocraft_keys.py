@@ -29,6 +29,8 @@ class Keys:
         """zset: worksong's pools by their last beat; a fetch of theirs frees a unique lock in the same step."""
         self.reaper = f"{self.own_prefix}reaper"
         """string: the pool that reaps now."""
+        self.aside = f"{self.own_prefix}aside"
+        """list: what a move to another store has taken out of the queues and sets, as load.lua explains it."""
         self.fence = f"{self.own_prefix}fence"
         """string int: grows with every lending."""
 
@@ -62,8 +64,12 @@ class Keys:
         """hash: what a worker is doing."""
         return f"{self.prefix}worker:{worker}"
 
+    def receipt(self, load_id: str) -> str:
+        """string: what became of a load that a move brought here."""
+        return f"{self.own_prefix}receipt:{load_id}"
+
     def enqueued(self, job_id: str) -> str:
-        """string: set by the first push of this id, so that a repeated one does nothing."""
+        """string: "1" set by the first push of this id, so that a repeated one does nothing; "0" for others' ids."""
         return f"{self.own_prefix}enqueued:{job_id}"
 
     def held(self, unique_key: str) -> str:

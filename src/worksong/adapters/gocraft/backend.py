@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.gocraft.broker import GocraftBroker
+from worksong.adapters.gocraft.cargo import GocraftCargo
 from worksong.adapters.gocraft.doctor import GocraftDoctor, Tracer
 from worksong.adapters.gocraft.lookout import Lookout
 from worksong.adapters.gocraft.mover import Mover
@@ -21,6 +22,7 @@ from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
+from worksong.domain.parcel import Parcel
 from worksong.domain.poison import Poison
 from worksong.ports.backend import (
     Beat,
@@ -35,6 +37,7 @@ from worksong.ports.backend import (
     Want,
     Window,
 )
+from worksong.ports.cargo import Known, Landing, Load
 from worksong.wire import gocraft
 from worksong.wire.gocraft_keys import Keys
 
@@ -69,7 +72,7 @@ class GocraftBackend(BaseBackend):
         self._space, self._lookout, self._pulse = space, Lookout(space), Pulse(space)
         self._broker = GocraftBroker(space, self._lookout)
         self._mover, self._reaper = Mover(space), Reaper(space, new_id())
-        self._views = Views(space, self._mover)
+        self._views, self._cargo = Views(space, self._mover), GocraftCargo(space)
         self._doctor, self._tracer = GocraftDoctor(space, self._views, self._reaper), Tracer(space, self._views)
 
     def sibling(self) -> GocraftBackend:
@@ -221,3 +224,25 @@ class GocraftBackend(BaseBackend):
 
     async def trace(self, job_id: str) -> Trace:
         return await self._tracer.trace(job_id)
+
+    # Cargo
+
+    async def load(self, state: State, *, passed: int, most: int, destination: str, now: float) -> Load | None:
+        return await self._cargo.load(state, passed, most, Load(new_id(), destination))
+
+    def carried(self, parcel: Parcel) -> Parcel:
+        return self._cargo.carried(parcel)
+
+    async def unload(self, load: Load, without: Collection[str], now: float) -> Landing:
+        landing = await self._cargo.unload(load, without)
+        self._broker.ring()
+        return landing
+
+    async def release(self, load_id: str, staying: Collection[str], now: float) -> int:
+        return await self._cargo.release(load_id, staying)
+
+    async def known(self, after: str, most: int) -> tuple[Sequence[Known], str]:
+        return await self._cargo.known(after, most)
+
+    async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
+        return await self._cargo.know(ids, now)

@@ -76,21 +76,13 @@ class GocraftBroker:
 
     def _ready(self, job: Job) -> tuple[Job, bytes]:
         """The job as it will be stored, and its document; refuses what the format cannot carry."""
-        if wrong := misnamed(job.handler):
-            raise InvalidArguments(wrong)
         if job.unique:
             key = job.args if job.unique_by is None else job.unique_by
             root = "args" if job.unique_by is None else "unique_by"
             mode = "until_start" if job.unique is True else job.unique
             lock = gocraft.unique_key(self._space.keys.unique_prefix, job.handler, _mapping(key), root=root)
             job = replace(job, unique=mode, unique_key=lock)
-        raw = gocraft.encode(job)
-        if len(raw) > WRITTEN:
-            raise PayloadTooLarge(
-                f"job {job.handler!r} takes {len(raw)} bytes, {WRITTEN} are allowed: "
-                "store the data elsewhere and pass its id"
-            )
-        return job, raw
+        return job, document(job)
 
     async def _push_plain(self, jobs: Sequence[Document], now: float) -> None:
         k = self._space.keys
@@ -356,6 +348,19 @@ def failed(job: Job, raw: bytes, error: str, now: float) -> bytes:
     if len(new) <= gocraft.LIMIT:
         return new
     return gocraft.rewrite(raw, {"fails": job.attempt, "err": f"{error:.100}…", "failed_at": int(now)})
+
+
+def document(job: Job) -> bytes:
+    """What is stored of a job; refuses what the format cannot carry."""
+    if wrong := misnamed(job.handler):
+        raise InvalidArguments(wrong)
+    raw = gocraft.encode(job)
+    if len(raw) > WRITTEN:
+        raise PayloadTooLarge(
+            f"job {job.handler!r} takes {len(raw)} bytes, {WRITTEN} are allowed: "
+            "store the data elsewhere and pass its id"
+        )
+    return raw
 
 
 def score(run_at: float) -> int:

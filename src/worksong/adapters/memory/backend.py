@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.bells import Bells
+from worksong.adapters.memory import cargo
 from worksong.adapters.memory.store import Member, Record, Store
+from worksong.adapters.memory.views import busy_view, job_view, pool_view
 from worksong.domain.capability import Capability
 from worksong.domain.errors import ConfigError, PayloadTooLarge
 from worksong.domain.finding import Ailment, Finding, Severity
-from worksong.domain.job import Delivery, Job, JobView, shown
+from worksong.domain.job import Delivery, Job, JobView, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
+from worksong.domain.parcel import Parcel, packed
 from worksong.domain.result import Result
 from worksong.ports.backend import (
     SILENT_FOR,
@@ -27,11 +30,11 @@ from worksong.ports.backend import (
     PoolView,
     QueueView,
     Reaped,
-    Running,
     Trace,
     Want,
     Window,
 )
+from worksong.ports.cargo import Known, Landing, Load
 from worksong.wire import gojson
 
 LARGEST = 1 << 20
@@ -217,21 +220,21 @@ class MemoryBackend(BaseBackend):
         with self._store.guard:
             found = self._store.in_state(state)
         part = found[window.offset : window.offset + window.limit]
-        return Listing(tuple(_view(record) for record in part), len(found))
+        return Listing(tuple(job_view(record) for record in part), len(found))
 
     async def job(self, job_id: str) -> JobView | None:
         with self._store.guard:
             record = self._store.records.get(job_id)
-            return _view(record) if record else None
+            return job_view(record) if record else None
 
     async def pools(self) -> list[PoolView]:
         with self._store.guard:
-            return [_pool_view(self._store.members[name]) for name in sorted(self._store.members)]
+            return [pool_view(self._store.members[name]) for name in sorted(self._store.members)]
 
     async def busy(self) -> list[BusyView]:
         with self._store.guard:
             members = [self._store.members[name] for name in sorted(self._store.members)]
-            return [_busy_view(member.pool, running) for member in members for running in member.running]
+            return [busy_view(member.pool, running) for member in members for running in member.running]
 
     # Admin
 
@@ -297,7 +300,7 @@ class MemoryBackend(BaseBackend):
         queued = record.state is State.QUEUED
         return replace(
             known,
-            job=_view(record),
+            job=job_view(record),
             ahead=sum(1 for other in store.waiting(job.queue) if other.order < record.order) if queued else None,
             paused=job.queue in store.paused,
             limit=store.limits.get(job.handler, 0),
@@ -306,38 +309,35 @@ class MemoryBackend(BaseBackend):
             cancelled=job.id in store.cancelled,
         )
 
+    # Cargo
+
+    async def load(self, state: State, *, passed: int, most: int, destination: str, now: float) -> Load | None:
+        with self._store.guard:
+            return cargo.load(self._store, state, passed, most, Load(new_id(), destination))
+
+    def carried(self, parcel: Parcel) -> Parcel:
+        return packed(self._checked(cargo.job_of(parcel)), parcel.state, parcel.at, parcel.lock)
+
+    async def unload(self, load: Load, without: Collection[str], now: float) -> Landing:
+        with self._store.guard:
+            landing = cargo.unload(self._store, load, without, now)
+        self._bells.ring()
+        return landing
+
+    async def release(self, load_id: str, staying: Collection[str], now: float) -> int:
+        with self._store.guard:
+            dropped = cargo.release(self._store, load_id, staying)
+        self._bells.ring()
+        return dropped
+
+    async def known(self, after: str, most: int) -> tuple[Sequence[Known], str]:
+        with self._store.guard:
+            return cargo.known(self._store, after, most)
+
+    async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
+        with self._store.guard:
+            return cargo.know(self._store, ids, now)
+
 
 def _mode(job: Job) -> str | None:
     return "until_start" if job.unique is True else job.unique
-
-
-def _view(record: Record) -> JobView:
-    return JobView(job=record.job, state=record.state, at=record.at)
-
-
-def _pool_view(member: Member) -> PoolView:
-    pool = member.pool
-    return PoolView(
-        id=pool.id,
-        heartbeat_at=member.heartbeat_at,
-        started_at=pool.started_at,
-        handlers=tuple(sorted(pool.handlers)),
-        concurrency=pool.concurrency,
-        host=pool.host,
-        pid=pool.pid,
-        worker_ids=pool.worker_ids,
-    )
-
-
-def _busy_view(pool: Pool, running: Running) -> BusyView:
-    job = running.delivery.job
-    return BusyView(
-        worker_id=pool.worker_ids[running.slot] if running.slot < len(pool.worker_ids) else f"{pool.id}:{running.slot}",
-        pool_id=pool.id,
-        handler=job.handler,
-        job_id=job.id,
-        started_at=running.started_at,
-        args=gojson.encode(shown(job.args, running.hidden)).decode() if job.args else "",
-        checkin=running.checkin,
-        checkin_at=running.checkin_at,
-    )

@@ -17,6 +17,7 @@ from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Discarded, Outcome, Released, Retried, Snoozed
 from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, ONCE_KEPT, Pool, Running, Want
+from worksong.ports.cargo import Fate, Load
 from worksong.wire import result as wire
 
 
@@ -54,6 +55,13 @@ class Member(msgspec.Struct):
     """Fences lent to it that it did not hold at its last beat."""
 
 
+class Aside(NamedTuple):
+    """Records on their way to another store, with the state, the time and the lock that they had."""
+
+    load: Load
+    held: tuple[tuple[Record, State, bool], ...]
+
+
 class Store:
     """All jobs by id, by line (queue, job type) and by time."""
 
@@ -76,6 +84,12 @@ class Store:
         """Pool -> fence -> record."""
         self.members: dict[str, Member] = {}
         self.once: dict[str, float] = {}
+        self.foreign: set[str] = set()
+        """Ids known once that were not pushed here, or whose jobs went to another store."""
+        self.aside: Aside | None = None
+        """What a move has put aside."""
+        self.landed: dict[str, dict[str, Fate]] = {}
+        """Load taken in -> why some of its jobs were not."""
         self.cancelled: set[str] = set()
         self.results = MemoryResults()
         self.crashes: dict[str, tuple[int, float]] = {}
@@ -89,17 +103,18 @@ class Store:
         """Take in one checked job; False: refused."""
         if job.id in self.records or (once and self.once.get(job.id, 0.0) > now):
             return False
-        if job.unique and not self._lock(job):
+        if job.unique and not self._take_lock(job):
             return False
         if once:
             self.once[job.id] = now + ONCE_KEPT
+            self.foreign.discard(job.id)
         if job.run_at > now:
-            self._schedule(job, State.SCHEDULED, job.run_at)
+            self.schedule(job, State.SCHEDULED, job.run_at)
         else:
             self.queue(Record(job, State.QUEUED, job.enqueued_at, next(self._orders)))
         return True
 
-    def _lock(self, job: Job) -> bool:
+    def _take_lock(self, job: Job) -> bool:
         """Take the lock; if it is taken by a waiting job unique by key, that one gets this job's data."""
         holder = self.records.get(self.locks.get(job.unique_key, ""))
         if holder is None:
@@ -123,7 +138,8 @@ class Store:
         else:
             line.append((record.order, record))
 
-    def _schedule(self, job: Job, state: State, at: float) -> None:
+    def schedule(self, job: Job, state: State, at: float) -> None:
+        """Let the job wait for its time."""
         record = Record(job, state, at, next(self._orders))
         self.records[job.id] = record
         heapq.heappush(self.timed, (at, record.order, record))
@@ -174,12 +190,13 @@ class Store:
         job = record.job
         record.state, record.at, record.pool, record.fence = State.RUNNING, now, pool, next(self._fences)
         if job.unique and job.unique != "until_done":
-            self._unlock(job)
+            self.unlock(job)
         self.lent[pool][record.fence] = record
         self.running[job.handler] += 1
         return Delivery(job, Receipt(pool, record, record.fence), record.fence)
 
-    def _unlock(self, job: Job) -> None:
+    def unlock(self, job: Job) -> None:
+        """Give back the lock, if it is this job's."""
         if self.locks.get(job.unique_key) == job.id:
             del self.locks[job.unique_key]
 
@@ -199,16 +216,16 @@ class Store:
         match outcome:
             case Retried(run_at, error):
                 failed = replace(job, attempt=job.attempt + 1, error=error, failed_at=now, run_at=run_at)
-                self._schedule(failed, State.RETRY, run_at)
+                self.schedule(failed, State.RETRY, run_at)
             case Snoozed(run_at):
-                self._schedule(replace(job, run_at=run_at), State.SCHEDULED, run_at)
+                self.schedule(replace(job, run_at=run_at), State.SCHEDULED, run_at)
             case Buried(error):
-                self._unlock(job)
+                self.unlock(job)
                 self.bury(replace(job, attempt=job.attempt + 1, error=error, failed_at=now), now)
             case Released():
                 self.queue(record, front=True)
             case _:
-                self._unlock(job)
+                self.unlock(job)
         if result := wire.of(job.id, outcome, now):
             self.results.keep(result)
         return True
@@ -241,7 +258,7 @@ class Store:
             if record.job.id in self.cancelled:
                 self.drop(record)
             elif count > CRASHES_ALLOWED:
-                self._unlock(record.job)
+                self.unlock(record.job)
                 self.bury(replace(record.job, error=f"worker_crashed: lost {count} workers", failed_at=now), now)
                 buried += 1
             else:
@@ -276,7 +293,7 @@ class Store:
         record.state, record.order = State.GONE, 0
         self.records.pop(record.job.id, None)
         self.cancelled.discard(record.job.id)
-        self._unlock(record.job)
+        self.unlock(record.job)
 
     def prune(self, now: float) -> int:
         """Forget ids pushed once, crashes and results that are old enough."""
@@ -284,6 +301,7 @@ class Store:
         crashes = [job_id for job_id, (_, since) in self.crashes.items() if now - since > CRASHES_KEPT]
         for job_id in once:
             del self.once[job_id]
+            self.foreign.discard(job_id)
         for job_id in crashes:
             del self.crashes[job_id]
         return len(once) + len(crashes) + self.results.prune(now)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
 from worksong.adapters.sql.broker import SqlBroker
+from worksong.adapters.sql.cargo import SqlCargo
 from worksong.adapters.sql.deed import SqlDeed
 from worksong.adapters.sql.doctor.servers import FORGETS
 from worksong.adapters.sql.doctor.sqldoctor import SqlDoctor
@@ -25,9 +26,10 @@ from worksong.adapters.sql.upkeep import SqlUpkeep
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.finding import Finding
-from worksong.domain.job import Delivery, Job, JobView
+from worksong.domain.job import Delivery, Job, JobView, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Discarded, Done, Settlement
+from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
     Beat,
@@ -42,6 +44,7 @@ from worksong.ports.backend import (
     Want,
     Window,
 )
+from worksong.ports.cargo import Known, Landing, Load
 
 
 class SqlBackend(BaseBackend):
@@ -62,6 +65,7 @@ class SqlBackend(BaseBackend):
         self._finish = None if keep.seconds else Finish(space, self._results.endings, at_once=store.at_once)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
+        self._cargo = SqlCargo(space)
         self._keeps_history = keep.seconds > 0
         self._doctor = SqlDoctor(store, namespace)
 
@@ -74,6 +78,7 @@ class SqlBackend(BaseBackend):
 
     async def erase(self) -> None:
         await self._store.run(self._admin.erase)
+        await self._store.run(self._cargo.erase)
 
     async def close(self) -> None:
         await self._results.close()
@@ -296,6 +301,32 @@ class SqlBackend(BaseBackend):
             if not last:
                 return purged
             purged += dropped
+
+    # Cargo
+
+    async def load(self, state: State, *, passed: int, most: int, destination: str, now: float) -> Load | None:
+        opening = Load(new_id(), destination)
+        return await self._store.run(lambda: self._cargo.load(state, passed, most, opening), write=most > 0)
+
+    def carried(self, parcel: Parcel) -> Parcel:
+        return self._cargo.carried(parcel)
+
+    async def unload(self, load: Load, without: Collection[str], now: float) -> Landing:
+        landing = await self._store.run(lambda: self._cargo.unload(load, without, now))
+        await self._ring()
+        return landing
+
+    async def release(self, load_id: str, staying: Collection[str], now: float) -> int:
+        dropped = await self._store.run(lambda: self._cargo.release(load_id, staying))
+        if staying:
+            await self._ring()
+        return dropped
+
+    async def known(self, after: str, most: int) -> tuple[Sequence[Known], str]:
+        return await self._store.run(lambda: self._cargo.known(after, most), write=False)
+
+    async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
+        return await self._store.run(lambda: self._cargo.know(ids, now))
 
 
 def _chunks(job_ids: Sequence[str] | None) -> list[Sequence[str] | None]:

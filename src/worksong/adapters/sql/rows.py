@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, NamedTuple, cast
 
 from msgspec.structs import replace
@@ -12,6 +11,7 @@ from worksong.domain.errors import InvalidArguments, PayloadTooLarge
 from worksong.domain.job import Args, Job, JobView, Unique
 from worksong.domain.lifecycle import State
 from worksong.domain.names import wrong_with
+from worksong.domain.parcel import lock_digest
 from worksong.domain.poison import Poison, Reason
 from worksong.wire import gojson
 
@@ -75,9 +75,8 @@ def checked(job: Job) -> Job:
     if not job.unique:
         return job
     key = gojson.encode(job.args if job.unique_by is None else job.unique_by)
-    digest = hashlib.blake2b(key, digest_size=20).hexdigest()
     mode: Unique = "until_start" if job.unique is True else job.unique
-    return replace(job, unique=mode, unique_key=f"{job.handler}:{digest}")
+    return replace(job, unique=mode, unique_key=f"{job.handler}:{lock_digest(key)}")
 
 
 def _bounded(job: Job) -> None:

@@ -46,7 +46,10 @@ SECTIONS: dict[str, Sequence[Entry]] = {
         Entry("purge", "orders:purge", "Drop all jobs waiting in a queue."),
         Entry("cancel", "orders:cancel", "Drop a job, or stop it if it runs."),
     ),
-    "Set up": (Entry("migrate", "migrate:migrate", "Create or upgrade the tables of a database."),),
+    "Set up": (
+        Entry("migrate", "migrate:migrate", "Create or upgrade the tables of a database."),
+        Entry("move", "move:move", "Move all jobs to another backend."),
+    ),
     "Measure": (Entry("bench", "bench:bench", "How fast this machine and backend are."),),
 }
 

@@ -67,6 +67,17 @@ class Examining(Suite):
         (finding,) = await found(backend, "queues.paused")
         assert self.queue_of(backend, "send") in finding.detail
 
+    @needs(Capability.BROWSE, Capability.MOVE)
+    async def test_jobs_that_a_move_left_aside_are_found(self, backend: Backend) -> None:
+        await push(backend, a_job())
+        assert await found(backend, "jobs.aside") == []
+        load = await backend.load(State.QUEUED, passed=0, most=9, destination="the other store", now=T)
+        assert load
+        (finding,) = await found(backend, "jobs.aside")
+        assert "1 jobs, on their way to the other store" in finding.detail
+        await backend.release(load.id, [], T)
+        assert await found(backend, "jobs.aside") == []
+
     @needs(Capability.BROWSE, Capability.POOLS)
     async def test_waiting_jobs_of_a_type_that_nobody_knows_are_found(self, backend: Backend) -> None:
         # Given two types, and a pool that knows one of them

@@ -7,9 +7,11 @@ from worksong.testing.contract.effects import Effects
 from worksong.testing.contract.endings import Endings, Receipts
 from worksong.testing.contract.examining import Examining, Tracing
 from worksong.testing.contract.fetching import Fetching
+from worksong.testing.contract.landing import Landing
 from worksong.testing.contract.leases import Crashes, Eviction, Leases, Leaving
 from worksong.testing.contract.limits import Limits, Pauses
 from worksong.testing.contract.listings import Listings, Pools
+from worksong.testing.contract.loading import Loading
 from worksong.testing.contract.once import Ids, UniqueByKey, UniqueJobs
 from worksong.testing.contract.operating import Cancelling, Purging, Reviving
 from worksong.testing.contract.results import Returned
@@ -38,6 +40,8 @@ class BackendContract(
     Reviving,
     Listings,
     Pools,
+    Loading,
+    Landing,
     Returned,
     Transactions,
     Effects,

@@ -29,6 +29,7 @@ REFUSED = frozenset(
         Capability.TRANSACTION,
         Capability.POOLS,
         Capability.EFFECT,
+        Capability.MOVE,
     }
 )
 """What a backend refuses loudly when it lacks it; of the others it just promises nothing."""

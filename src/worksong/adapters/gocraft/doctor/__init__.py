@@ -17,7 +17,7 @@ from worksong.adapters.gocraft.views import Views
 from worksong.domain.capability import Capability
 from worksong.domain.errors import ConfigError, InvalidArguments
 from worksong.domain.finding import Finding
-from worksong.ports.backend import Inspector, PoolView
+from worksong.ports.backend import PoolView
 
 __all__ = ["AILMENTS", "GocraftDoctor", "Tracer"]
 
@@ -48,7 +48,9 @@ class GocraftDoctor:
                 )
         return list(server.persistence(found))
 
-    async def examine(self, inspector: Inspector, capabilities: frozenset[Capability], now: float) -> list[Finding]:
+    async def examine(
+        self, inspector: rounds.Patient, capabilities: frozenset[Capability], now: float
+    ) -> list[Finding]:
         seen = await vitals.take(self._space.redis, now, time.monotonic, eviction_allowed=self._address.eviction)
         found = server.examine(seen)
         found += await ward.examine(await self._ward(seen.now), _refused)

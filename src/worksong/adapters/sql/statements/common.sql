@@ -214,6 +214,47 @@ INSERT INTO worksong_paused (space, queue) VALUES (:space, :queue) ON CONFLICT D
 --: resume
 DELETE FROM worksong_paused WHERE space = :space AND queue = :queue
 
+-- Moved to another store
+
+-- In the order in which a type's jobs are lent; those that cannot be moved were passed before.
+--: waiting_to_load
+SELECT {whole} FROM worksong_job AS job {by_line} WHERE job.space = :space AND job.state = 'queued'
+ORDER BY job.handler, job.queue, job.place, job.seq LIMIT :most OFFSET :passed {skip}
+
+--: timed_to_load
+SELECT {whole} FROM worksong_job AS job {by_time} WHERE job.space = :space AND job.state = :state AND {in_time}
+ORDER BY job.at, job.seq LIMIT :most OFFSET :passed {skip}
+
+-- A job in another namespace, all else as it is.
+--: rehouse(seq, fence)
+UPDATE worksong_job SET space = :to WHERE seq = :seq AND fence = :fence
+
+--: all_jobs
+SELECT {whole} FROM worksong_job AS job WHERE job.space = :space
+ORDER BY job.state, job.handler, job.queue, job.place, job.seq
+
+--: all_light
+SELECT {light} FROM worksong_job AS job WHERE job.space = :space {lock}
+
+--: whole_by_id(id)
+SELECT {whole} FROM worksong_job AS job WHERE job.space = :space AND job.id = :id
+
+--: locks_taken(unique_key)
+SELECT unique_key FROM worksong_job WHERE space = :space AND unique_key = :unique_key
+
+--: unlock(seq)
+UPDATE worksong_job SET unique_key = NULL WHERE seq = :seq
+
+--: rename
+UPDATE worksong_job SET id = :id WHERE seq = :seq
+
+--: known_ids
+SELECT id, until FROM worksong_once WHERE space = :space AND id > :after ORDER BY id LIMIT :most
+
+-- An id that was pushed here, and whose job is gone to another store: it may come back.
+--: disown(id)
+UPDATE worksong_once SET place = 0 WHERE space = :space AND id = :id
+
 -- Kept for a time
 
 --: prune_once

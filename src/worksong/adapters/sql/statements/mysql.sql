@@ -156,6 +156,22 @@ STRAIGHT_JOIN worksong_job AS job ON job.space = :space AND job.id = given.id FO
 --: pause
 INSERT INTO worksong_paused (space, queue) VALUES (:space, :queue) ON DUPLICATE KEY UPDATE queue = worksong_paused.queue
 
+--: rehouse(seq, fence)
+UPDATE {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq SET job.space = :to WHERE job.fence = given.fence
+
+--: whole_by_id(id)
+SELECT {whole} FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.space = :space AND job.id = given.id
+
+--: locks_taken(unique_key)
+SELECT job.unique_key FROM {given}
+STRAIGHT_JOIN worksong_job AS job ON job.space = :space AND job.unique_key = given.unique_key
+
+--: unlock(seq)
+UPDATE {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq SET job.unique_key = NULL
+
+--: disown(id)
+UPDATE {given} STRAIGHT_JOIN worksong_once AS once ON once.space = :space AND once.id = given.id SET once.place = 0
+
 -- Looked at
 
 --: by_seq(seq)

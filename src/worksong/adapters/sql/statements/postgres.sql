@@ -186,6 +186,22 @@ WHERE job.space = :space AND job.state = 'running' AND job.handler = ANY(:handle
 SELECT {light} FROM worksong_job AS job
 WHERE job.space = :space AND job.id = ANY(:id::text[]) ORDER BY job.seq FOR UPDATE
 
+--: rehouse(seq, fence)
+UPDATE worksong_job AS job SET space = :to
+FROM unnest(:seq::bigint[], :fence::bigint[]) AS given (seq, fence) WHERE job.seq = given.seq AND job.fence = given.fence
+
+--: whole_by_id(id)
+SELECT {whole} FROM worksong_job AS job WHERE job.space = :space AND job.id = ANY(:id::text[])
+
+--: locks_taken(unique_key)
+SELECT unique_key FROM worksong_job WHERE space = :space AND unique_key = ANY(:unique_key::text[])
+
+--: unlock(seq)
+UPDATE worksong_job SET unique_key = NULL WHERE seq = ANY(:seq::bigint[])
+
+--: disown(id)
+UPDATE worksong_once SET place = 0 WHERE space = :space AND id = ANY(:id::text[])
+
 -- Looked at
 
 --: places(handler, queue)
