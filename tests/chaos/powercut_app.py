@@ -15,7 +15,7 @@ from pathlib import Path
 from chaos.recorder import Recorder, Unshared
 from chaos.theatre import NAMESPACE
 from worksong.adapters import connect
-from worksong.adapters.sql import sqlite
+from worksong.adapters.sql import sqlite_file
 from worksong.domain.job import Job, new_id
 from worksong.domain.outcome import Done, Settlement
 from worksong.domain.turns import Share
@@ -61,7 +61,7 @@ async def use(url: str, jobs: int, recorder: Recorder) -> None:
 
 
 def main(file: str, options: str, jobs: str, output: str) -> None:
-    sqlite.CHECKPOINT = CHECKPOINT
+    sqlite_file.CHECKPOINT = CHECKPOINT
     recorder = Recorder()
     try:
         recorder.install()

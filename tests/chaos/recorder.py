@@ -68,7 +68,7 @@ class _Vfs(Structure):
     )
 
 
-_Open = CFUNCTYPE(c_int, c_void_p, c_char_p, c_void_p, c_int, POINTER(c_int))
+_Open = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, POINTER(c_int))
 _Delete = CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)
 _Write = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 _Truncate = CFUNCTYPE(c_int, c_void_p, c_int64)
@@ -105,10 +105,11 @@ class Recorder:
         """Remember that something else happened, after all that was written so far."""
         self.events.append(Event(kind, name))
 
-    def _on_open(self, vfs: int, name: bytes, file: int, flags: int, got: Any) -> int:
+    def _on_open(self, vfs: int, name: int | None, file: int, flags: int, got: Any) -> int:
+        """`name` is passed on as the pointer that it is: SQLite reads it for as long as the file is open."""
         done: int = self._open(vfs, name, file, flags, got)
         if done == OK and name:
-            self._names[file] = Path(os.fsdecode(name)).name
+            self._names[file] = Path(os.fsdecode(ctypes.string_at(name))).name
             opened = cast(file, POINTER(_File)).contents
             opened.methods = ctypes.pointer(self._around(opened.methods))
         return done
