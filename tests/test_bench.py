@@ -35,7 +35,7 @@ from worksong.adapters import connect  # noqa: E402
 from worksong.domain.job import new_id  # noqa: E402
 from worksong.domain.lifecycle import State  # noqa: E402
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 PEERS = environments.names()
 
 
@@ -451,11 +451,11 @@ def test_worksong_is_filled_drained_and_watched(own_redis: RedisServer) -> None:
 def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worksong = PythonSystem("worksong", own_redis, seconds=0.01)
+    worksong = PythonSystem("worksong", own_redis, seconds=0.2)
     worksong.drain(Cell(kind="plain", slots=1))
     honest = Tally.total
     monkeypatch.setattr(Tally, "total", lambda self: honest(self) + 1)
-    with pytest.raises(Failed, match="301 jobs ran where 300 were enqueued"):
+    with pytest.raises(Failed, match="6,001 jobs ran where 6,000 were enqueued"):
         worksong.drain(Cell(kind="plain", slots=1))
 
 

@@ -14,9 +14,18 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
+from copy import deepcopy
 from typing import Any, NamedTuple
 
-from worksong.domain.errors import BackendUnavailable, ConfigError, EnqueueOutcomeUnknown, InvalidArguments
+from msgspec.structs import replace
+
+from worksong.domain.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    ConfigError,
+    EnqueueOutcomeUnknown,
+    InvalidArguments,
+)
 from worksong.domain.job import Job
 from worksong.domain.names import one_line
 from worksong.engine.reminder import Reminder
@@ -56,7 +65,8 @@ class Patient:
 class Buffer:
     """Keeps jobs in memory while the server is away, `most` of them, and pushes them in order when it is back.
 
-    They end with the process. A unique job is not kept, since only the server can tell whether it is a duplicate.
+    They end with the process; one that the server refuses lets the others pass. A unique job is not kept, since only
+    the server can tell whether it is a duplicate.
     """
 
     def __init__(
@@ -116,6 +126,7 @@ class Buffer:
         return f"{len(ids)} jobs were enqueued while the server was away, and are still in memory only: {shown}"
 
     def _keep(self, jobs: Sequence[Job], away: BackendUnavailable | None) -> None:
+        copied = tuple(replace(job, args=deepcopy(job.args), meta=deepcopy(job.meta)) for job in jobs)
         with self._guard:
             held = self.size
             if held + len(jobs) > self._most:
@@ -123,7 +134,7 @@ class Buffer:
                     f"the server is away, and {held} jobs are kept already of {self._most} allowed: "
                     f"{len(jobs)} more were not taken in"
                 ) from away
-            self._kept.append(_Kept(tuple(jobs)))
+            self._kept.append(_Kept(copied))
             if self._leaving is None:
                 log.warning("the server is away: keeping jobs in memory, %d at most: %s", self._most, away)
                 self._leaving = self._send(self._leave())
@@ -136,6 +147,9 @@ class Buffer:
                 await self._push_oldest()
                 pause = FIRST_PAUSE
             except Exception as refusal:
+                if isinstance(refusal, BackendRefused):  # perhaps the next one is welcome
+                    with self._guard:
+                        self._kept.rotate(-1)
                 if not isinstance(refusal, BackendUnavailable) and self._reminder.due(str(refusal)):
                     log.error("jobs kept in memory are refused, trying again: %s", refusal)
                 await self._clock.sleep(random.uniform(0, pause))
@@ -153,8 +167,13 @@ class Buffer:
         try:
             await self._broker().push(kept.jobs, self._clock.now(), once=True)
         except InvalidArguments as wrong:  # this format cannot carry it, today or ever
-            ids = ", ".join(one_line(job.id) for job in kept.jobs)
-            log.error("jobs %s were kept in memory and cannot be enqueued: %s", ids, wrong)
+            job, *others = kept.jobs
+            if others:  # only the wrong one shall go
+                with self._guard:
+                    self._kept.popleft()
+                    self._kept.extendleft(_Kept((each,)) for each in reversed(kept.jobs))
+                return
+            log.error("job %s was kept in memory and cannot be enqueued: %s", one_line(job.id), wrong)
         with self._guard:
             self._kept.popleft()
 

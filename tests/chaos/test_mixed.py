@@ -25,7 +25,7 @@ from worksong import Job
 from worksong.domain.lifecycle import State
 
 RECORDED = Path(__file__).parents[1] / "interop" / "recorded_peer.py"
-SILENT = 0.0 if FULL else 4.0
+SILENT = 0.0 if FULL else 10.0
 """As elsewhere, yet not so short that a peer, which is given twice the time, is dead between two of its beats."""
 OBSERVED = "key of nobody: chaos:worker:"
 """What a slot did last: a Go pool that reaps leaves it to expire within a day, whoever wrote it."""

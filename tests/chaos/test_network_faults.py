@@ -25,7 +25,7 @@ from worksong.domain.outcome import Done, Outcome, Retried, Settlement
 from worksong.domain.turns import Share
 from worksong.ports.backend import Beat, Pool, Want, Window
 
-TIMEOUT = 2.0 if FULL else 0.35
+TIMEOUT = 2.0 if FULL else 1.0
 """Seconds, of the address: what any command may take."""
 SLACK = 0.1 * TIMEOUT if FULL else 60.0
 """Seconds beyond: 10 % by the promise; a loaded machine is given more."""

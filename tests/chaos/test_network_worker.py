@@ -17,7 +17,7 @@ from chaos.scene import AT_ONCE, CONNECTIONS, said, working
 from worksong.adapters.gocraft import pulse
 from worksong.domain.errors import BackendUnavailable
 
-TIMEOUT = 0.5
+TIMEOUT = 0.5 if FULL else 2.0
 LASTS = 3.0 if FULL else 0.4
 BEATS = 5.0
 """Seconds between the beats of a gocraft/work pool."""

@@ -37,7 +37,7 @@ SIZE = 1 << 20 if FULL else 1 << 17
 """Bytes of a document."""
 LINE = 1 << 14
 """Characters that nobody writes who means well, in a line of settings."""
-SLOW = 0.1 if FULL else 0.25
+SLOW = 0.1 if FULL else 2.0
 """Seconds of the processor that a reader may take for a document of so many bytes, or for a line of settings."""
 CORPUS: list[tuple[str, bytes, Any]] = runpy.run_path(str(Path(__file__).parent.parent / "corpus.py"))["CORPUS"]
 SMALL = [raw for _, raw, _ in CORPUS if len(raw) <= 4096]
@@ -314,7 +314,7 @@ def test_no_document_keeps_a_reader_busy(certify: Certify) -> None:
 
 def _seconds(read: Callable[[], object], *refusals: type[Exception]) -> float:
     """Of the processor; the best of several, since others share its caches."""
-    return min(_once(read, refusals) for _ in range(5 if FULL else 1))
+    return min(_once(read, refusals) for _ in range(5 if FULL else 2))
 
 
 def _once(read: Callable[[], object], refusals: tuple[type[Exception], ...]) -> float:

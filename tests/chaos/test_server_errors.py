@@ -48,7 +48,7 @@ def loading(server: KeptServer, proxy: Proxy) -> Iterator[None]:
     server.call("EVAL", "for n = 1, ARGV[1] do redis.call('SET', 'ballast:' .. n, n) end", 0, BALLAST)
     server.kill()
     # Every 1024 commands the server hears its clients, and tells them that it loads.
-    server.start("--key-load-delay", str(int(LASTS * 1e6 / BALLAST)), loaded=False)
+    server.start("--key-load-delay", str(int((LASTS if FULL else 5.0) * 1e6 / BALLAST)), loaded=False)
     yield
     server.wait()
 
@@ -191,7 +191,7 @@ async def test_all_goes_on_when_it_is_over(
 ) -> None:
     caplog.set_level(logging.INFO, "worksong")
     with Proxy(server.port) as proxy:
-        async with working(f"{proxy.url}?timeout=1") as scene:
+        async with working(f"{proxy.url}?timeout={1 if FULL else 5}") as scene:
             for name in names:
                 figures = await _trouble(name, Stage(server, proxy, scene), caplog)
                 certify(f"C8 {name}", **figures)

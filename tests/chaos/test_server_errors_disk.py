@@ -51,7 +51,7 @@ async def test_a_full_disk_is_told_and_nothing_that_was_taken_in_is_lost(
     server: KeptServer, small_disk: Path, caplog: pytest.LogCaptureFixture, certify: Callable[..., None]
 ) -> None:
     caplog.set_level(logging.INFO, "worksong")
-    async with working(f"{server.url}?timeout=1") as scene:
+    async with working(f"{server.url}?timeout={1 if FULL else 5}") as scene:
         # Given a disk that somebody fills
         caplog.clear()
         began, ballast = time.monotonic(), small_disk / "ballast"

@@ -207,6 +207,7 @@ async def test_a_queue_is_purged_after_a_yes(backend: Backend, yard: Yard) -> No
     await yard.push(Job("x", queue="letters"), Job("x", queue="letters"))
     async with dashboard(backend) as console:
         await console.press("x")
+        await console.is_asked("Purge letters?")
         await console.press("y")
         await console.hears("purged letters: 2 jobs dropped")
         assert (await backend.counts())[State.QUEUED] == 0

@@ -18,7 +18,7 @@ from worksong.domain.result import Result
 from worksong.testing.contract.steps import T, fetch, is_gone, join, lend, push, settle, some_jobs
 
 DAY = 86400.0
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 async def test_a_result_is_kept_for_a_day(backend: SqlBackend) -> None:

@@ -175,6 +175,17 @@ async def test_a_path_that_is_no_database_is_a_mistake_in_the_configuration(
     await backend.close()
 
 
+async def test_tables_are_made_by_the_command_where_a_worker_may_not(place: Path) -> None:
+    # Given a file whose workers leave its tables to somebody else
+    backend = opened(f"sqlite:///{place.with_name('other.db')}?migrate=refuse")
+    with pytest.raises(ConfigError, match="run `worksong migrate"):
+        await push(backend, a_job())
+    # When that one makes them, then they work
+    assert await backend.migrate() == (0, 1)
+    assert await push(backend, a_job()) == [True]
+    await backend.close()
+
+
 async def test_tables_newer_than_this_program_are_refused(backend: SqlBackend, place: Path) -> None:
     await push(backend, a_job())
     await backend.close()

@@ -19,7 +19,7 @@ from worksong.domain.lifecycle import State
 from worksong.ports.backend import Window
 from worksong.testing import inline
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def mailer(url: str, name: str) -> tuple[Worker, Any]:

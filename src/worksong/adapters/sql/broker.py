@@ -225,7 +225,8 @@ class SqlBroker:
             raise NotHeld
         if Light(*held[0]).cancelled:
             raise Cancelled
-        yield from self.settle([settlement], now)
+        if not all((yield from self.settle([settlement], now))):
+            raise NotHeld
 
 
 class NotHeld(WorksongError):

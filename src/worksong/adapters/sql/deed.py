@@ -7,7 +7,7 @@ from typing import Any
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql.broker import Cancelled, NotHeld, SqlBroker
 from worksong.adapters.sql.store import Lent, Store
-from worksong.domain.outcome import Settlement
+from worksong.domain.outcome import Discarded, Settlement
 
 
 class SqlDeed:
@@ -26,7 +26,8 @@ class SqlDeed:
         except NotHeld:
             return False
         except Cancelled:
-            (held,) = await self._store.run(lambda: self._broker.settle([settlement], now))
+            gone = Settlement(settlement.delivery, Discarded("cancelled"))
+            (held,) = await self._store.run(lambda: self._broker.settle([gone], now))
             return held
         finally:
             self._bells.ring()  # for its result; and one more of a limited type may run

@@ -10,7 +10,7 @@ from asyncmy import errors
 from asyncmy.connection import Connection
 
 from worksong.adapters.sql.server_lent import ServerLent
-from worksong.adapters.sql.servers import CONNECT_TIMEOUT, ServerStore
+from worksong.adapters.sql.servers import CONNECT_TIMEOUT, LEASH, ServerStore
 from worksong.adapters.sql.store import LENT, never_alone
 
 NO_SAVEPOINT = 1305
@@ -88,6 +88,10 @@ class LentMysql(ServerLent[Any]):
                 raise
             return False
         return True
+
+    async def leash(self) -> None:
+        if "MariaDB" in self.connection.get_server_info():  # MySQL has no such setting
+            await self.connection.query(f"SET SESSION idle_transaction_timeout = {LEASH}")
 
     async def end(self) -> None:
         await self.connection.query("COMMIT")

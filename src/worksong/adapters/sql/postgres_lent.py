@@ -8,7 +8,7 @@ from typing import Any, cast
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.sql.server_lent import PATIENCE, ServerLent
-from worksong.adapters.sql.servers import CONNECT_TIMEOUT, ServerStore
+from worksong.adapters.sql.servers import CONNECT_TIMEOUT, LEASH, ServerStore
 from worksong.adapters.sql.store import LENT
 
 _create_pool = cast("Any", asyncpg).create_pool  # its parameters have no types
@@ -58,6 +58,9 @@ class LentPostgres(ServerLent[Any]):
 
     async def is_whole(self) -> bool:
         return self.connection.is_closed() or bool(self.connection.is_in_transaction())
+
+    async def leash(self) -> None:
+        await self.connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{LEASH}s'")
 
     async def end(self) -> None:
         await self._transaction.commit()

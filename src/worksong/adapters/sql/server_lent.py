@@ -34,6 +34,9 @@ class ServerLent(ABC, Generic[C]):
     async def is_whole(self) -> bool:
         """Whether the transaction is the one that was begun."""
 
+    async def leash(self) -> None:
+        """From here on the job's row is locked: let the server end what stands still, where it can."""
+
     @abstractmethod
     async def end(self) -> None:
         """Commit."""
@@ -66,6 +69,7 @@ class ServerLent(ABC, Generic[C]):
         try:
             if not await self.is_whole():
                 raise EndedEarly
+            await self.leash()
             answer = await self._store.carry_out(self.connection, operation)
             committing = True
             await self.end()

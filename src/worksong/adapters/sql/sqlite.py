@@ -13,6 +13,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql import migrate, sqlite_bedside
 from worksong.adapters.sql.address import Address, file
@@ -132,9 +134,13 @@ class SqliteStore:
         return sqlite_bedside.bedside(Path(self.place), self.address.shown, self.address.seconds("timeout", 10.0))
 
     async def migrate(self) -> tuple[int, int]:
-        """Tables are made when the file is opened."""
+        """Tables are made when the file is opened by one that may make them."""
         before = await asyncio.to_thread(_version_of, Path(self.place))
-        await self.run(_data_version, write=False)
+        maker = SqliteStore(replace(self.address, options={**self.address.options, "migrate": "auto"}))
+        try:
+            await maker.run(_data_version, write=False)
+        finally:
+            await maker.close()
         return before, migrate.newest(DIALECT)
 
     async def close(self) -> None:

@@ -165,7 +165,7 @@ class Fetching(Suite):
 
     async def test_a_fetch_that_waits_hears_of_a_push(self, backend: Backend) -> None:
         pool = await join(backend)
-        waiting = asyncio.create_task(fetch(backend, pool, wait=20.0))
+        waiting = asyncio.create_task(fetch(backend, pool, wait=60.0))
         job = a_job()
         await push(backend, job)
         assert [delivery.job.id for delivery in await waiting] == [job.id]
@@ -173,7 +173,7 @@ class Fetching(Suite):
     async def test_a_cancelled_fetch_loses_no_job(self, backend: Backend) -> None:
         # Given a fetch that is cancelled while a job comes in
         pool, job = await join(backend), a_job()
-        waiting = asyncio.create_task(fetch(backend, pool, wait=20.0))
+        waiting = asyncio.create_task(fetch(backend, pool, wait=60.0))
         await asyncio.sleep(0)
         pushing = asyncio.create_task(push(backend, job))
         waiting.cancel()

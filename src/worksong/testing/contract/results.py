@@ -18,7 +18,7 @@ from worksong.ports.results import ResultStore
 from worksong.testing.contract.steps import T, die, fetch, is_gone, join, lend, settle
 from worksong.testing.contract.suite import Suite, needs
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 BOOM = Failure("ValueError", "boom", "Traceback ...")
 
 

@@ -82,7 +82,7 @@ class Siblings(Suite):
             await push(sibling, job)
             await sibling.close()
 
-        waiting = asyncio.create_task(fetch(backend, pool, wait=20.0))
+        waiting = asyncio.create_task(fetch(backend, pool, wait=60.0))
         await asyncio.to_thread(asyncio.run, elsewhere())
         assert [delivery.job.id for delivery in await waiting] == [job.id]
 

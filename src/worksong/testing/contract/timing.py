@@ -13,7 +13,7 @@ from worksong.ports.backend import Backend
 from worksong.testing.contract.steps import T, a_job, fetch, join, lend, lent_ids, listed, look, push, settle
 from worksong.testing.contract.suite import Suite, needs
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds in which what has happened must have been heard."""
 
 

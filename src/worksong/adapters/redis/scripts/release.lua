@@ -5,14 +5,15 @@
 --       without its lock, job id, lock or '', the lock's value; those of a list in reverse order
 -- Answers 1; 0: this load is not open.
 if redis.call('LINDEX', KEYS[1], 0) ~= ARGV[1] then return 0 end
-for i = 2, #KEYS do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= 'zset' and found ~= 'list' then
-    return redis.error_reply('WRONGTYPE key ' .. KEYS[i] .. ' holds a ' .. found .. ' where jobs belong')
+local gone = tonumber(ARGV[4])
+for at = 5 + gone, #ARGV, 7 do
+  local key, want = KEYS[tonumber(ARGV[at])], ARGV[at + 1] == '' and 'list' or 'zset'
+  local found = redis.call('TYPE', key).ok
+  if found ~= 'none' and found ~= want then
+    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. want .. ' belongs')
   end
 end
 
-local gone = tonumber(ARGV[4])
 for i = 5, 4 + gone do
   -- Others' id from now on: the job may come back.
   if redis.pcall('GET', ARGV[2] .. ARGV[i]) == '1' then redis.call('SET', ARGV[2] .. ARGV[i], '0', 'KEEPTTL') end
