@@ -15,8 +15,7 @@ from typing import NoReturn, TypeVar
 import pytest
 
 import servers
-from worksong.adapters import connect
-from worksong.adapters.sql.backend import SqlBackend
+from sql.stage import make_tables
 
 S = TypeVar("S")
 INTEROP = Path(__file__).parent / "interop"
@@ -59,7 +58,7 @@ def postgres_server() -> Iterator[servers.Database]:
 @pytest.fixture(scope="session")
 def postgres_url(postgres_server: servers.Database) -> str:
     """`postgresql://postgres@127.0.0.1:PORT/postgres`, with tables: use a namespace of your own in them."""
-    migrated(postgres_server.url)
+    asyncio.run(make_tables(postgres_server.url))
     return postgres_server.url
 
 
@@ -73,20 +72,8 @@ def mariadb_server() -> Iterator[servers.Database]:
 @pytest.fixture(scope="session")
 def mariadb_url(mariadb_server: servers.Database) -> str:
     """`mariadb://root@127.0.0.1:PORT/worksong`, with tables: use a namespace of your own in them."""
-    migrated(mariadb_server.url)
+    asyncio.run(make_tables(mariadb_server.url))
     return mariadb_server.url
-
-
-def migrated(url: str) -> None:
-    """Make the tables."""
-
-    async def make() -> None:
-        backend = connect(url, namespace="")
-        assert isinstance(backend, SqlBackend)
-        await backend.migrate()
-        await backend.close()
-
-    asyncio.run(make())
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Moving all jobs from one store to another; killed at any moment, it loses nothing and doubles nothing.
 
 Jobs leave in loads. A load is put aside in the source, taken in by the target under its number, then dropped from the
-source; the run after a kill finds the open load and does the rest. See docs/adr/0017.
+source; the run after a kill finds the open load and does the rest. See docs/adr/0018.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -79,15 +79,10 @@ class Buffer:
         """`send` runs a coroutine in a loop that outlives the caller's."""
         self._broker, self._clock, self._most, self._send = broker, clock, most, send
         self._reminder = Reminder(clock)
-        self._kept: deque[_Kept] = deque()
+        self._kept: deque[Job] = deque()
         self._guard = threading.Lock()
         self._leaving: Future[None] | None = None
         atexit.register(_last_chance, weakref.ref(self))
-
-    @property
-    def size(self) -> int:
-        """How many jobs are kept."""
-        return sum(len(kept.jobs) for kept in list(self._kept))
 
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
         """Behind what is kept already; raises what the server's being away raises when there is no room."""
@@ -116,31 +111,34 @@ class Buffer:
         """The program ends, but the loop in its thread still runs: wait so long for the kept jobs, say what is lost."""
         if leaving := self._leaving:
             wait_for([leaving], timeout=seconds)
-        if self.size:
+        if self._kept:
             sys.stderr.write(f"worksong: {self.left()}; they are lost\n")
 
     def left(self) -> str:
         """What is said of jobs that are still kept."""
-        ids = [one_line(job.id) for kept in list(self._kept) for job in kept.jobs]
+        ids = [one_line(job.id) for job in list(self._kept)]
         shown = ", ".join(ids[:10]) + (f" and {len(ids) - 10} more" if len(ids) > 10 else "")
         return f"{len(ids)} jobs were enqueued while the server was away, and are still in memory only: {shown}"
 
     def _keep(self, jobs: Sequence[Job], away: BackendUnavailable | None) -> None:
-        copied = tuple(replace(job, args=deepcopy(job.args), meta=deepcopy(job.meta)) for job in jobs)
+        copied = [replace(job, args=deepcopy(job.args), meta=deepcopy(job.meta)) for job in jobs]
         with self._guard:
-            held = self.size
+            held = len(self._kept)
             if held + len(jobs) > self._most:
                 raise BackendUnavailable(
                     f"the server is away, and {held} jobs are kept already of {self._most} allowed: "
                     f"{len(jobs)} more were not taken in"
                 ) from away
-            self._kept.append(_Kept(copied))
+            self._kept += copied
             if self._leaving is None:
                 log.warning("the server is away: keeping jobs in memory, %d at most: %s", self._most, away)
                 self._leaving = self._send(self._leave())
 
     async def _leave(self) -> None:
-        """Push what is kept, the oldest first. An id is taken in only once, so a push may be repeated."""
+        """Push what is kept, the oldest first, each by itself: what is wrong with one is nothing to the others.
+
+        An id is taken in only once, so a push may be repeated.
+        """
         pause = FIRST_PAUSE
         while not self._empty():
             try:
@@ -163,16 +161,10 @@ class Buffer:
             return not self._kept
 
     async def _push_oldest(self) -> None:
-        kept = self._kept[0]
+        job = self._kept[0]
         try:
-            await self._broker().push(kept.jobs, self._clock.now(), once=True)
+            await self._broker().push([job], self._clock.now(), once=True)
         except InvalidArguments as wrong:  # this format cannot carry it, today or ever
-            job, *others = kept.jobs
-            if others:  # only the wrong one shall go
-                with self._guard:
-                    self._kept.popleft()
-                    self._kept.extendleft(_Kept((each,)) for each in reversed(kept.jobs))
-                return
             log.error("job %s was kept in memory and cannot be enqueued: %s", one_line(job.id), wrong)
         with self._guard:
             self._kept.popleft()
@@ -195,12 +187,6 @@ def chosen(
     if buffer:
         return Buffer(broker, clock, buffer, send)
     return Patient(broker, clock, patience) if patience else None
-
-
-class _Kept(NamedTuple):
-    """Jobs that were enqueued by one call."""
-
-    jobs: tuple[Job, ...]
 
 
 def _last_chance(reference: weakref.ref[Buffer]) -> None:

@@ -13,11 +13,9 @@ from chaos.ledger import judge
 from chaos.producer import Producer
 from chaos.scale import FULL, timeout
 from chaos.theatre import DATABASES, NAMESPACE, Theatre, on, quiet
+from sql.stage import make_tables, the_next_version
 from worksong import Job
 from worksong.adapters import connect
-from worksong.adapters.sql import migrate
-from worksong.adapters.sql.backend import SqlBackend
-from worksong.adapters.sql.migrate import Migration
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 
@@ -26,12 +24,6 @@ ROWS = 1_000_000 if FULL else 1000
 RATE = 1000.0 if FULL else 100.0
 LONGEST = 1.0
 """Seconds that an enqueueing may wait for the migration."""
-NEXT = (
-    "ALTER TABLE worksong_job ADD COLUMN note_of_the_next_version TEXT",
-    "ALTER TABLE worksong_pool ADD COLUMN note_of_the_next_version INTEGER NOT NULL DEFAULT 0",
-    "CREATE TABLE worksong_of_the_next_version (space VARCHAR(100) NOT NULL PRIMARY KEY)",
-)
-"""What a migration may do while others work: columns with a default, and tables. All three databases take it."""
 
 pytestmark = pytest.mark.timeout(timeout(600))
 
@@ -50,7 +42,7 @@ class Watched(Producer):
 
 @on(*DATABASES, small=("postgres",))  # tests/sql migrates all three under a worker
 async def test_i3_workers_of_the_version_before_go_on_while_the_tables_are_migrated(
-    theatre: Theatre, fleet: Fleet, certify: Certify, monkeypatch: pytest.MonkeyPatch
+    theatre: Theatre, fleet: Fleet, certify: Certify
 ) -> None:
     # Given workers at work, on tables in which much lies
     await _fill(theatre)
@@ -61,9 +53,8 @@ async def test_i3_workers_of_the_version_before_go_on_while_the_tables_are_migra
 
     # When somebody migrates to a version that they do not know
     producer.longest, begun = 0.0, time.monotonic()
-    known = migrate.migrations
-    monkeypatch.setattr(migrate, "migrations", lambda dialect: _with_next(known(dialect)))  # in this process only
-    before, now = await _migrate(theatre)
+    with the_next_version():  # in this process only
+        before, now = await make_tables(theatre.url)
     took = time.monotonic() - begun
     assert now == before + 1
     since = time.monotonic()
@@ -98,20 +89,6 @@ async def test_i3_workers_of_the_version_before_go_on_while_the_tables_are_migra
     )
     if FULL:
         assert producer.longest <= LONGEST
-
-
-def _with_next(known: tuple[Migration, ...]) -> tuple[Migration, ...]:
-    number = known[-1].number + 1
-    return (*known, Migration(number, (*NEXT, migrate.NOTE.format(number=number))))
-
-
-async def _migrate(theatre: Theatre) -> tuple[int, int]:
-    backend = connect(theatre.url, namespace=NAMESPACE)
-    assert isinstance(backend, SqlBackend)
-    try:
-        return await backend.migrate()
-    finally:
-        await backend.close()
 
 
 async def _fill(theatre: Theatre) -> None:

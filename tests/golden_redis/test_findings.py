@@ -25,6 +25,7 @@ from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Released, Settlement
 from worksong.ports.backend import Beat, Running
+from worksong.ports.cargo import Load
 
 MANY_KEYS = {f"k{n}": 1 for n in range(10_030)}
 """More than can be written as arguments, few enough for a document to be read."""
@@ -240,3 +241,21 @@ async def test_guarded_jobs_of_which_some_are_there_are_not_told_of_as_refused(
     assert stored.call("LLEN", "work:jobs:a") == 2
     monkeypatch.undo()
     assert await backend.push(jobs, T, once=True) == [False, False, True]
+
+
+async def test_a_move_that_finds_its_jobs_taken_looks_again(
+    backend: GocraftBackend, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given jobs that workers take just before they would be put aside
+    await push(backend, a_job(), a_job())
+    space = backend._cargo._space
+    run = space.run
+
+    async def late(*given: Any) -> Any:
+        assert stored.call("DEL", "work:jobs:a") == 1
+        return await run(*given)
+
+    monkeypatch.setattr(space, "run", late)
+    # When they are to be moved, then the answer is not that there are no more
+    assert await backend.load(State.QUEUED, passed=0, most=10, destination="there", now=T) == Load("", "")
+    assert await backend.load(State.QUEUED, passed=0, most=10, destination="there", now=T) is None

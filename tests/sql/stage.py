@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from worksong.adapters import connect
+from worksong.adapters.sql import migrate
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.migrate import Migration
 from worksong.domain.finding import Finding, Severity
 from worksong.domain.job import new_id
+
+TABLES = ("job", "pool", "limit", "paused", "once", "result", "history")
+BEGIN = "CREATE TABLE worksong_later (number INTEGER NOT NULL PRIMARY KEY)"
+INDEX = "CREATE INDEX worksong_job_later ON worksong_job (later)"
 
 
 def opened(url: str, namespace: str = "") -> SqlBackend:
@@ -55,3 +63,26 @@ async def ailing(backend: SqlBackend) -> dict[str, Finding]:
 
 OF_THIS_HOST = ("sqlite.version", "sqlite.shared", "sqlite.disk", "jobs.unserved")
 """Findings that depend on where the tests run, and one that depends on nobody's work."""
+
+
+async def make_tables(url: str) -> tuple[int, int]:
+    """(version before, version now)."""
+    backend = opened(url)
+    versions = await backend.migrate()
+    await backend.close()
+    return versions
+
+
+@contextmanager
+def the_next_version() -> Iterator[None]:
+    """Within, this program is the next one: each table has a column more, and there is a table and an index more."""
+    known = migrate.migrations
+    columns = [f"ALTER TABLE worksong_{table} ADD COLUMN later INTEGER NOT NULL DEFAULT 7" for table in TABLES]
+
+    def and_one_more(dialect: str) -> tuple[Migration, ...]:
+        number = known(dialect)[-1].number + 1
+        return (*known(dialect), Migration(number, (BEGIN, *columns, INDEX, migrate.NOTE.format(number=number))))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "migrations", and_one_more)
+        yield

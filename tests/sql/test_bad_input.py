@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import servers
-from sql.stage import fresh, opened, ordered, told
+from sql.stage import fresh, make_tables, opened, ordered, told
 from worksong.adapters.sql import mysql_failures
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.failures import Verdict
@@ -42,14 +42,8 @@ SERVERS = ["postgres", "mariadb"]
 def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of our own, with tables, on a server."""
     with fresh(request.getfixturevalue(f"{request.param}_url")) as found:
-        asyncio.run(_migrated(found))
+        asyncio.run(make_tables(found))
         yield found
-
-
-async def _migrated(url: str) -> None:
-    backend = opened(url)
-    await backend.migrate()
-    await backend.close()
 
 
 @pytest.fixture
@@ -400,7 +394,7 @@ def cramped(postgres_url: str, disk: Path) -> Iterator[str]:
     inside.mkdir()
     shutil.chown(inside, "postgres")
     with fresh(postgres_url) as found:
-        asyncio.run(_migrated(found))
+        asyncio.run(make_tables(found))
         asyncio.run(ordered(found, f"CREATE TABLESPACE {name} LOCATION '{inside}'"))
         asyncio.run(ordered(found, f"ALTER TABLE worksong_job SET TABLESPACE {name}"))
         yield found

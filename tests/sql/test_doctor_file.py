@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -179,19 +180,16 @@ async def test_a_disk_that_is_nearly_full_is_told(small_disk: Path) -> None:
     await backend.close()
 
 
-def test_what_may_not_be_written_is_named(place: Path) -> None:
-    # Given a directory and a file that nobody may write
-    asyncio.run(_made(place))
-    place.chmod(0o444)
-    for parent in place.parents[:3]:
-        parent.chmod(0o555)
-    try:
+def test_what_may_not_be_written_is_named() -> None:
+    # Given a directory and a file that nobody may write, in a place where anybody may look
+    with TemporaryDirectory() as directory:
+        place = Path(directory, "jobs.db")
+        asyncio.run(_made(place))
+        place.chmod(0o444)
+        place.parent.chmod(0o555)
         # When somebody looks
         command = [sys.executable, "-c", LOOK, f"sqlite:///{place}"]
         looked = subprocess.run(command, capture_output=True, text=True, check=False)
-    finally:
-        for parent in place.parents[:3]:
-            parent.chmod(0o755)
     # Then both are named
     assert looked.stderr == ""
     assert f"sqlite.read_only not writable: {place.parent}, {place}" in looked.stdout

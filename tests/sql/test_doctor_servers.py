@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sql.stage import ailing, fresh, opened, ordered, told
+from sql.stage import ailing, fresh, make_tables, opened, ordered, told
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor import postgres, servers
 from worksong.domain.errors import BackendRefused
@@ -24,14 +24,8 @@ PATIENCE = 60.0
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A database of our own, with tables: one test after the other breaks it and mends it."""
     with fresh(request.getfixturevalue(f"{request.param}_url")) as found:
-        asyncio.run(_migrated(found))
+        asyncio.run(make_tables(found))
         yield found
-
-
-async def _migrated(url: str) -> None:
-    backend = opened(url)
-    await backend.migrate()
-    await backend.close()
 
 
 @pytest.fixture

@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from machine.beside import beside_its_model
-from sql.stage import fresh, opened
+from sql.stage import fresh, make_tables, opened, the_next_version
 from worksong import Worker
 from worksong.adapters.sql import migrate
-from worksong.adapters.sql.migrate import Migration
 from worksong.domain.errors import ConfigError
 from worksong.domain.job import new_id
 from worksong.testing.contract.steps import a_job, push
 
 PATIENCE = 60.0
 STEPS = 200
-TABLES = ("job", "pool", "limit", "paused", "once", "result", "history")
-BEGIN = "CREATE TABLE worksong_later (number INTEGER NOT NULL PRIMARY KEY)"
-INDEX = "CREATE INDEX worksong_job_later ON worksong_job (later)"
 
 
 @pytest.fixture(params=["sqlite", "postgres", "mariadb"])
@@ -37,28 +33,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
             found = made.enter_context(fresh(request.getfixturevalue(f"{request.param}_url")))
         asyncio.run(make_tables(found))
         yield found
-
-
-async def make_tables(url: str) -> tuple[int, int]:
-    backend = opened(url)
-    versions = await backend.migrate()
-    await backend.close()
-    return versions
-
-
-@contextmanager
-def the_next_version() -> Iterator[None]:
-    """Within, this program is the next one: each table has a column more, and there is a table and an index more."""
-    known = migrate.migrations
-    columns = [f"ALTER TABLE worksong_{table} ADD COLUMN later INTEGER NOT NULL DEFAULT 7" for table in TABLES]
-
-    def and_one_more(dialect: str) -> tuple[Migration, ...]:
-        number = known(dialect)[-1].number + 1
-        return (*known(dialect), Migration(number, (BEGIN, *columns, INDEX, migrate.NOTE.format(number=number))))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrate, "migrations", and_one_more)
-        yield
 
 
 async def to_the_next_version(url: str) -> None:

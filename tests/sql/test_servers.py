@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,6 +14,7 @@ from worksong.adapters.sql.steps import Step
 from worksong.domain.errors import BackendUnavailable, ConfigError
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
+from worksong.domain.outcome import Done, Settlement
 from worksong.ports.backend import Window
 from worksong.testing.contract.steps import T, a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
 
@@ -145,6 +146,61 @@ async def test_a_fetch_that_was_given_up_lends_nothing_to_a_pool_that_has_left(u
         again = opened(url, backend._namespace)
         assert (await again.counts())[State.RUNNING] == 0
         await again.close()
+
+
+async def test_jobs_that_somebody_holds_keep_no_other_pool_from_being_buried(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("postgres", "mysql"):
+        monkeypatch.setattr(f"worksong.adapters.sql.{module}.LEASH", 600)
+    # Given two dead pools with a job each, and somebody who holds the row of the first one's
+    namespace = new_id()
+    backend = opened(f"{url}?timeout=3s", namespace)
+    pools = []
+    for name in ("first", "second"):
+        await push(backend, a_job(name))
+        pools.append(await join(backend, name))
+        assert len(await fetch(backend, pools[-1])) == 1
+    store: Any = backend._store
+    holder = await store.dial()
+    await store.begin(holder, write=True)
+    await store.execute(holder, Step("holdings", {"space": namespace, "pool": pools[0].id}))
+    # When both are said to be dead
+    reaped = await backend.reap(T, 0.0, dead=[pool.id for pool in pools])
+    # Then the second one's job is recovered, and the first one's when it can be had
+    assert (reaped.pools, reaped.recovered) == ((pools[1].id,), 1)
+    await store.rollback(holder)
+    reaped = await backend.reap(T, 0.0, dead=[pools[0].id])
+    assert (reaped.pools, reaped.recovered) == ((pools[0].id,), 1)
+    store.hang_up(holder)
+    await backend.close()
+
+
+async def test_the_server_ends_a_commit_of_a_handler_that_stands_still(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given what a handler wrote, and somebody who looks at the connection while the ending is written
+    backend = opened(url)
+    _, delivery = await lend(backend)
+    deed, store = await backend.begin(blocks=False), cast("Any", backend._store)
+    carry_out, found = store.carry_out, list[object]()
+
+    async def watched(connection: Any, operation: Any) -> Any:
+        found.extend(await store.plain(connection, LEASHES[store.dialect]))
+        return await carry_out(connection, operation)
+
+    monkeypatch.setattr(store, "carry_out", watched)
+    # When it is, then the server lets nothing stand still there, as with our own connections
+    assert await deed.settle(Settlement(delivery, Done()), T)
+    assert found in (["8s"], [8])
+    await deed.undo()
+    await backend.close()
+
+
+LEASHES = {
+    "postgres": "SHOW idle_in_transaction_session_timeout",
+    "mysql": "SELECT CAST(@@SESSION.idle_transaction_timeout AS SIGNED)",
+}
 
 
 @pytest.mark.parametrize("step", ["beat", "lock_limits"])

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.servers import ServerStore
-from worksong.adapters.sql.steps import Operation, Step
+from worksong.adapters.sql.steps import Operation, Step, carry_out
 from worksong.adapters.sql.store import NoRoom, NotSent, Refused
 from worksong.domain.errors import ConfigError, InvalidArguments, WorksongError
 
@@ -69,7 +69,7 @@ class JoinedServer(ABC, Generic[L]):
 
     async def _within(self, operation: Operation[T]) -> T:
         try:
-            answer = await self._carry_out(operation)
+            answer = await carry_out(operation, self.execute)
             await self.tell()
         except BaseException:
             with contextlib.suppress(Exception):  # the transaction may be gone, and the connection: then all is
@@ -78,16 +78,6 @@ class JoinedServer(ABC, Generic[L]):
             raise
         await self.line.execute("RELEASE SAVEPOINT worksong")
         return answer
-
-    async def _carry_out(self, operation: Operation[T]) -> T:
-        program = operation()
-        try:
-            step = next(program)
-            while True:
-                step = program.send(await self.execute(step))
-        except StopIteration as end:
-            answer: T = end.value
-            return answer
 
     def _meant(self, failure: BaseException) -> WorksongError:
         if why := self.unusable(failure):

@@ -39,10 +39,8 @@ class Line(Protocol):
         ...
 
 
-class BlockingLine:
-    """A driver that follows DB-API 2.0."""
-
-    blocks = True
+class _DriverLine:
+    """What drivers with the verbs of DB-API 2.0 have in common."""
 
     def __init__(self, connection: Any, cursor: Cursor, closed: Callable[[Any], object]) -> None:
         self._connection, self._cursor, self._closed = connection, cursor, closed
@@ -50,6 +48,12 @@ class BlockingLine:
 
     def closed(self) -> bool:
         return bool(self._closed(self._connection))
+
+
+class BlockingLine(_DriverLine):
+    """A driver that follows DB-API 2.0."""
+
+    blocks = True
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
@@ -62,17 +66,10 @@ class BlockingLine:
             return cursor.fetchall() if answers else cursor.rowcount
 
 
-class AwaitedLine:
+class AwaitedLine(_DriverLine):
     """A driver with the verbs of DB-API 2.0 as coroutines."""
 
     blocks = False
-
-    def __init__(self, connection: Any, cursor: Cursor, closed: Callable[[Any], object]) -> None:
-        self._connection, self._cursor, self._closed = connection, cursor, closed
-        self.failures = (connection.Error, OSError)
-
-    def closed(self) -> bool:
-        return bool(self._closed(self._connection))
 
     @contextlib.asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:

@@ -8,6 +8,7 @@ import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Coroutine, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.migrate import Migration
-from worksong.adapters.sql.steps import Operation, Row, Step
+from worksong.adapters.sql.steps import Operation, Row, Step, carry_out
 from worksong.adapters.sql.store import RETRIES, Joined, Lent, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
 
@@ -156,14 +157,7 @@ class ServerStore(ABC, Generic[C]):
 
     async def carry_out(self, connection: C, operation: Operation[T]) -> T:
         """Run a program in the transaction that is open."""
-        program = operation()
-        step = next(program)
-        while True:
-            try:
-                step = program.send(await self.execute(connection, step))
-            except StopIteration as end:
-                answer: T = end.value
-                return answer
+        return await carry_out(operation, partial(self.execute, connection))
 
     async def _undo(self, connection: C, failure: BaseException, *, begun: bool, maybe: bool) -> None:
         """Raise what the failure means; the connection is clean afterwards, or gone.

@@ -7,7 +7,7 @@ connections of a server. Whoever runs it makes one transaction of it, and runs i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -33,6 +33,18 @@ class Step(NamedTuple):
 Program: TypeAlias = Generator[Step, Any, T]
 Operation: TypeAlias = Callable[[], Program[T]]
 """Makes the program anew for each attempt."""
+
+
+async def carry_out(operation: Operation[T], execute: Callable[[Step], Awaitable[Any]]) -> T:
+    """Run a program in the transaction that is open, a statement at a time."""
+    program = operation()
+    try:
+        step = next(program)
+        while True:
+            step = program.send(await execute(step))
+    except StopIteration as end:
+        answer: T = end.value
+        return answer
 
 
 class Statement(NamedTuple):
