@@ -31,9 +31,9 @@ demo: $(RUN) ## run the example application: jobs that succeed, retry, wait and 
 	@$(BIN)/python examples/demo.py
 
 # make test: everything. Servers are looked for first, so that tests decide by their presence when they are collected.
-test: $(DEV) ## run all tests, with real servers on private ports
+test: $(DEV) ## run all tests in two processes, each with real servers of its own on private ports
 	@$(BIN)/python tests/servers.py
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 $(ARGS)
 
 contract: $(DEV) ## run the contract suite on every backend
 	@$(BIN)/python tests/servers.py

@@ -63,7 +63,8 @@ async def test_i3_workers_of_the_version_before_go_on_while_the_tables_are_migra
     await producing
 
     # Then each of their jobs runs once, and nothing went wrong
-    await quiet(theatre, 120, kept=State.SCHEDULED)
+    with the_next_version():
+        await quiet(theatre, 120, kept=State.SCHEDULED)
     verdict = judge(fleet.ledger, fleet.ledger.evictions())
     assert verdict.right, f"{verdict}\n{fleet.report()}"
     assert verdict.finished == verdict.acked

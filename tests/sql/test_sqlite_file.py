@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -118,18 +119,15 @@ async def test_a_file_that_others_keep_locked_is_unavailable_and_nothing_is_writ
 # what can be wrong with the file
 
 
-def test_a_file_that_may_not_be_written_says_so(place: Path) -> None:
+def test_a_file_that_may_not_be_written_says_so() -> None:
     # Given a file that nobody may write, and whose directory nobody may write
-    asyncio.run(_make(place))
-    place.chmod(0o444)
-    for parent in place.parents[:3]:
-        parent.chmod(0o555)
-    try:
+    with TemporaryDirectory() as directory:
+        place = Path(directory, "jobs.db")
+        asyncio.run(_make(place))
+        place.chmod(0o444)
+        place.parent.chmod(0o555)
         # When somebody pushes
         _, told = program(PUSH.replace("\nasync def", f"{NOBODY}\nasync def"), f"sqlite:///{place}").communicate()
-    finally:
-        for parent in place.parents[:3]:
-            parent.chmod(0o755)
     # Then it is refused, with the mend
     assert told.splitlines()[-1].startswith("worksong.")
     assert "must be writable for user" in told.splitlines()[-1] or "may not open it" in told.splitlines()[-1]

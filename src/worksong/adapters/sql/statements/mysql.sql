@@ -134,6 +134,16 @@ DELETE result FROM {given} STRAIGHT_JOIN worksong_result AS result ON result.spa
 INSERT INTO worksong_pool (space, id, beats, beat_at, pool, busy) VALUES (:space, :id, 1, {clock}, :pool, :busy)
 ON DUPLICATE KEY UPDATE beats = beats + 1, pool = VALUES(pool)
 
+-- Every row that a locking statement reads is locked, whosever it is: so which those are is read before.
+--: holdings
+SELECT {light} FROM (
+    SELECT seq FROM worksong_job {by_line}
+    WHERE space = :space AND state = 'running' AND pool = :pool
+    ORDER BY place LIMIT 1000
+) AS held
+JOIN worksong_job AS job ON job.seq = held.seq AND job.state = 'running' AND job.pool = :pool
+ORDER BY job.place FOR UPDATE
+
 --: set_limit(handler, most)
 INSERT INTO worksong_limit (space, handler, most) VALUES {values} ON DUPLICATE KEY UPDATE most = VALUES(most)
 
