@@ -25,7 +25,7 @@ from worksong.ports.backend import Backend, Beat, Pool, Running, Want, Window
 from worksong.testing.flaky import FlakyBackend, error, execute_then_error
 from worksong.wire.gocraft_keys import Keys
 
-SEEDS = sized(100) if FULL else 5
+SEEDS = sized(200) if FULL else 5
 START = 1_700_000_000.0
 RETRY = 60.0
 POINTS = (
