@@ -13,9 +13,11 @@ from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.finding import Finding
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
+from worksong.domain.outcome import Settlement, following
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
+    Backend,
     Beat,
     BusyView,
     Deed,
@@ -161,3 +163,13 @@ class BaseBackend:
 
     async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
         self.refuse(Capability.MOVE)
+
+
+async def precede(backend: Backend, batch: Sequence[Settlement], now: float) -> None:
+    """Take in what follows these endings before they are carried out, for a store that cannot do both at once.
+
+    Who is killed in between runs its job again; what follows is taken in once all the same where the store can tell.
+    """
+    for settlement in batch:
+        if then := following(settlement.outcome):
+            await backend.push(then, now, once=Capability.DEDUP in backend.capabilities)

@@ -24,6 +24,7 @@ class Capability(Enum):
     REVIVE = "dead and retry jobs can be requeued and deleted"
     CANCEL = "jobs can be cancelled, running ones included"
     PURGE = "a queue can be emptied"
+    THEN = "an ending and the jobs that follow it are one step"
     RESULTS = "what handlers return is kept with the jobs"
     TRANSACTION = "jobs can be enqueued in a transaction of the application"
     POOLS = "worker pools and busy workers can be listed"

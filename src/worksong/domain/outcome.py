@@ -6,13 +6,16 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from worksong.domain.job import Delivery
+from worksong.domain.errors import InvalidArguments
+from worksong.domain.job import Delivery, Job
 
 
 class Done(msgspec.Struct, frozen=True):
     """It ran; `value` is what it returned."""
 
     value: Any = None
+    then: tuple[Job, ...] = ()
+    """Jobs that follow it, with ids, and not unique: each is taken in once, with the same step as the ending."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -63,3 +66,12 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
 
     delivery: Delivery
     outcome: Outcome
+
+
+def following(outcome: Outcome) -> tuple[Job, ...]:
+    """The jobs that follow it; refuses those that could be refused as duplicates of others."""
+    then = outcome.then if isinstance(outcome, Done) else ()
+    for job in then:
+        if job.unique:
+            raise InvalidArguments(f"job {job.handler!r} follows another one, so it cannot be unique")
+    return then

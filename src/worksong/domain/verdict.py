@@ -68,12 +68,12 @@ DONE = Done()
 
 
 def of_value(job: Job, value: object, policy: Policy, now: float) -> Outcome:
-    """The ending of a run that returned."""
+    """The ending of a run that returned; what stands around its handler may have chosen one already."""
     if value is None:
         return DONE
     if isinstance(value, Verdict):
         return of_failure(job, value, policy, now)
-    return Done(value)
+    return value if type(value) is Done else Done(value)
 
 
 def of_failure(job: Job, failure: BaseException, policy: Policy, now: float) -> Outcome:

@@ -267,7 +267,9 @@ class Broker(Protocol):
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         """Carry out each ending in one atomic step; tell for each whether the claim still held.
 
-        A backend that keeps results keeps them with the same step.
+        A backend that keeps results keeps them with the same step, and takes in the jobs that follow: nothing follows
+        where the claim does not hold, or the job was cancelled. One that cannot (`Capability.THEN`) takes them in
+        before. Raises `InvalidArguments` for what it cannot carry, and that ending is not carried out.
         """
         ...
 

@@ -15,6 +15,7 @@ from worksong.adapters.gocraft.lookout import Lookout
 from worksong.adapters.gocraft.outbox import HEAVY, MOST, Document, Outbox, portions
 from worksong.adapters.gocraft.space import (
     FETCH,
+    FOLLOW,
     LOCK_KEPT,
     PUSH,
     PUSH_GUARDED,
@@ -29,7 +30,17 @@ from worksong.adapters.gocraft.space import (
 from worksong.adapters.redis.client import Arg, NoAnswer, Script
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments, PayloadTooLarge
 from worksong.domain.job import Delivery, Job
-from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Settlement, Snoozed
+from worksong.domain.outcome import (
+    Buried,
+    Discarded,
+    Done,
+    Outcome,
+    Released,
+    Retried,
+    Settlement,
+    Snoozed,
+    following,
+)
 from worksong.domain.poison import Poison, Reason
 from worksong.ports.backend import ONCE_KEPT, Want
 from worksong.wire import gocraft
@@ -244,6 +255,8 @@ class GocraftBroker:
     # settle
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        if any([type(one.outcome) is Done and one.outcome.then for one in batch]):
+            return await self._settle_followed(batch, now)
         ends: dict[tuple[str, str], _Ends] = {}
         size = 0
         for place, (delivery, outcome) in enumerate([(one.delivery, one.outcome) for one in batch]):
@@ -277,11 +290,49 @@ class GocraftBroker:
             live = end.live
             for place in (*end.dropped, *end.others):
                 held[place] = next(answers)
-                delivery = batch[place].delivery
-                fences = live.pop(delivery.receipt.raw, ())
-                if len(fences) > 1:
-                    live[delivery.receipt.raw] = tuple([fence for fence in fences if fence != delivery.fence])
+                _forget(live, batch[place].delivery)
         return held
+
+    async def _settle_followed(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        """Those that others follow one by one, the rest together."""
+        plain, followed = list[int](), list[tuple[int, Sequence[Document]]]()
+        for place, one in enumerate(batch):
+            if then := following(one.outcome):
+                followed.append((place, [self._ready(job) for job in then]))
+            else:
+                plain.append(place)
+        held = [False] * len(batch)
+        answers = await self.settle([batch[place] for place in plain], now) if plain else []
+        for place, was_held in zip(plain, answers, strict=True):
+            held[place] = was_held
+        for place, then in followed:
+            held[place] = await self._follow(batch[place].delivery, then, now)
+        return held
+
+    async def _follow(self, delivery: Delivery, then: Sequence[Document], now: float) -> bool:
+        receipt: Receipt = delivery.receipt
+        live = self._live[receipt.pool, receipt.type]
+        if delivery.fence not in live.get(receipt.raw, (delivery.fence,)):
+            return False  # lent again since: this ending is too late
+        k, job = self._space.keys, delivery.job
+        lists = (k.inprogress(receipt.type, receipt.pool), k.lock(receipt.type), k.lock_info(receipt.type))
+        held = self._space.held(job) if job.unique else ""
+        keys: list[Arg] = [
+            *lists,
+            k.cancelled,
+            k.known_jobs,
+            (held and job.unique_key) or k.known_jobs,
+            held or k.known_jobs,
+        ]
+        args: list[Arg] = [receipt.pool, receipt.raw, job.id]
+        for follower, raw in then:
+            keys += (k.scheduled if follower.run_at else k.jobs(follower.handler), k.enqueued(follower.id))
+            kept = max(ONCE_KEPT, math.ceil(follower.run_at - now) + 2 * LOCK_KEPT)
+            args += (follower.handler, raw, score(follower.run_at) if follower.run_at else "", kept)
+        carried_out = await self._space.run(FOLLOW, keys, args) == 1
+        _forget(live, delivery)
+        self.ring()
+        return carried_out
 
     def _keys(self, pool: str, name: str) -> Sequence[Arg]:
         """Those of the latest pool are kept: they are asked for with every batch."""
@@ -325,6 +376,13 @@ class _Ends:
         self.items: list[Item] = []
         self.dropped: list[int] = []
         self.others: list[int] = []
+
+
+def _forget(live: dict[bytes, tuple[int, ...]], delivery: Delivery) -> None:
+    """This lending is over."""
+    fences = live.pop(delivery.receipt.raw, ())
+    if len(fences) > 1:
+        live[delivery.receipt.raw] = tuple([fence for fence in fences if fence != delivery.fence])
 
 
 def _ending(job: Job, raw: bytes, outcome: Outcome, now: float) -> tuple[str, bytes, int]:

@@ -25,7 +25,7 @@ PUSH, PUSH_GUARDED, FETCH, SETTLE, MOVE, REMOVE, BEAT, STRIKE, REPAIR = (
     Script.named(name)
     for name in ("push", "push_guarded", "fetch", "settle", "move", "remove", "beat", "strike", "repair")
 )
-LOAD, UNLOAD, RELEASE = (Script.named(name) for name in ("load", "unload", "release"))
+LOAD, UNLOAD, RELEASE, FOLLOW = (Script.named(name) for name in ("load", "unload", "release", "follow"))
 
 MEND = "rename that key or delete it, and work goes on by itself"
 """What to do about a key of a wrong type."""

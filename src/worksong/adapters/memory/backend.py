@@ -17,7 +17,7 @@ from worksong.domain.errors import ConfigError, PayloadTooLarge
 from worksong.domain.finding import Ailment, Finding, Severity
 from worksong.domain.job import Delivery, Job, JobView, new_id
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Settlement
+from worksong.domain.outcome import Settlement, following
 from worksong.domain.parcel import Parcel, packed
 from worksong.domain.result import Result
 from worksong.ports.backend import (
@@ -112,8 +112,9 @@ class MemoryBackend(BaseBackend):
             return self._store.take(want, now)
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        ready = [(one, [self._checked(job) for job in following(one.outcome)]) for one in batch]
         with self._store.guard:
-            held = [self._store.settle(s.delivery.receipt, s.outcome, now) for s in batch]
+            held = [self._store.settle(one.delivery.receipt, one.outcome, now, then) for one, then in ready]
         self._bells.ring()
         return held
 

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from worksong.adapters.memory.results import MemoryResults
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Buried, Discarded, Outcome, Released, Retried, Snoozed
+from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Snoozed
 from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, ONCE_KEPT, Pool, Running, Want
 from worksong.ports.cargo import Fate, Load
 from worksong.wire import result as wire
@@ -202,8 +202,8 @@ class Store:
 
     # back
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
-        """Carry out an ending, if this lending still holds the job."""
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
+        """Carry out an ending, if this lending still holds the job; behind one that is done come others."""
         record = self.lent[receipt.pool].pop(receipt.fence, None)
         if record is None:
             return False
@@ -226,6 +226,8 @@ class Store:
                 self.queue(record, front=True)
             case _:
                 self.unlock(job)
+                for follower in then if isinstance(outcome, Done) else ():
+                    self.push(follower, now, once=True)
         if result := wire.of(job.id, outcome, now):
             self.results.keep(result)
         return True

@@ -28,7 +28,7 @@ from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView, new_id
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Discarded, Done, Settlement
+from worksong.domain.outcome import Discarded, Done, Outcome, Settlement, following
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
@@ -141,7 +141,7 @@ class SqlBackend(BaseBackend):
         else:
             others = iter(await self._settled([one for one in batch if one.delivery.receipt.seq not in gone], now))
             held = [one.delivery.receipt.seq in gone or next(others) for one in batch]
-        if all(isinstance(settlement.outcome, (Done, Discarded)) for settlement in batch):
+        if not any(brings_jobs(settlement.outcome) for settlement in batch):
             self._shared.bells.ring()  # for its result; and one more of a limited type may run
         else:
             await self._ring()
@@ -334,6 +334,11 @@ class SqlBackend(BaseBackend):
 
     async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
         return await self._store.run(lambda: self._cargo.know(ids, now))
+
+
+def brings_jobs(outcome: Outcome) -> bool:
+    """Whether something may be ready when it is carried out."""
+    return bool(following(outcome)) if isinstance(outcome, Done) else not isinstance(outcome, Discarded)
 
 
 def _chunks(job_ids: Sequence[str] | None) -> list[Sequence[str] | None]:

@@ -8,13 +8,23 @@ from collections.abc import Sequence
 
 from worksong.adapters.sql.endings import Endings
 from worksong.adapters.sql.places import Numbers
-from worksong.adapters.sql.rows import Light, Receipt, inserted, read, written
+from worksong.adapters.sql.rows import Light, Receipt, checked, inserted, read, written
 from worksong.adapters.sql.steps import CHUNK, Program, Row, Space, parts
 from worksong.domain.errors import WorksongError
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.names import one_line
-from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Settlement, Snoozed
+from worksong.domain.outcome import (
+    Buried,
+    Discarded,
+    Done,
+    Outcome,
+    Released,
+    Retried,
+    Settlement,
+    Snoozed,
+    following,
+)
 from worksong.domain.poison import Poison
 from worksong.domain.result import Result
 from worksong.ports.backend import ONCE_KEPT, Want
@@ -192,6 +202,7 @@ class SqlBroker:
         moved: list[Row] = []
         done: list[Row] = []
         results: list[Result] = []
+        then: list[Job] = []
         for settlement in batch:
             receipt: Receipt = settlement.delivery.receipt
             light = held.get(receipt.seq)
@@ -203,6 +214,7 @@ class SqlBroker:
             outcome = Discarded("cancelled") if light.cancelled else settlement.outcome
             if self._endings.seconds and (result := wire.of(light.id, outcome, now)):
                 results.append(result)
+            then += following(outcome)
             move = ending(light, outcome, now)
             if move is None:
                 dropped.append((light.seq, light.fence))
@@ -214,9 +226,16 @@ class SqlBroker:
         yield from self._endings.keep(results)
         gone = yield from self._space.do("drop", dropped)
         gone += yield from self._space.do("move", moved)
+        if then:
+            yield from self.follow(then, now)
         if gone != len(dropped) + len(moved):
             raise ClaimsBroken("rows of claimed jobs changed under their lock; nothing was carried out")
         return answers
+
+    def follow(self, then: Sequence[Job], now: float) -> Program[None]:
+        """Take in the jobs behind those that are done; whose id was taken in before is there already."""
+        ready = [checked(job) for job in then]
+        yield from self.push(ready, self.rows(ready, now), now, once=True)
 
     def seal(self, settlement: Settlement, now: float) -> Program[None]:
         """The ending of a job whose handler has written in the same transaction; raises where neither may stay."""

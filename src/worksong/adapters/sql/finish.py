@@ -33,7 +33,7 @@ class Finish:
 
         What does it at once ends those that it can; any other raises `Unfinished` unless it can end all.
         """
-        if not all(isinstance(one.outcome, (Done, Discarded)) for one in batch):
+        if not all(isinstance(one.outcome, (Done, Discarded)) for one in batch) or any(map(_followed, batch)):
             return None
         receipts: list[Receipt] = sorted(one.delivery.receipt for one in batch)
         if len({receipt.seq for receipt in receipts}) < len(receipts):
@@ -63,3 +63,7 @@ class Finish:
             return {}
         found = ((one.delivery.receipt.seq, wire.of(one.delivery.job.id, one.outcome, now)) for one in batch)
         return {seq: result for seq, result in found if result}
+
+
+def _followed(settlement: Settlement) -> bool:
+    return isinstance(settlement.outcome, Done) and bool(settlement.outcome.then)

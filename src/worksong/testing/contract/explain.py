@@ -9,6 +9,7 @@ THEMES = (
     "endings",
     "examining",
     "fetching",
+    "following",
     "landing",
     "leases",
     "limits",

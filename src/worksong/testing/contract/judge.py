@@ -7,6 +7,7 @@ from worksong.testing.contract.effects import Effects
 from worksong.testing.contract.endings import Endings, Receipts
 from worksong.testing.contract.examining import Examining, Tracing
 from worksong.testing.contract.fetching import Fetching
+from worksong.testing.contract.following import Following
 from worksong.testing.contract.landing import Landing
 from worksong.testing.contract.leases import Crashes, Eviction, Leases, Leaving
 from worksong.testing.contract.limits import Limits, Pauses
@@ -25,6 +26,7 @@ class BackendContract(
     Arguments,
     Endings,
     Receipts,
+    Following,
     Timing,
     UniqueJobs,
     UniqueByKey,
