@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from worksong.engine.current import current
     from worksong.handle import Handle
     from worksong.jobtype import JobType
+    from worksong.pipeline import Pipeline, PipelineHandle
     from worksong.ports.context import Context
     from worksong.worker import Worker
 
@@ -50,6 +51,8 @@ __all__ = [
     "JobType",
     "NotStarted",
     "PayloadTooLarge",
+    "Pipeline",
+    "PipelineHandle",
     "RegistrationError",
     "ResultLost",
     "ResultTimeout",
@@ -71,6 +74,8 @@ _LATER = {
     "Handle": "worksong.handle",
     "Job": "worksong.domain.job",
     "JobType": "worksong.jobtype",
+    "Pipeline": "worksong.pipeline",
+    "PipelineHandle": "worksong.pipeline",
     "Retry": "worksong.domain.verdict",
     "Snooze": "worksong.domain.verdict",
     "Worker": "worksong.worker",

@@ -10,8 +10,11 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Type
 from msgspec.structs import replace
 
 from worksong.client import Delay
+from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job, Unique
+from worksong.domain.pipeline import PREVIOUS, Step
 from worksong.handle import Handle
+from worksong.pipeline import Planned, Sender
 from worksong.ports.context import Context
 from worksong.registry import JobSpec
 
@@ -37,8 +40,8 @@ class Enqueuer(Protocol):
     async def aperform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]: ...
 
 
-class Enqueues(Enqueuer, Protocol):
-    """The worker itself, which can do it on other connections as well."""
+class Enqueues(Enqueuer, Sender, Protocol):
+    """The worker itself, which can do it on other connections as well, and step by step."""
 
     def within(self, connection: object) -> Enqueuer: ...
 
@@ -90,6 +93,18 @@ class JobType(Generic[P, H, Q, T]):
     async def aperform_at(self, when: datetime, /, *args: P.args, **kwargs: P.kwargs) -> H:
         """`perform_at` for async code."""
         return cast("H", await self._enqueuer.aperform_at(self.job(*args, **kwargs), when))
+
+    def step(self, *args: Any, previous: bool = False, **kwargs: Any) -> Planned:
+        """A step of a `Pipeline`, with these arguments; raises `InvalidArguments` at once for those that do not fit.
+
+        `previous`: it is given what the step before returned, as its argument of that name.
+        """
+        if self._template.unique:
+            raise InvalidArguments(f"step {self.name!r}: a unique job may be refused, and its pipeline would end there")
+        if self._template.id:
+            raise InvalidArguments(f"step {self.name!r}: its id is that of its place in the pipeline")
+        packed = self.spec.signature.pack(args, kwargs, later=PREVIOUS if previous else "")
+        return Planned(Step(self.name, packed, self._template.queue, previous), self._worker)
 
     @overload
     def with_options(

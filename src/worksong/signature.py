@@ -18,6 +18,7 @@ import msgspec
 
 from worksong.domain.errors import InvalidArguments, RegistrationError
 from worksong.domain.job import Args, Job
+from worksong.domain.pipeline import PREVIOUS
 from worksong.ports.context import Context
 from worksong.wire import gojson
 
@@ -60,6 +61,7 @@ class Signature:
         self._named = [p for p in self._own if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         self._names = [p.name for p in self._named]
         self._places = [p.name for p in self._named if p.kind is not p.KEYWORD_ONLY]
+        self._fields: list[tuple[str, Any, Any] | tuple[str, Any]] = []
         self._model = None if self.raw or not self._named else self._build(hints)
         self._values = attrgetter(*self._names) if self._model else None
         self._plain = self._places == self._names and not self.spread
@@ -72,12 +74,30 @@ class Signature:
             return self._call_list(args)
         return self._call_named(args or {})
 
-    def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Args:
-        """A typed call as the arguments a job carries, checked as they will be when it runs."""
+    def pack(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, later: str = "") -> Args:
+        """A typed call as the arguments a job carries, checked as they will be when it runs.
+
+        `later`: the name of one that comes later, and is not checked now.
+        """
+        if later and self.raw and not args and not kwargs:
+            return None
         packed = self._pack_raw(args, kwargs) if self.raw else self._pack_named(args, kwargs)
         plain = _builtins(self._label, packed)
-        self.call(plain)
+        if later:
+            self._check_without(later, plain)
+        else:
+            self.call(plain)
         return plain
+
+    def _check_without(self, later: str, plain: Args) -> None:
+        if isinstance(plain, list) or self._takes_all or (self.accepted is not None and later not in self.accepted):
+            raise InvalidArguments(f"{self._label}() takes no argument {later!r} by name, which is to come later")
+        if later in (plain or {}):
+            raise InvalidArguments(f"{self._label}(): the argument {later!r} is to come later, and was given now")
+        others = [field for field in self._fields if field[0] != later]
+        model = msgspec.defstruct("Arguments", others, kw_only=True, forbid_unknown_fields=not self.spread)
+        if not self.raw:
+            self._convert(plain or {}, model)
 
     def returned(self, value: object) -> object:
         """What the handler returned, from JSON to what its annotation says; `msgspec.ValidationError`."""
@@ -137,7 +157,7 @@ class Signature:
 
     def _build(self, hints: Mapping[str, Any]) -> type[msgspec.Struct]:
         """A struct with a field per parameter: msgspec converts and checks all of them in one call."""
-        fields: list[tuple[str, Any, Any] | tuple[str, Any]] = []
+        fields = self._fields
         for parameter in self._named:
             hint = hints.get(parameter.name, Any)
             _check_hint(hint, partial(self._refuse_parameter, parameter.name))
@@ -159,7 +179,7 @@ class Signature:
             if self.spread:
                 return (), args
             raise InvalidArguments(f"{self._label}() takes no arguments, but the job has {_names(args)}")
-        model = self._convert(args)
+        model = self._convert(args, self._model)
         values = self._values(model)
         if len(self._names) == 1:
             values = (values,)
@@ -191,16 +211,15 @@ class Signature:
         places, keywords = self._call_named(named) if self._model else ((), {})
         return [*places, *args[count:]], keywords
 
-    def _convert(self, args: dict[str, Any]) -> msgspec.Struct:
-        assert self._model is not None
+    def _convert(self, args: dict[str, Any], model: type[msgspec.Struct]) -> msgspec.Struct:
         try:
-            return msgspec.convert(args, self._model, strict=False, dec_hook=_foreign)
+            return msgspec.convert(args, model, strict=False, dec_hook=_foreign)
         except msgspec.ValidationError as wrong:
             mended = {name: [] if value == {} else value for name, value in args.items()}
             if mended != args:
                 # Redis's cjson writes an empty list as an empty object: what went through a Go worker may hold one.
                 try:
-                    return msgspec.convert(mended, self._model, strict=False, dec_hook=_foreign)
+                    return msgspec.convert(mended, model, strict=False, dec_hook=_foreign)
                 except msgspec.ValidationError:
                     pass
             raise InvalidArguments(f"{self._label}(): {_explain(str(wrong))}") from wrong
@@ -225,6 +244,16 @@ class Signature:
         if twice:
             raise InvalidArguments(f"{self._label}() got {_names(twice)} twice")
         return {**named, **kwargs} or None
+
+
+def check_task(function: Callable[..., Any]) -> None:
+    """Refuse a function that is not of Valet's form."""
+    names = [parameter.name for parameter in _parameters(function)]
+    if names not in (["params"], ["params", PREVIOUS]):
+        raise RegistrationError(
+            f"task {getattr(function, '__qualname__', function)!r}: it must take (params) or (params, previous=None), "
+            f"not ({', '.join(names)}); @worker.job() registers functions of any other form"
+        )
 
 
 def _parameters(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:

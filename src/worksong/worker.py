@@ -47,7 +47,7 @@ from worksong.ports.context import Context
 from worksong.ports.results import Results
 from worksong.reader import ResultReader
 from worksong.registry import JobSpec, Periodic, Registry, check_name, check_queues, options_of
-from worksong.signature import Signature
+from worksong.signature import Signature, check_task
 from worksong.wire import gojson
 from worksong.within import Within
 
@@ -155,6 +155,19 @@ class Worker:
             return JobType(spec, self, template)
 
         return decorate
+
+    def task(self, name: str | None = None, **options: Any) -> Decorate:
+        """Register the decorated function in Valet's form: `def f(params)` or `def f(params, previous=None)`.
+
+        `params`: the job's parameters; `previous`: what the step before returned, in a pipeline that asks for it.
+        """
+        decorate: Any = self.job(name=name, **options)
+
+        def checked(function: Callable[..., Any]) -> Any:
+            check_task(function)
+            return decorate(function)
+
+        return cast("Decorate", checked)
 
     def middleware(self, layer: F) -> F:
         """Stand around every handler, those registered before included; the first one given is outermost."""
@@ -278,6 +291,11 @@ class Worker:
             if named and self.registry.find(job.handler) is None:
                 known = ", ".join(sorted(self.registry.names())) or "none"
                 raise UnknownHandler(f"no handler mapped for name {job.handler!r}; registered are: {known}")
+
+    @property
+    def keeps_results(self) -> bool:
+        """Whether anybody does."""
+        return self._stores is not None or Capability.RESULTS in self.capabilities
 
     def backend(self) -> Backend:
         """The backend for the running event loop: connections belong to a loop."""

@@ -764,6 +764,12 @@ SCENES = [
           ("load", "once:", "held:", 1, "gone", 2, "", "r1", "r1", "j", "unique:u", "1",
            3, 5, '{"unique_until":"done"}', "{}", "k", "unique:v", "1"),
           ("once:gone", "unique:u", "unique:v", "held:unique:v")),
+    *(
+        Scene("follow", there(p=["r2", "r1"], lock="2", info={"pool": "2"}, held="j") | more,
+              ("p", "lock", "info", "cancelled", "known", "unique", "held", "q", "once", "scheduled", "once2"),
+              ("pool", "r1", "j", "a", "d1", "", 9, "b", "d2", 7, 9))
+        for more in (there(), there(cancelled=("j",)), there(once="1"))
+    ),
     Scene("result_put", there(waits={"box"}, box=["w"]), ("result", "waits"), (9, 9, "j", "{}"), ("box",)),
     Scene("result_wait", there(), ("result", "waits"), ("box", 9)),
 ]  # fmt: skip

@@ -25,6 +25,8 @@ PUBLIC = {
     "JobType",
     "NotStarted",
     "PayloadTooLarge",
+    "Pipeline",
+    "PipelineHandle",
     "RegistrationError",
     "ResultLost",
     "ResultTimeout",

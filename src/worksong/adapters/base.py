@@ -103,6 +103,9 @@ class BaseBackend:
     async def job(self, job_id: str) -> JobView | None:
         self.refuse(Capability.BROWSE)
 
+    async def put(self, results: Sequence[Result]) -> None:
+        self.refuse(Capability.RESULTS)
+
     async def result(self, job_id: str) -> Result | None:
         self.refuse(Capability.RESULTS)
 

@@ -10,7 +10,9 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
+from worksong.domain import pipeline
 from worksong.domain.errors import RegistrationError
+from worksong.domain.job import Job
 from worksong.domain.verdict import Policy
 from worksong.engine.threads import Caller
 from worksong.ports.context import Context
@@ -31,16 +33,28 @@ class Route(msgspec.Struct, frozen=True):
     """Names of arguments that listings do not show."""
     plain: Plain | None = None
     """The whole run, where that is a function in a thread and nothing else; `handle` does the same with more effort."""
+    step: Handler | None = None
+    """The same as `handle` for a step of a pipeline."""
+
+    def of(self, job: Job) -> Handler:
+        """How this job runs."""
+        return self.step if self.step and job.meta and pipeline.META in job.meta else self.handle
 
 
 def compile_route(
-    spec: JobSpec, call: Handler, middleware: Sequence[Middleware], *, plain: Plain | None = None
+    spec: JobSpec,
+    call: Handler,
+    middleware: Sequence[Middleware],
+    *,
+    plain: Plain | None = None,
+    onward: Middleware | None = None,
 ) -> Route:
-    """Fold the middleware, outermost first, around the call of the handler."""
+    """Fold the middleware, outermost first, around the call of the handler; `onward` stands around that of steps."""
     handle = call
     for layer in reversed(middleware):
         handle = _around(layer, handle)
-    return Route(handle, spec.options.policy(), spec.options.redact, None if middleware else plain)
+    step = _around(onward, handle) if onward else None
+    return Route(handle, spec.options.policy(), spec.options.redact, None if middleware else plain, step)
 
 
 def is_coroutine(function: Callable[..., Any]) -> bool:

@@ -22,6 +22,7 @@ from worksong.engine.children import contain_children
 from worksong.engine.compile import Route, compile_route, in_loop, in_thread, is_coroutine, plain_call
 from worksong.engine.isolation import Isolation
 from worksong.engine.lane import Lane
+from worksong.engine.onward import Onward
 from worksong.engine.place import Ended, run_in_place
 from worksong.engine.servertime import ServerTime
 from worksong.engine.stats import Stats
@@ -31,7 +32,7 @@ from worksong.ports.backend import SILENT_FOR, Backend, Beat, Orders, Pool
 from worksong.ports.clock import Clock
 from worksong.ports.context import Context
 from worksong.ports.handler import Middleware
-from worksong.ports.results import ResultStore
+from worksong.ports.results import Results, ResultStore
 from worksong.registry import JobSpec, Registry
 
 CANCEL_PATIENCE = 2.0
@@ -155,13 +156,16 @@ class Engine:
             refused=self._lane.settler.refused,
         )
 
-    async def run_once(self, delivery: Delivery, caller: Caller) -> Ended:
-        """Run a job in place, outside any slot and pool: the same middleware, the same verdict, and nothing settled."""
+    async def run_once(self, delivery: Delivery, caller: Caller, results: Results) -> Ended:
+        """Run a job in place, outside any slot and pool: the same middleware, the same verdict, and nothing settled.
+
+        `results`: where those of the other jobs of its pipeline are.
+        """
         spec = self._registry.find(delivery.job.handler)
         assert spec is not None, f"no handler for {delivery.job}"
         coroutine = spec.options.isolate is None and is_coroutine(spec.function)
         call = in_loop(spec) if coroutine else in_thread(plain_call(spec), caller)
-        route = compile_route(spec, call, self._middleware(spec))
+        route = compile_route(spec, call, self._middleware(spec), onward=self._onward(results))
         return await run_in_place(delivery, route, self._context(), self._clock.now)
 
     # parts
@@ -202,15 +206,18 @@ class Engine:
         return Strict(list(self._queues))
 
     def _route(self, spec: JobSpec) -> Route:
-        middleware = self._middleware(spec)
+        middleware, onward = self._middleware(spec), self._onward(self._results or self._backend)
         match spec.options.isolate:
             case "process":
-                return compile_route(spec, self._isolation.handler(spec), middleware)
+                return compile_route(spec, self._isolation.handler(spec), middleware, onward=onward)
             case None if is_coroutine(spec.function):
-                return compile_route(spec, in_loop(spec), middleware)
+                return compile_route(spec, in_loop(spec), middleware, onward=onward)
             case _:
                 plain = plain_call(spec)
-                return compile_route(spec, in_thread(plain, self._threads), middleware, plain=plain)
+                return compile_route(spec, in_thread(plain, self._threads), middleware, plain=plain, onward=onward)
+
+    def _onward(self, results: Results) -> Onward:
+        return Onward(results, self._clock.now, apart=self._results is not None)
 
     # upkeep
 

@@ -242,7 +242,7 @@ class Lane:
         for delivery in found:
             held[delivery.fence] = delivery
             route = routes.get(delivery.job.handler)
-            if route is None or route.plain is None:
+            if route is None or route.plain is None or delivery.job.meta:
                 ready.append(delivery)
             elif errand := self._errand(delivery, route, route.plain):
                 errands.append(errand)
@@ -316,7 +316,8 @@ class Lane:
             context = self._context()
             context.begin(running, now)
             variables.run(CURRENT.set, context)
-            coroutine = cast("Coroutine[Any, Any, object]", route.handle(context))
+            handle = route.of(job) if job.meta else route.handle
+            coroutine = cast("Coroutine[Any, Any, object]", handle(context))
             try:
                 return _Waiting(slot, route, variables, coroutine, variables.run(coroutine.send, None))
             except StopIteration as finished:

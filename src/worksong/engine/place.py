@@ -35,7 +35,7 @@ async def run_in_place(delivery: Delivery, route: Route, context: Context, now: 
     variables.run(CURRENT.set, context)
     variables.run(LENDER.set, NOBODY)
     try:
-        value = await step_in(variables, route.handle(context))
+        value = await step_in(variables, route.of(delivery.job)(context))
     except asyncio.CancelledError:
         raise
     except BaseException as failure:  # SystemExit and the like end a job, as in the lane

@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from worksong.domain.errors import BackendUnavailable
+from worksong.domain.errors import BackendUnavailable, InvalidArguments
 from worksong.domain.job import Delivery, Job
 from worksong.domain.names import one_line
 from worksong.domain.outcome import Done, Outcome, Settlement
@@ -152,6 +152,10 @@ class Settler:
                 if len(batch) > 1:
                     await asyncio.gather(*(self._carry_out([settlement], unsure=unsure) for settlement in batch))
                     return
+                if self._deeds and isinstance(refusal, InvalidArguments) and isinstance(batch[0].outcome, Done):
+                    # What should follow cannot be carried: that is a failure of the job, and no ending of it.
+                    batch = [Settlement(batch[0].delivery, self._deeds.judge(batch[0].delivery, refusal))]
+                    continue
                 self._set_aside(batch[0], refusal)
                 return
             else:

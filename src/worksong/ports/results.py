@@ -9,7 +9,11 @@ from worksong.domain.result import Result
 
 
 class Results(Protocol):
-    """Looking at results. They are kept for a time only, and the latest ending of a job is the one that counts."""
+    """Results are kept for a time only, and the latest ending of a job is the one that counts."""
+
+    async def put(self, results: Sequence[Result]) -> None:
+        """Keep them; again is the same as once. Raises `BackendUnavailable` when the server is away."""
+        ...
 
     async def result(self, job_id: str) -> Result | None:
         """The job's result; None: it has not ended, is unknown, or its result was kept long enough."""
@@ -26,10 +30,6 @@ class ResultStore(Results, Protocol):
     @property
     def name(self) -> str:
         """How errors call it: the URL without secrets."""
-        ...
-
-    async def put(self, results: Sequence[Result]) -> None:
-        """Keep them; again is the same as once. Raises `BackendUnavailable` when the server is away."""
         ...
 
     def sibling(self) -> ResultStore:

@@ -18,7 +18,7 @@ from worksong.adapters.memory import MemoryBackend
 from worksong.blocking import Background
 from worksong.domain.errors import JobFailed, UnknownHandler
 from worksong.domain.job import Delivery, Job
-from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Settlement
+from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Settlement, following
 from worksong.domain.result import Result
 from worksong.domain.turns import Share
 from worksong.domain.verdict import Verdict, error_text
@@ -81,6 +81,9 @@ class _InlineBroker:
     async def begin(self, *, blocks: bool) -> Deed:
         return await self._memory.begin(blocks=blocks)
 
+    async def put(self, results: Sequence[Result]) -> None:
+        await self._memory.put(results)
+
     async def result(self, job_id: str) -> Result | None:
         return await self._memory.result(job_id)
 
@@ -99,13 +102,15 @@ class _InlineBroker:
         ending: Outcome = Discarded("it ran inline, without a second try")
         try:
             engine = self._worker.new_engine(scheduler=False)
-            ended = await engine.run_once(delivery, _Caller(_ERRANDS.get()))
+            ended = await engine.run_once(delivery, _Caller(_ERRANDS.get()), self)
             if isinstance(ended.outcome, (Done, Discarded)):
                 ending = ended.outcome
         finally:
-            await self.settle([Settlement(delivery, ending)], now)
+            then = following(ending)
+            await self.settle([Settlement(delivery, replace(ending, then=()) if then else ending)], now)
         self.ran.append(Ran(job, ended.outcome))
         _raise(ended, forgiven=(Verdict, *spec.options.discard_on))
+        await self.push(then, now, once=True)
         return True
 
     async def _take(self, job: Job, now: float, *, once: bool) -> Delivery | None:

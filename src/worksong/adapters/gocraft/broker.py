@@ -255,11 +255,11 @@ class GocraftBroker:
     # settle
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
-        if any([type(one.outcome) is Done and one.outcome.then for one in batch]):
-            return await self._settle_followed(batch, now)
         ends: dict[tuple[str, str], _Ends] = {}
         size = 0
         for place, (delivery, outcome) in enumerate([(one.delivery, one.outcome) for one in batch]):
+            if type(outcome) is Done and outcome.then:
+                return await self._settle_followed(batch, now)
             receipt: Receipt = delivery.receipt
             raw, lender = receipt.raw, (receipt.pool, receipt.type)
             size += len(raw)
@@ -305,8 +305,8 @@ class GocraftBroker:
         answers = await self.settle([batch[place] for place in plain], now) if plain else []
         for place, was_held in zip(plain, answers, strict=True):
             held[place] = was_held
-        for place, then in followed:
-            held[place] = await self._follow(batch[place].delivery, then, now)
+        for place, documents in followed:
+            held[place] = await self._follow(batch[place].delivery, documents, now)
         return held
 
     async def _follow(self, delivery: Delivery, then: Sequence[Document], now: float) -> bool:
@@ -317,19 +317,14 @@ class GocraftBroker:
         k, job = self._space.keys, delivery.job
         lists = (k.inprogress(receipt.type, receipt.pool), k.lock(receipt.type), k.lock_info(receipt.type))
         held = self._space.held(job) if job.unique else ""
-        keys: list[Arg] = [
-            *lists,
-            k.cancelled,
-            k.known_jobs,
-            (held and job.unique_key) or k.known_jobs,
-            held or k.known_jobs,
-        ]
+        locks = (job.unique_key, held) if held else (k.known_jobs, k.known_jobs)
+        keys: list[Arg] = [*lists, k.cancelled, k.known_jobs, *locks]
         args: list[Arg] = [receipt.pool, receipt.raw, job.id]
         for follower, raw in then:
             keys += (k.scheduled if follower.run_at else k.jobs(follower.handler), k.enqueued(follower.id))
             kept = max(ONCE_KEPT, math.ceil(follower.run_at - now) + 2 * LOCK_KEPT)
             args += (follower.handler, raw, score(follower.run_at) if follower.run_at else "", kept)
-        carried_out = await self._space.run(FOLLOW, keys, args) == 1
+        carried_out = bool(await self._space.run(FOLLOW, keys, args))
         _forget(live, delivery)
         self.ring()
         return carried_out

@@ -186,6 +186,9 @@ class MemoryBackend(BaseBackend):
 
     # Results
 
+    async def put(self, results: Sequence[Result]) -> None:
+        await self._store.results.put(results)
+
     async def result(self, job_id: str) -> Result | None:
         return await self._store.results.result(job_id)
 

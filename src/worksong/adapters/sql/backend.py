@@ -246,6 +246,10 @@ class SqlBackend(BaseBackend):
 
     # Results
 
+    async def put(self, results: Sequence[Result]) -> None:
+        self._need_results()
+        await self._results.put(results)
+
     async def result(self, job_id: str) -> Result | None:
         self._need_results()
         return await self._results.result(job_id)

@@ -39,6 +39,20 @@ class Returned(Suite):
         assert (result.at, result.failure, result.lost) == (T, None, "")
 
     @needs(Capability.RESULTS)
+    async def test_a_result_may_be_kept_before_the_job_has_ended(self, backend: Backend) -> None:
+        # Given a job at work whose value is there already
+        _, delivery = await lend(backend)
+        early = Result(delivery.job.id, T, b"1")
+        await backend.put([early])
+        await backend.put([early])
+        assert await backend.result(delivery.job.id) == early
+        # When it ends, then the value of its ending is the one that counts
+        assert await settle(backend, delivery, Done(2))
+        found = await backend.result(delivery.job.id)
+        assert found is not None
+        assert found.value == b"2"
+
+    @needs(Capability.RESULTS)
     async def test_a_job_that_returned_nothing_has_a_result(self, backend: Backend) -> None:
         result = await ended(backend, Done())
         assert result is not None
