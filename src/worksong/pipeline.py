@@ -181,8 +181,10 @@ class PipelineHandle:
 
 def _check(stages: Sequence[Sequence[Planned]], name: str) -> None:
     """Refuse what could not run."""
-    if not isinstance(name, str) or (name and (wrong := wrong_with(name))):
-        raise InvalidArguments(f"a pipeline's name {wrong if isinstance(name, str) else f'is a text, not {name!r}'}")
+    if not isinstance(name, str):
+        raise InvalidArguments(f"a pipeline's name is a text, not {name!r}")
+    if name and (wrong := wrong_with(name)):
+        raise InvalidArguments(f"a pipeline's {wrong}")
     if not stages or not all(stages):
         raise InvalidArguments("a pipeline has at least one step, and no stage of it is empty")
     if len(stages) > MOST or max(map(len, stages)) > MOST:

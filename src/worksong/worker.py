@@ -132,8 +132,7 @@ class Worker:
 
     def register(self, name: str, function: Callable[..., Any], **options: Any) -> JobType[..., Any, ..., Any]:
         """Make `function` run the jobs called `name`; see `Options` for the options."""
-        spec = self._spec(name, function, options, _scope())
-        return JobType(spec, self, Job(handler=name, queue=spec.options.queue, unique=spec.options.unique))
+        return self._registered(function, name, options, _scope())
 
     @overload
     def job(self, *, unique: Unique | Literal[True], name: str | None = None, **options: Any) -> DecorateUnique: ...
@@ -149,10 +148,7 @@ class Worker:
         scope = _scope()
 
         def decorate(function: Callable[..., Any]) -> JobType[..., Any, ..., Any]:
-            chosen = name if name is not None else getattr(function, "__name__", "")
-            spec = self._spec(chosen, function, options, scope)
-            template = Job(handler=spec.name, queue=spec.options.queue, unique=spec.options.unique)
-            return JobType(spec, self, template)
+            return self._registered(function, name, options, scope)
 
         return decorate
 
@@ -161,13 +157,13 @@ class Worker:
 
         `params`: the job's parameters; `previous`: what the step before returned, in a pipeline that asks for it.
         """
-        decorate: Any = self.job(name=name, **options)
+        scope = _scope()
 
-        def checked(function: Callable[..., Any]) -> Any:
+        def decorate(function: Callable[..., Any]) -> JobType[..., Any, ..., Any]:
             check_task(function)
-            return decorate(function)
+            return self._registered(function, name, options, scope)
 
-        return cast("Decorate", checked)
+        return cast("Decorate", decorate)
 
     def middleware(self, layer: F) -> F:
         """Stand around every handler, those registered before included; the first one given is outermost."""
@@ -196,6 +192,12 @@ class Worker:
             return cast("F", job)
 
         return decorate
+
+    def _registered(
+        self, function: Callable[..., Any], name: str | None, options: Mapping[str, Any], scope: Mapping[str, Any]
+    ) -> JobType[..., Any, ..., Any]:
+        spec = self._spec(name if name is not None else getattr(function, "__name__", ""), function, options, scope)
+        return JobType(spec, self, Job(handler=spec.name, queue=spec.options.queue, unique=spec.options.unique))
 
     def _spec(
         self, name: str, function: Callable[..., Any], given: Mapping[str, Any], scope: Mapping[str, Any]

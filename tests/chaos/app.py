@@ -99,6 +99,17 @@ async def work(ms: float = 0.0) -> None:
 
 
 @worker.job()
+async def count(ctx: Context, ms: float = 0.0, previous: int | list[int] = 0) -> int:
+    """One more than the step before, or than each of those."""
+    await asyncio.sleep(ms / 1000)
+    before = set(previous if isinstance(previous, list) else [previous])
+    assert len(before) == 1, f"they do not agree: {before}"
+    value = before.pop() + 1
+    journal.write("V", ctx.job.id, value, Pools.current)
+    return value
+
+
+@worker.job()
 async def mixed(_sleep_ms: float = 0.0) -> None:
     """What the Go peers run as well."""
     await asyncio.sleep(_sleep_ms / 1000)

@@ -49,6 +49,7 @@ WHAT = {
     "F1": "unique jobs, workers killed at every point of their way",
     "F2": "a limit of three under kills",
     "F5": "results under kills",
+    "G1": "pipelines, workers killed at random",
     "H2": "a transaction of somebody else that stays open",
     "I3": "tables migrated while workers of the version before are at work",
     "K1": "power cuts, simulated write by write",

@@ -5,6 +5,7 @@ leaves whole lines:
 
     A|K|U <job> <ns>                   a producer attempted, got it acknowledged, does not know
     S|F|R <job> <attempt> <pool> <ns>  a handler started, finished, failed (its retry or death is recorded)
+    V <job> <value> <pool> <ns>        a step of a pipeline came to this value
     P <pool> <ns>                      a process formed a pool; a second one in a process: the first was taken for dead
 
 Times are of the monotonic clock, which all processes of a machine share.
