@@ -20,8 +20,9 @@ from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.lent import joined
 from worksong.adapters.sql.results import SqlResults
 from worksong.adapters.sql.rows import checked
-from worksong.adapters.sql.steps import CHUNK, Row, Space
-from worksong.adapters.sql.store import MaybeDone, Refused, Store, shared
+from worksong.adapters.sql.shortest import Shortest
+from worksong.adapters.sql.steps import CHUNK, Space
+from worksong.adapters.sql.store import RETRIES, MaybeDone, Refused, Store, shared
 from worksong.adapters.sql.upkeep import SqlUpkeep
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
@@ -48,7 +49,10 @@ from worksong.ports.cargo import Known, Landing, Load
 
 
 class SqlBackend(BaseBackend):
-    """Jobs in tables; every method is one transaction, or one for each chunk where it says how many."""
+    """Jobs in tables. A method is one transaction, but for those that go on in chunks or pool by pool, and for these:
+
+    a push, fetch or settlement is tried in its shortest way first, and what that leaves is a transaction of its own.
+    """
 
     capabilities = frozenset(Capability)
 
@@ -62,7 +66,8 @@ class SqlBackend(BaseBackend):
         if not self._results.endings.seconds:
             self.capabilities = frozenset(Capability) - {Capability.RESULTS}
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
-        self._finish = None if keep.seconds else Finish(space, self._results.endings, at_once=store.at_once)
+        self._shortest = Shortest(store, self._broker)
+        self._finish = None if keep.seconds else Finish(space, self._results.endings, one_step=store.one_step)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
         self._cargo = SqlCargo(space)
@@ -96,18 +101,11 @@ class SqlBackend(BaseBackend):
         if not rows:
             return []
         try:
-            new = await self._pushed(ready, rows, now, once=once)
+            new = await self._shortest.push(ready, rows, now, once=once)
         except MaybeDone as lost:
             raise EnqueueOutcomeUnknown([job.id for job in jobs], str(lost)) from lost
         await self._ring()
         return new
-
-    async def _pushed(self, jobs: Sequence[Job], rows: Sequence[Row], now: float, *, once: bool) -> list[bool]:
-        """Many at once first as if none of them was there, where that is faster."""
-        if self._store.at_once and len(jobs) > 1 and not once and not any(job.unique for job in jobs):
-            with contextlib.suppress(Refused):  # one was there: the other way finds out which
-                return await self._store.run(lambda: self._broker.push_new(rows))
-        return await self._store.run(lambda: self._broker.push(jobs, rows, now, once=once))
 
     def within(self, connection: object) -> SqlIntake:
         return SqlIntake(self._broker, joined(self._store, connection), self._shared.bells)
@@ -116,7 +114,7 @@ class SqlBackend(BaseBackend):
         started, waited, idle = time.monotonic(), 0.0, 0
         while True:
             rings = self._shared.bells.rings
-            found = await self._take(want, now + waited)
+            found = await self._shortest.fetch(want, now + waited)
             if found:
                 return found
             if waited >= want.wait:
@@ -125,9 +123,6 @@ class SqlBackend(BaseBackend):
             waited, idle = time.monotonic() - started, idle + 1
             if not changed:
                 return []
-
-    async def _take(self, want: Want, now: float) -> list[Delivery]:
-        return await self._store.run(lambda: self._broker.fetch(want, now), lasting=False)
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         if not batch:
@@ -156,7 +151,7 @@ class SqlBackend(BaseBackend):
         if shortest is None:
             return set()
         try:
-            return await self._store.run(shortest, alone=self._store.at_once)
+            return await self._store.run(shortest, alone=self._store.one_step)
         except Unfinished:
             return set()
 
@@ -328,10 +323,17 @@ class SqlBackend(BaseBackend):
         return landing
 
     async def release(self, load_id: str, staying: Collection[str], now: float) -> int:
-        dropped = await self._store.run(lambda: self._cargo.release(load_id, staying))
+        dropped = await self._released(load_id, staying)
         if staying:
             await self._ring()
         return dropped
+
+    async def _released(self, load_id: str, staying: Collection[str]) -> int:
+        """Anew where an id or a lock of those that stay was taken since it was looked for: the next look finds it."""
+        for _ in range(RETRIES - 1):
+            with contextlib.suppress(Refused):
+                return await self._store.run(lambda: self._cargo.release(load_id, staying))
+        return await self._store.run(lambda: self._cargo.release(load_id, staying))
 
     async def known(self, after: str, most: int) -> tuple[Sequence[Known], str]:
         return await self._store.run(lambda: self._cargo.known(after, most), write=False)

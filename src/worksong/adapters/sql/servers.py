@@ -9,7 +9,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from functools import partial
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.migrate import Migration
+from worksong.adapters.sql.passage import Passage, Way
 from worksong.adapters.sql.steps import Operation, Row, Step, carry_out
 from worksong.adapters.sql.store import RETRIES, Joined, Lent, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
@@ -39,7 +40,7 @@ class ServerStore(ABC, Generic[C]):
     """Belongs to one event loop; a cancelled caller never leaves a connection in the middle of something."""
 
     own_clock = True
-    at_once = False
+    one_step = copies = False
     dialect = ""
     specialist: Specialist
     undoes_tables = False
@@ -73,9 +74,13 @@ class ServerStore(ABC, Generic[C]):
     @abstractmethod
     async def rollback(self, connection: C) -> None: ...
 
+    def opening(self, *, write: bool) -> str:
+        """What begins a transaction, where that is sent together with its first statement, and COMMIT with its last."""
+        return ""
+
     @abstractmethod
-    async def execute(self, connection: C, step: Step) -> Any:
-        """Rows found, or how many were touched."""
+    async def execute(self, connection: C, step: Step, before: str = "", after: str = "") -> Any:
+        """Rows found, or how many were touched; `before` and `after` are sent with it, where there is an `opening`."""
 
     @abstractmethod
     async def rows(self, connection: C, sql: str) -> list[Row]:
@@ -111,7 +116,7 @@ class ServerStore(ABC, Generic[C]):
     # programs
 
     async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
-        return await self.see_through(self._insist(operation, _Way(write, lasting, alone)))
+        return await self.see_through(self._insist(operation, Way(write, lasting, alone)))
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """In a task of its own: who is cancelled stops waiting, and the transaction ends all the same."""
@@ -129,7 +134,7 @@ class ServerStore(ABC, Generic[C]):
         if self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _insist(self, operation: Operation[T], way: _Way) -> T:
+    async def _insist(self, operation: Operation[T], way: Way) -> T:
         last: BaseException | None = None
         for tried in range(RETRIES):
             try:
@@ -140,18 +145,14 @@ class ServerStore(ABC, Generic[C]):
             await asyncio.sleep(random.uniform(0, 0.002 * 2**tried))
         raise NotSent(f"{self.address.shown}: others were in the way {RETRIES} times ({last}); nothing was carried out")
 
-    async def _transact(self, connection: C, operation: Operation[T], way: _Way) -> T:
-        begun = committing = way.alone
+    async def _transact(self, connection: C, operation: Operation[T], way: Way) -> T:
+        passage = Passage(self, connection, way)
         try:
-            if not way.alone:
-                await self.begin(connection, write=way.write, lasting=way.lasting)
-                begun = True
-            answer = await self.carry_out(connection, operation)
-            committing = True
-            if not way.alone:
-                await self.commit(connection)
+            await passage.begin()
+            answer = await carry_out(operation, passage.execute)
+            await passage.end()
         except BaseException as failure:
-            await self._undo(connection, failure, begun=begun, maybe=committing and way.write)
+            await self._undo(connection, failure, begun=passage.begun, maybe=passage.committing and way.write)
             raise
         return answer
 
@@ -219,7 +220,7 @@ class ServerStore(ABC, Generic[C]):
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncGenerator[C]:
         async with self._room:
-            connection = self._idle.pop() if self._idle else await self._dial()
+            connection = self._rested() or await self._dial()
             try:
                 yield connection
             except BaseException:
@@ -227,6 +228,14 @@ class ServerStore(ABC, Generic[C]):
                     self._idle.append(connection)
                 raise
             self._idle.append(connection)
+
+    def _rested(self) -> C | None:
+        """An idle connection that the server has not closed meanwhile, as far as is known."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not self.closed(connection):
+                return connection
+        return None
 
     @abstractmethod
     def closed(self, connection: C) -> bool:
@@ -368,14 +377,6 @@ class ServerStore(ABC, Generic[C]):
         for connection in self._idle:
             self.hang_up(connection)
         self._idle.clear()
-
-
-class _Way(NamedTuple):
-    """How a program is to be carried out: see `Store.run`."""
-
-    write: bool
-    lasting: bool
-    alone: bool
 
 
 class _Again(Exception):
