@@ -176,6 +176,32 @@ async def test_jobs_that_somebody_holds_keep_no_other_pool_from_being_buried(
     await backend.close()
 
 
+async def test_a_close_waits_for_no_server_that_does_not_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("postgres", "mysql"):
+        monkeypatch.setattr(f"worksong.adapters.sql.{module}.LEASH", 600)
+    # Given an operation that waits for somebody who holds the rows of its pool
+    backend = opened(f"{url}?timeout=600s")
+    await push(backend, a_job())
+    pool = await join(backend)
+    assert len(await fetch(backend, pool)) == 1
+    store: Any = backend._store
+    holder = await store.dial()
+    await store.begin(holder, write=True)
+    await store.execute(holder, Step("holdings", {"space": backend._namespace, "pool": pool.id}))
+    leaving = asyncio.create_task(backend.leave(pool, T))
+    await asyncio.sleep(0)  # it has begun
+    # When the backend is closed, then that ends, and so does whoever waits for it
+    async with asyncio.timeout(60):
+        await backend.close()
+        await asyncio.wait([leaving])
+    # And nothing has happened
+    await store.rollback(holder)
+    store.hang_up(holder)
+    again = opened(url, backend._namespace)
+    assert await again.leave(pool, T) == 1
+    await again.close()
+
+
 async def test_the_server_ends_a_commit_of_a_handler_that_stands_still(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

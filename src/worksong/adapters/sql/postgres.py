@@ -251,8 +251,7 @@ class PostgresStore(ServerStore[Connection]):
         yield Step("notify", {"channel": self._channel, "sender": self._sender})
 
     async def close(self) -> None:
-        if self._teller:
-            await self._teller
+        await self.leave_off([*self._under_way, *([self._teller] if self._teller else [])])
         if self._ear:
             self._ear.terminate()
             self._ear = None

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any, Generic, Self, TypeVar
 
@@ -30,6 +30,8 @@ T = TypeVar("T")
 MOST = 4
 """Connections of one backend."""
 CONNECT_TIMEOUT = 5.0
+FAREWELL = 2.0
+"""Seconds that what is under way may take once the store is closed."""
 LEASH = 8
 """Seconds that a transaction may stand still until the server ends it: a frozen worker keeps its rows from nobody."""
 
@@ -373,10 +375,20 @@ class ServerStore(ABC, Generic[C]):
     # the end
 
     async def close(self) -> None:
-        await self.calm()
+        """A server that does not answer is waited for no longer; nobody knows what became of what was under way."""
+        await self.leave_off(self._under_way)
         for connection in self._idle:
             self.hang_up(connection)
         self._idle.clear()
+
+    async def leave_off(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        """Let these come to their end, or end them."""
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=FAREWELL)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
 
 
 class _Again(Exception):
