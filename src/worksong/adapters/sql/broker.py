@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from worksong.adapters.sql.endings import Endings
 from worksong.adapters.sql.places import Numbers
@@ -53,12 +54,33 @@ class Lines:
         rows.sort(key=lambda row: (self._order.get(row[3], 0), row[5], row[0]))
 
 
+class Taken(NamedTuple):
+    """What a fetch has lent."""
+
+    deliveries: list[Delivery]
+    poisoned: list[tuple[Row, int, Poison]]
+    """Rows that are no jobs, and the fences under which they were lent."""
+
+    @classmethod
+    def of(cls, lent: Sequence[tuple[Row, int]], pool: str) -> Taken:
+        """Rows and their fences."""
+        taken = cls([], [])
+        for row, fence in lent:
+            try:
+                taken.deliveries.append(Delivery(read(row), Receipt(row[0], fence, pool), fence))
+            except Poison as poison:
+                taken.poisoned.append((row, fence, poison))
+        return taken
+
+
 class SqlBroker:
     """Programs over one namespace; `places` and `fences` are shared by all siblings of a process."""
 
     def __init__(self, space: Space, places: Numbers, fences: Numbers, endings: Endings, *, history: bool) -> None:
         self._space, self.places, self._fences, self._history = space, places, fences, history
         self._endings = endings
+        self.limited = False
+        """Whether the last fetch met types with a limit."""
 
     # push
 
@@ -105,9 +127,22 @@ class SqlBroker:
 
     # fetch
 
+    def take(self, want: Want, now: float) -> Program[Taken | None]:
+        """The whole fetch in one statement; None: there are jobs that may only be lent step by step."""
+        fence = self._fences.take(want.limit, now).start
+        asked = [(share.name, min(share.quota, want.limit)) for share in want.handlers]
+        queues = None if want.queues is None else list(want.queues)
+        given = {"most": want.limit, "fence": fence, "queues": queues, "pool": want.pool, "now": now}
+        rows = yield from self._space.ask("take", asked, **given)
+        if rows[0][1] is None:
+            return None if rows[0][0] else Taken([], [])
+        self._fences.take(0, now, above=max(row[1] for row in rows))  # whoever lent them before may be ahead of the time
+        return Taken.of([(row[2:-1], row[1]) for row in rows], want.pool)
+
     def fetch(self, want: Want, now: float) -> Program[list[Delivery]]:
         """Each type's quota first, then whatever is left of them."""
         lines = Lines(want, (yield from self._lines([share.name for share in want.handlers])))
+        self.limited = bool(lines.limited)
         if not lines.queues or want.limit <= 0:
             return []
         if lines.limited:
@@ -173,23 +208,21 @@ class SqlBroker:
         return more
 
     def _lend(self, rows: Sequence[Row], pool: str, now: float) -> Program[list[Delivery]]:
-        """Note the lendings; what is no job goes to the dead instead."""
-        found: list[Delivery] = []
+        """Note the lendings; what is no job goes to the dead at once."""
         fences = self._fences.take(len(rows), now, above=max((row[16] for row in rows), default=0))
-        for row, fence in zip(rows, fences, strict=True):
-            try:
-                found.append(Delivery(read(row), Receipt(row[0], fence, pool), fence))
-            except Poison as poison:
-                yield from self._bury(row, poison, now)
-        lent = [(delivery.receipt.seq, delivery.fence) for delivery in found]
-        yield from self._space.do("lend", lent, pool=pool, now=now)
-        return found
+        yield from self._space.do("lend", [(row[0], fence) for row, fence in zip(rows, fences, strict=True)], pool=pool, now=now)
+        taken = Taken.of(list(zip(rows, fences, strict=True)), pool)
+        yield from self.bury(taken.poisoned, now)
+        return taken.deliveries
 
-    def _bury(self, row: Row, poison: Poison, now: float) -> Program[None]:
-        """To the dead, with its bytes as they are."""
-        log.error("job %s (%s) cannot be read and is dead: %s", one_line(str(row[1])), row[2], one_line(str(poison)))
-        light = Light(row[0], row[1], row[16], row[4], 0, row[5], now, row[8], 1, None, now, None, None, 0, 0.0)
-        yield from self._space.do("move", [light.moved(State.DEAD, reason=poison.reason, error=written(str(poison)))])
+    def bury(self, poisoned: Sequence[tuple[Row, int, Poison]], now: float) -> Program[None]:
+        """To the dead, with their bytes as they are."""
+        moves: list[Row] = []
+        for row, fence, poison in poisoned:
+            log.error("job %s (%s) cannot be read and is dead: %s", one_line(str(row[1])), row[2], one_line(str(poison)))
+            light = Light(row[0], row[1], fence, row[4], 0, row[5], now, row[8], 1, None, now, None, None, 0, 0.0)
+            moves.append(light.moved(State.DEAD, reason=poison.reason, error=written(str(poison))))
+        yield from self._space.do("move", moves)
 
     # settle
 

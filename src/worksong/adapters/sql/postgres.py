@@ -88,7 +88,7 @@ class PostgresStore(ServerStore[Connection]):
 
     async def dial(self) -> Connection:
         # Plans are kept, also from the time when the tables were empty: a scan of all rows is never the right one.
-        plans = {"jit": "off", "enable_seqscan": "off"}
+        plans = {"jit": "off", "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
         leash = {"idle_in_transaction_session_timeout": f"{LEASH}s"}
         settings = {"application_name": "worksong", **plans, **leash} if self._cached else None
         return await _connect(**self._login(), server_settings=settings)
@@ -104,6 +104,7 @@ class PostgresStore(ServerStore[Connection]):
             "ssl": _tls(a),
             "command_timeout": a.seconds("timeout", 30.0),
             "statement_cache_size": 256 if self._cached else 0,
+            "max_cached_statement_lifetime": 10,
         }
 
     async def borrowed(self) -> Lent:

@@ -99,7 +99,74 @@ UPDATE worksong_job AS job SET
     state = 'running', pool = :pool, fence = given.fence, at = :now,
     unique_key = CASE WHEN job.unique_mode = 'until_done' THEN job.unique_key END
 FROM unnest(:seq::bigint[], :fence::bigint[]) AS given (seq, fence)
-WHERE job.seq = given.seq AND job.state = 'queued'
+WHERE job.seq = given.seq AND (job.state = 'queued') IS TRUE
+
+-- A fetch in one statement, a transaction by itself: what `next_queue`, `pick` and `lend` do one after the other. Each
+-- type gives its quota, and may give what falls to types that have nothing. Types with a limit need locks that are held
+-- until it is counted what runs, so where one of them waits nothing is lent here. The first column tells how many queues
+-- have something, and is there in any case; a commit that only lends need not wait for the disk.
+--: take(handler, quota)
+WITH RECURSIVE given AS MATERIALIZED (
+    SELECT * FROM unnest(:handler::text[], :quota::bigint[]) WITH ORDINALITY AS given (handler, quota, turn)
+),
+hop AS (
+    SELECT
+        given.*,
+        (
+            SELECT min(job.queue) FROM worksong_job AS job
+            WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler
+        ) AS queue
+    FROM given
+    UNION ALL
+    SELECT
+        hop.handler, hop.quota, hop.turn,
+        (
+            SELECT min(job.queue) FROM worksong_job AS job
+            WHERE
+                job.space = :space AND job.state = 'queued' AND job.handler = hop.handler AND job.queue > hop.queue
+        )
+    FROM hop WHERE hop.queue IS NOT NULL
+),
+line AS MATERIALIZED (
+    SELECT * FROM hop
+    WHERE
+        queue IS NOT NULL AND coalesce(queue = ANY(:queues::text[]), true)
+        AND NOT EXISTS (SELECT FROM worksong_paused AS paused WHERE paused.space = :space AND paused.queue = hop.queue)
+),
+picked AS MATERIALIZED (
+    SELECT found.*, line.quota, line.turn, array_position(:queues::text[], line.queue) AS wanted
+    FROM line
+    CROSS JOIN LATERAL (
+        SELECT {whole} FROM worksong_job AS job
+        WHERE job.space = :space AND job.state = 'queued' AND job.handler = line.handler AND job.queue = line.queue
+        ORDER BY job.place
+        LIMIT line.quota + (SELECT greatest(:most::bigint - sum(quota), 0) FROM (SELECT DISTINCT turn, quota FROM line) AS type)
+        FOR UPDATE SKIP LOCKED
+    ) AS found
+    WHERE
+        NOT EXISTS (
+            SELECT FROM worksong_limit AS limits WHERE limits.space = :space AND limits.handler IN (SELECT handler FROM line)
+        )
+),
+ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY turn ORDER BY wanted, place, seq) AS rank FROM picked
+),
+chosen AS MATERIALIZED (
+    SELECT
+        *,
+        greatest(:fence::bigint, max(fence) OVER () + 1) - 1
+        + row_number() OVER (ORDER BY rank > quota, turn, rank) AS lending
+    FROM ranked ORDER BY lending LIMIT :most
+),
+lent AS (
+    UPDATE worksong_job AS job SET
+        state = 'running', pool = :pool, fence = given.lending, at = :now,
+        unique_key = CASE WHEN job.unique_mode = 'until_done' THEN job.unique_key END
+    FROM unnest(ARRAY(SELECT seq FROM chosen), ARRAY(SELECT lending FROM chosen)) AS given (seq, lending)
+    WHERE job.seq = given.seq
+)
+SELECT line.number, job.lending, {whole}, set_config('synchronous_commit', 'off', true)
+FROM (SELECT count(*) AS number FROM line) AS line LEFT JOIN chosen AS job ON true
 
 -- Back
 
@@ -107,7 +174,7 @@ WHERE job.seq = given.seq AND job.state = 'queued'
 SELECT {light} FROM worksong_job AS job
 JOIN unnest(:seq::bigint[], :fence::bigint[], :pool::text[]) AS given (seq, fence, pool)
     ON job.seq = given.seq AND job.fence = given.fence AND job.pool = given.pool
-WHERE job.state = 'running' FOR UPDATE OF job
+WHERE (job.state = 'running') IS TRUE FOR UPDATE OF job
 
 -- Everything in one statement: an ending is one round trip then, without a transaction around it.
 --: finish(seq, fence, pool, document, until)
@@ -117,8 +184,8 @@ WITH gone AS (
         seq, fence, pool, document, until
     )
     WHERE
-        job.seq = given.seq AND job.fence = given.fence AND job.pool = given.pool AND job.state = 'running'
-        AND job.cancelled = 0
+        job.seq = given.seq AND job.fence = given.fence AND job.pool = given.pool AND job.cancelled = 0
+        AND (job.state = 'running') IS TRUE
     RETURNING job.seq, job.id, given.document, given.until
 ),
 kept AS (
