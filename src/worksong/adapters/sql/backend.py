@@ -7,9 +7,11 @@ import time
 from collections.abc import Collection, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
-from worksong.adapters.sql.broker import SqlBroker
+from worksong.adapters.sql.broker import SqlBroker, Taken
 from worksong.adapters.sql.cargo import SqlCargo
 from worksong.adapters.sql.deed import SqlDeed
 from worksong.adapters.sql.doctor.servers import FORGETS
@@ -127,14 +129,24 @@ class SqlBackend(BaseBackend):
                 return []
 
     async def _take(self, want: Want, now: float) -> list[Delivery]:
-        """In one statement where the database can, and where nothing is in the way of that."""
         if self._store.at_once and want.limit > 0 and not self._broker.limited:
             taken = await self._store.run(lambda: self._broker.take(want, now), alone=True)
-            if taken is not None:
-                if taken.poisoned:
-                    await self._store.run(lambda: self._broker.bury(taken.poisoned, now))
-                return taken.deliveries
+            if not taken.lines or taken.deliveries or taken.poisoned:
+                return await self._filled(want, taken, now)
         return await self._store.run(lambda: self._broker.fetch(want, now), lasting=False)
+
+    async def _filled(self, want: Want, taken: Taken, now: float) -> list[Delivery]:
+        """Together with what other types have beyond their quotas; what is no job goes to the dead."""
+        found, poisoned = taken.deliveries, taken.poisoned
+        left = want.limit - len(found) - len(poisoned)
+        with contextlib.suppress(BackendUnavailable):  # what was lent already is not to be lost
+            if left > 0 and taken.lines > 1:
+                rest = replace(want, limit=left)
+                more = await self._store.run(lambda: self._broker.take(rest, now, quotas=False), alone=True)
+                found, poisoned = found + more.deliveries, poisoned + more.poisoned
+            if poisoned:
+                await self._store.run(lambda: self._broker.bury(poisoned, now))
+        return found
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         if not batch:

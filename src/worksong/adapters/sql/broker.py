@@ -55,16 +55,18 @@ class Lines:
 
 
 class Taken(NamedTuple):
-    """What a fetch has lent."""
+    """What was lent."""
 
     deliveries: list[Delivery]
     poisoned: list[tuple[Row, int, Poison]]
     """Rows that are no jobs, and the fences under which they were lent."""
+    lines: int
+    """How many queues had something."""
 
     @classmethod
-    def of(cls, lent: Sequence[tuple[Row, int]], pool: str) -> Taken:
+    def of(cls, lent: Sequence[tuple[Row, int]], pool: str, lines: int) -> Taken:
         """Rows and their fences."""
-        taken = cls([], [])
+        taken = cls([], [], lines)
         for row, fence in lent:
             try:
                 taken.deliveries.append(Delivery(read(row), Receipt(row[0], fence, pool), fence))
@@ -127,17 +129,16 @@ class SqlBroker:
 
     # fetch
 
-    def take(self, want: Want, now: float) -> Program[Taken | None]:
-        """The whole fetch in one statement; None: there are jobs that may only be lent step by step."""
+    def take(self, want: Want, now: float, *, quotas: bool = True) -> Program[Taken]:
+        """The whole fetch in one statement, but for what may only be lent step by step; `quotas`: as long as they hold."""
         fence = self._fences.take(want.limit, now).start
-        asked = [(share.name, min(share.quota, want.limit)) for share in want.handlers]
+        asked = [(share.name, min(share.quota, want.limit) if quotas else 0) for share in want.handlers]
         queues = None if want.queues is None else list(want.queues)
         given = {"most": want.limit, "fence": fence, "queues": queues, "pool": want.pool, "now": now}
         rows = yield from self._space.ask("take", asked, **given)
-        if rows[0][1] is None:
-            return None if rows[0][0] else Taken([], [])
-        self._fences.take(0, now, above=max(row[1] for row in rows))  # whoever lent them before may be ahead of the time
-        return Taken.of([(row[2:-1], row[1]) for row in rows], want.pool)
+        lines, last = rows[0][0], max(row[1] or 0 for row in rows)
+        self._fences.take(0, now, above=last)  # whoever lent them before may have been ahead of the time
+        return Taken.of([(row[2:-1], row[1]) for row in rows if row[1] is not None], want.pool, lines)
 
     def fetch(self, want: Want, now: float) -> Program[list[Delivery]]:
         """Each type's quota first, then whatever is left of them."""
@@ -211,7 +212,7 @@ class SqlBroker:
         """Note the lendings; what is no job goes to the dead at once."""
         fences = self._fences.take(len(rows), now, above=max((row[16] for row in rows), default=0))
         yield from self._space.do("lend", [(row[0], fence) for row, fence in zip(rows, fences, strict=True)], pool=pool, now=now)
-        taken = Taken.of(list(zip(rows, fences, strict=True)), pool)
+        taken = Taken.of(list(zip(rows, fences, strict=True)), pool, 0)
         yield from self.bury(taken.poisoned, now)
         return taken.deliveries
 
