@@ -64,7 +64,7 @@ class SqlBackend(BaseBackend):
         if not self._results.endings.seconds:
             self.capabilities = frozenset(Capability) - {Capability.RESULTS}
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
-        self._finish = None if keep.seconds else Finish(space, self._results.endings, at_once=store.at_once)
+        self._finish = None if keep.seconds else Finish(space, self._results.endings, at_once=store.one_step)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
         self._cargo = SqlCargo(space)
@@ -105,10 +105,12 @@ class SqlBackend(BaseBackend):
         return new
 
     async def _pushed(self, jobs: Sequence[Job], rows: Sequence[Row], now: float, *, once: bool) -> list[bool]:
-        """Many at once first as if none of them was there, where that is faster."""
-        if self._store.at_once and len(jobs) > 1 and not once and not any(job.unique for job in jobs):
+        """In one statement where that tells all there is to know; many at first as if none of them was there."""
+        if not once and len(jobs) == 1 and jobs[0].unique_by is None:
+            return await self._store.run(lambda: self._broker.push_one(rows[0]), alone=True)
+        if not once and self._store.copies and not any(job.unique for job in jobs):
             with contextlib.suppress(Refused):  # one was there: the other way finds out which
-                return await self._store.run(lambda: self._broker.push_new(rows))
+                return await self._store.run(lambda: self._broker.push_new(rows), alone=True)
         return await self._store.run(lambda: self._broker.push(jobs, rows, now, once=once))
 
     def within(self, connection: object) -> SqlIntake:
@@ -129,7 +131,7 @@ class SqlBackend(BaseBackend):
                 return []
 
     async def _take(self, want: Want, now: float) -> list[Delivery]:
-        if self._store.at_once and want.limit > 0 and not self._broker.limited:
+        if self._store.one_step and want.limit > 0 and not self._broker.limited:
             taken = await self._store.run(lambda: self._broker.take(want, now), alone=True)
             if not taken.lines or taken.deliveries or taken.poisoned:
                 return await self._filled(want, taken, now)
@@ -175,7 +177,7 @@ class SqlBackend(BaseBackend):
         if shortest is None:
             return set()
         try:
-            return await self._store.run(shortest, alone=self._store.at_once)
+            return await self._store.run(shortest, alone=self._store.one_step)
         except Unfinished:
             return set()
 

@@ -108,9 +108,12 @@ class SqlBroker:
 
     def push_new(self, rows: Sequence[Row]) -> Program[list[bool]]:
         """Insert jobs without locks under ids that were just drawn; the database refuses all if one is there."""
-        for part in parts(rows, 6):
-            yield from self._space.do("insert_new", part)
+        yield from self._space.do("insert_new", [(self._space.namespace, *row) for row in rows])
         return [True] * len(rows)
+
+    def push_one(self, row: Row) -> Program[list[bool]]:
+        """Insert a job, if neither it nor its lock is there."""
+        return [bool((yield from self._space.do("insert", [row])))]
 
     def _take_once(self, rows: Sequence[Row], now: float) -> Program[set[int]]:
         """The places of those whose ids were never pushed once before."""

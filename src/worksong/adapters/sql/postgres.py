@@ -25,7 +25,7 @@ from worksong.adapters.sql.postgres_lent import PostgresLending
 from worksong.adapters.sql.postgres_programs import DIALECT, numbered
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import LEASH, ServerStore
-from worksong.adapters.sql.steps import Row, Step
+from worksong.adapters.sql.steps import Program, Row, Step
 from worksong.adapters.sql.store import Joined, Lent
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 from worksong.domain.job import new_id
@@ -38,6 +38,8 @@ LOCK = 0x776F726B
 """The key of the advisory lock under which tables are migrated."""
 LONGEST_MIGRATION = 60.0
 """Seconds that somebody else may take."""
+PLANNED_FOR = 10.0
+"""Seconds after which a statement is planned anew: tables grow."""
 NAP = 0.1
 """Seconds between two looks when nobody can be listened to."""
 OPTIONS = ("host", "listen", "sslmode", "statement_cache")
@@ -68,7 +70,7 @@ class PostgresStore(ServerStore[Connection]):
 
     dialect = DIALECT
     specialist = POSTGRES
-    at_once = True
+    one_step = copies = True
     undoes_tables = True
 
     def __init__(self, address: Address, namespace: str) -> None:
@@ -87,11 +89,11 @@ class PostgresStore(ServerStore[Connection]):
         return PostgresStore(self.address, self.namespace)
 
     async def dial(self) -> Connection:
-        # Plans are kept, also from the time when the tables were empty: a scan of all rows is never the right one.
+        # Plans are kept for a while, also from when the tables were empty: a scan of all rows is never the right one.
         plans = {"jit": "off", "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
         leash = {"idle_in_transaction_session_timeout": f"{LEASH}s"}
         settings = {"application_name": "worksong", **plans, **leash} if self._cached else None
-        return await _connect(**self._login(), server_settings=settings)
+        return await _connect(**self._login(), server_settings=settings, max_cached_statement_lifetime=PLANNED_FOR)
 
     def _login(self) -> dict[str, Any]:
         a = self.address
@@ -104,7 +106,6 @@ class PostgresStore(ServerStore[Connection]):
             "ssl": _tls(a),
             "command_timeout": a.seconds("timeout", 30.0),
             "statement_cache_size": 256 if self._cached else 0,
-            "max_cached_statement_lifetime": 10,
         }
 
     async def borrowed(self) -> Lent:
@@ -121,10 +122,13 @@ class PostgresStore(ServerStore[Connection]):
 
     async def execute(self, connection: Connection, step: Step) -> Any:
         text = self._texts[step.name]
+        if text.copied:
+            done = await connection.copy_records_to_table(text.copied, records=step.rows, columns=text.columns)
+            return _number(done)
         given = text.given(step)
         if text.answers:
             return [tuple(row) for row in await connection.fetch(text.sql, *given)]
-        return int((await connection.execute(text.sql, *given)).rpartition(" ")[2])
+        return _number(await connection.execute(text.sql, *given))
 
     async def rows(self, connection: Connection, sql: str) -> list[Row]:
         """Behind a pooler only what is within a transaction, or one message, surely meets one and the same session."""
@@ -237,13 +241,13 @@ class PostgresStore(ServerStore[Connection]):
         while self._untold:
             self._untold = False
             with contextlib.suppress(WorksongError):  # whoever waits looks again by itself, within a second
-                await self.run(self._notify, write=False)
+                await self.run(self._notify, write=False, alone=True)
 
     def news(self) -> Step:
         """Tells everybody, this process included, once it is committed."""
         return Step("notify", {"channel": self._channel, "sender": ""})
 
-    def _notify(self) -> Any:
+    def _notify(self) -> Program[None]:
         yield Step("notify", {"channel": self._channel, "sender": self._sender})
 
     async def close(self) -> None:
@@ -264,6 +268,11 @@ _BEGIN = {
     (True, True): _WRITE,
 }
 """(writes, must be on the disk when it is answered) -> how a transaction begins."""
+
+
+def _number(told: str) -> int:
+    """Of rows, as the server tells it: `INSERT 0 5`."""
+    return int(told.rpartition(" ")[2])
 
 
 def _ring(bells: Bells, _connection: object) -> None:

@@ -18,7 +18,9 @@ class Numbered:
         numbers = {name: str(at) for at, name in enumerate((*statement.params, *statement.columns), 1)}
         self.sql = PARAMETER.sub(lambda hit: f"${numbers[hit[1]]}", statement.text)
         self.answers = statement.answers
-        self._params = statement.params
+        self.columns, self._params = statement.columns, statement.params
+        self.copied = statement.text.removeprefix("COPY ") if statement.text.startswith("COPY ") else ""
+        """The table that the rows are copied into."""
 
     def given(self, step: Step) -> Sequence[Any]:
         """The parameters in order."""

@@ -39,7 +39,7 @@ class ServerStore(ABC, Generic[C]):
     """Belongs to one event loop; a cancelled caller never leaves a connection in the middle of something."""
 
     own_clock = True
-    at_once = False
+    one_step = copies = False
     dialect = ""
     specialist: Specialist
     undoes_tables = False

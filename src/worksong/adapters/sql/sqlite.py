@@ -74,7 +74,7 @@ class SqliteStore:
     own_clock = False
     dialect = DIALECT
     specialist = SQLITE
-    at_once = False
+    one_step = copies = False
 
     def __init__(self, address: Address) -> None:
         self.address = address

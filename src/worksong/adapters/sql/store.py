@@ -96,9 +96,10 @@ class Store(Protocol):
         """The same database, for another loop."""
         ...
 
-    at_once: bool
-    """Whether one statement can drop rows and keep others for those that it dropped; and whether it is slower to insert
-    rows that may be there (`insert_new` is for those that cannot)."""
+    one_step: bool
+    """Whether one statement can find rows, change them and tell of them: `take` and `finish` are a whole operation."""
+    copies: bool
+    """Whether `insert_new` takes in many rows faster, which cannot be there before."""
 
     async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
         """Carry out a program in one transaction, all or nothing.
