@@ -107,7 +107,7 @@ class SqlBackend(BaseBackend):
     async def _pushed(self, jobs: Sequence[Job], rows: Sequence[Row], now: float, *, once: bool) -> list[bool]:
         """In one statement where that tells all there is to know; many at first as if none of them was there."""
         if not once and len(jobs) == 1 and jobs[0].unique_by is None:
-            return await self._store.run(lambda: self._broker.push_one(rows[0]), alone=True)
+            return await self._store.run(lambda: self._broker.push_one(rows[0]), alone=self._store.one_step)
         if not once and self._store.copies and not any(job.unique for job in jobs):
             with contextlib.suppress(Refused):  # one was there: the other way finds out which
                 return await self._store.run(lambda: self._broker.push_new(rows), alone=True)

@@ -152,7 +152,9 @@ class SqlBroker:
         if lines.limited:
             yield from self._limit(lines)
         found: dict[int, Row] = {}
-        more = yield from self._pick(want, lines, {share.name: share.quota for share in want.handlers}, found)
+        quotas = {share.name: min(share.quota, want.limit) for share in want.handlers if share.name in lines.queues}
+        spare = max(0, want.limit - sum(quotas.values()))  # what falls to types that have nothing
+        more = yield from self._pick(want, lines, {name: quota + spare for name, quota in quotas.items()}, found)
         if len(found) < want.limit and more:
             yield from self._pick(want, lines, dict.fromkeys(more, PLENTY), found)
         return (yield from self._lend(list(found.values()), want.pool, now))
@@ -214,8 +216,9 @@ class SqlBroker:
     def _lend(self, rows: Sequence[Row], pool: str, now: float) -> Program[list[Delivery]]:
         """Note the lendings; what is no job goes to the dead at once."""
         fences = self._fences.take(len(rows), now, above=max((row[16] for row in rows), default=0))
-        yield from self._space.do("lend", [(row[0], fence) for row, fence in zip(rows, fences, strict=True)], pool=pool, now=now)
         taken = Taken.of(list(zip(rows, fences, strict=True)), pool, 0)
+        lent = [(row[0], fence) for row, fence in zip(rows, fences, strict=True)]
+        yield from self._space.do("lend", lent, pool=pool, now=now, last=not taken.poisoned)
         yield from self.bury(taken.poisoned, now)
         return taken.deliveries
 

@@ -16,12 +16,14 @@ class Endings:
         """`seconds`: how long each is kept; 0: not at all."""
         self._space, self.seconds = space, seconds
 
-    def keep(self, results: Sequence[Result]) -> Program[None]:
-        """Of several for one job, the last one counts."""
+    def keep(self, results: Sequence[Result], *, last: bool = False) -> Program[None]:
+        """Of several for one job, the last one counts; `last`: nothing is done after it."""
         latest = {result.job_id: result for result in results}
         rows = [(job_id, wire.encode(result), result.at + self.seconds) for job_id, result in latest.items()]
-        for part in parts(rows, 1):
+        *others, final = [*parts(rows, 1)] or [[]]
+        for part in others:
             yield from self._space.do("keep", part)
+        yield from self._space.do("keep", final, last=last)
 
     def kept(self, job_ids: Sequence[str]) -> Program[list[Row]]:
         """(job id, document) of those that are there."""

@@ -54,7 +54,7 @@ class Finish:
         gone = yield from self._space.do("finish", receipts)
         if gone != len(receipts):
             raise Unfinished
-        yield from self._endings.keep(results)
+        yield from self._endings.keep(results, last=True)
         return {receipt.seq for receipt in receipts}
 
     def _results(self, batch: Sequence[Settlement], now: float) -> dict[int, Result]:

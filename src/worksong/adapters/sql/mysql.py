@@ -109,9 +109,12 @@ class MysqlStore(ServerStore[Any]):
         )
         await self.plain(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
+    def opening(self, *, write: bool) -> str:
+        return "START TRANSACTION" if write else "START TRANSACTION READ ONLY"
+
     async def begin(self, connection: Any, *, write: bool, lasting: bool = True) -> None:
         """Whether commits wait for the disk is a setting of the whole server here."""
-        await connection.query("START TRANSACTION" if write else "START TRANSACTION READ ONLY")
+        await connection.query(self.opening(write=write))
 
     async def commit(self, connection: Any) -> None:
         await connection.query("COMMIT")
@@ -119,12 +122,18 @@ class MysqlStore(ServerStore[Any]):
     async def rollback(self, connection: Any) -> None:
         await connection.query("ROLLBACK")
 
-    async def execute(self, connection: Any, step: Step) -> Any:
+    async def execute(self, connection: Any, step: Step, before: str = "", after: str = "") -> Any:
+        """Several statements in one message: those behind one that fails are not carried out."""
         text = self._texts[step.name]
         sql, given = text.given(step)
         async with connection.cursor() as cursor:
-            await cursor.execute(sql, given)
-            return list(await cursor.fetchall()) if text.answers else max(0, cursor.rowcount)
+            await cursor.execute("; ".join(filter(None, (before, sql, after))), given)
+            if before:
+                await cursor.nextset()
+            answer = list(await cursor.fetchall()) if text.answers else max(0, cursor.rowcount)
+            if after:
+                await cursor.nextset()
+            return answer
 
     async def rows(self, connection: Any, sql: str) -> list[Row]:
         async with connection.cursor() as cursor:

@@ -120,7 +120,7 @@ class PostgresStore(ServerStore[Connection]):
     async def rollback(self, connection: Connection) -> None:
         await connection.execute("ROLLBACK")
 
-    async def execute(self, connection: Connection, step: Step) -> Any:
+    async def execute(self, connection: Connection, step: Step, before: str = "", after: str = "") -> Any:
         text = self._texts[step.name]
         if text.copied:
             done = await connection.copy_records_to_table(text.copied, records=step.rows, columns=text.columns)

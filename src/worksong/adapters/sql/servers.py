@@ -73,9 +73,13 @@ class ServerStore(ABC, Generic[C]):
     @abstractmethod
     async def rollback(self, connection: C) -> None: ...
 
+    def opening(self, *, write: bool) -> str:
+        """What begins a transaction, where that is sent together with its first statement, and COMMIT with its last."""
+        return ""
+
     @abstractmethod
-    async def execute(self, connection: C, step: Step) -> Any:
-        """Rows found, or how many were touched."""
+    async def execute(self, connection: C, step: Step, before: str = "", after: str = "") -> Any:
+        """Rows found, or how many were touched; `before` and `after` are sent with it, where there is an `opening`."""
 
     @abstractmethod
     async def rows(self, connection: C, sql: str) -> list[Row]:
@@ -141,17 +145,13 @@ class ServerStore(ABC, Generic[C]):
         raise NotSent(f"{self.address.shown}: others were in the way {RETRIES} times ({last}); nothing was carried out")
 
     async def _transact(self, connection: C, operation: Operation[T], way: _Way) -> T:
-        begun = committing = way.alone
+        passage = _Passage(self, connection, way)
         try:
-            if not way.alone:
-                await self.begin(connection, write=way.write, lasting=way.lasting)
-                begun = True
-            answer = await self.carry_out(connection, operation)
-            committing = True
-            if not way.alone:
-                await self.commit(connection)
+            await passage.begin()
+            answer = await carry_out(operation, passage.execute)
+            await passage.end()
         except BaseException as failure:
-            await self._undo(connection, failure, begun=begun, maybe=committing and way.write)
+            await self._undo(connection, failure, begun=passage.begun, maybe=passage.committing and way.write)
             raise
         return answer
 
@@ -219,7 +219,7 @@ class ServerStore(ABC, Generic[C]):
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncGenerator[C]:
         async with self._room:
-            connection = self._idle.pop() if self._idle else await self._dial()
+            connection = self._rested() or await self._dial()
             try:
                 yield connection
             except BaseException:
@@ -227,6 +227,14 @@ class ServerStore(ABC, Generic[C]):
                     self._idle.append(connection)
                 raise
             self._idle.append(connection)
+
+    def _rested(self) -> C | None:
+        """An idle connection that the server has not closed meanwhile, as far as is known."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not self.closed(connection):
+                return connection
+        return None
 
     @abstractmethod
     def closed(self, connection: C) -> bool:
@@ -376,6 +384,36 @@ class _Way(NamedTuple):
     write: bool
     lasting: bool
     alone: bool
+
+
+class _Passage(Generic[C]):
+    """A transaction on its way, and how far it has come."""
+
+    def __init__(self, store: ServerStore[C], connection: C, way: _Way) -> None:
+        self._store, self._connection, self._way = store, connection, way
+        self._opening = "" if way.alone else store.opening(write=way.write)
+        self._joins, self._open = bool(self._opening), False
+        self.begun = self.committing = way.alone
+
+    async def begin(self) -> None:
+        if not (self._way.alone or self._joins):
+            await self._store.begin(self._connection, write=self._way.write, lasting=self._way.lasting)
+            self.begun = self._open = True
+
+    async def execute(self, step: Step) -> Any:
+        if not self._joins:
+            return await self._store.execute(self._connection, step)
+        before, self._opening = self._opening, ""
+        self.committing = step.last
+        self.begun = self.begun or step.last
+        answer = await self._store.execute(self._connection, step, before, "COMMIT" if step.last else "")
+        self.begun, self._open = True, not step.last
+        return answer
+
+    async def end(self) -> None:
+        self.committing = True
+        if self._open:
+            await self._store.commit(self._connection)
 
 
 class _Again(Exception):

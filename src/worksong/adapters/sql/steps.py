@@ -28,6 +28,8 @@ class Step(NamedTuple):
     name: str
     params: Mapping[str, Any]
     rows: Sequence[Row] | None = None
+    last: bool = False
+    """Whether nothing comes after it, whatever it finds."""
 
 
 Program: TypeAlias = Generator[Step, Any, T]
@@ -73,11 +75,11 @@ class Space:
         found: list[Row] = yield Step(name, {"space": self.namespace, **params}, rows)
         return found
 
-    def do(self, name: str, rows: Sequence[Row] | None = None, **params: Any) -> Program[int]:
-        """How many rows a statement touched."""
+    def do(self, name: str, rows: Sequence[Row] | None = None, *, last: bool = False, **params: Any) -> Program[int]:
+        """How many rows a statement touched; `last`: none comes after it."""
         if rows is not None and not rows:
             return 0
-        touched: int = yield Step(name, {"space": self.namespace, **params}, rows)
+        touched: int = yield Step(name, {"space": self.namespace, **params}, rows, last)
         return touched
 
 
