@@ -1,9 +1,13 @@
-"""Statements as MySQL takes them: the driver fills in the parameters, so the text depends on the number of rows."""
+"""Statements as MySQL takes them: the driver fills in the parameters, so the text depends on the number of rows.
+
+Numbers stand in the text as they are: a driver takes longer to find out that there is nothing to escape.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step
@@ -29,59 +33,62 @@ class MysqlText:
         self._columns = statement.columns
         self._batch = any(part in statement.text for part in _BATCH)
         self._parts = _PARTS.split(statement.text)
-        row = ", ".join(f"%s AS {name}" for name in statement.columns)
-        self._first, self._more = f"SELECT {row}", f" UNION ALL SELECT {_marks(len(statement.columns))}"
 
     def given(self, step: Step) -> Filled:
         """For these rows and parameters."""
+        filled = Filled("", [])
         if step.rows is None or self._batch:
-            return self._filled(self._parts, step, step.rows or ())
-        every = [self._filled(self._parts, step, (row,)) for row in step.rows]
-        return Filled(" UNION ALL ".join(f"({sql})" for sql, _ in every), _joined(every))
+            return filled._replace(sql=self._text(self._parts, step, step.rows or (), filled.values))
+        every = [f"({self._text(self._parts, step, (row,), filled.values)})" for row in step.rows]
+        return filled._replace(sql=" UNION ALL ".join(every))
 
-    def _filled(self, parts: Sequence[str], step: Step, rows: Sequence[Row]) -> Filled:
+    def _text(self, parts: Sequence[str], step: Step, rows: Sequence[Row], values: list[Any]) -> str:
+        """With a mark for each that is added to the values."""
         pieces: list[str] = []
-        values: list[Any] = []
         for part in parts:
             if part.startswith("{"):
-                sql, more = self._batch_part(part, step, rows)
-                pieces.append(sql)
-                values += more
+                pieces.append(self._batch_text(part, step, rows, values))
             elif name := PARAMETER.fullmatch(part):
-                pieces.append("%s")
                 in_row = name[1] in self._columns
-                values.append(rows[0][self._columns.index(name[1])] if in_row else step.params[name[1]])
+                value = rows[0][self._columns.index(name[1])] if in_row else step.params[name[1]]
+                pieces.append(_said(value, values))
             else:
                 pieces.append(part)
-        return Filled("".join(pieces), values)
+        return "".join(pieces)
 
-    def _batch_part(self, part: str, step: Step, rows: Sequence[Row]) -> Filled:
+    def _batch_text(self, part: str, step: Step, rows: Sequence[Row], values: list[Any]) -> str:
         """What stands for all rows at once."""
-        width, number = len(self._columns), len(rows)
         match part:
             case "{given}":
-                return Filled(f"({self._first}{self._more * (number - 1)}) AS given", _flat(rows))
+                return f"({self._table(rows, values)}) AS given"
             case "{values}":
-                spaced = [(step.params["space"], *row) for row in rows]
-                return Filled(", ".join([f"({_marks(1 + width)})"] * number), _flat(spaced))
+                space = (step.params["space"],)
+                return ", ".join([f"({_list(space + row, values)})" for row in rows])
             case "{rows}":
-                return Filled(", ".join([f"({_marks(width)})"] * number), _flat(rows))
+                return ", ".join([f"({_list(row, values)})" for row in rows])
             case _ if part.startswith("{each}"):
                 inner = _PARTS.split(part[len("{each}") : -len("{/each}")])
-                every = [self._filled(inner, step, (row,)) for row in rows]
-                return Filled(" UNION ALL ".join(sql for sql, _ in every), _joined(every))
+                return " UNION ALL ".join([self._text(inner, step, (row,), values) for row in rows])
             case _:
                 column = self._columns.index(part[len("{all_") : -1])
-                return Filled(_marks(number), [row[column] for row in rows])
+                return _list([row[column] for row in rows], values)
+
+    def _table(self, rows: Sequence[Row], values: list[Any]) -> str:
+        """The first row names the columns."""
+        first, *more = rows
+        cells = zip(first, self._columns, strict=True)
+        named = ", ".join([f"{_said(value, values)} AS {column}" for value, column in cells])
+        return " UNION ALL ".join([f"SELECT {named}", *(f"SELECT {_list(row, values)}" for row in more)])
 
 
-def _marks(number: int) -> str:
-    return ", ".join(["%s"] * number)
+def _list(row: Sequence[Any], values: list[Any]) -> str:
+    return ", ".join([_said(value, values) for value in row])
 
 
-def _flat(rows: Sequence[Row]) -> list[Any]:
-    return [value for row in rows for value in row]
-
-
-def _joined(every: Sequence[Filled]) -> list[Any]:
-    return [value for filled in every for value in filled.values]
+def _said(value: object, values: list[Any]) -> str:
+    if type(value) is int:
+        return str(value)
+    if type(value) is float and isfinite(value):
+        return f"{value:.16e}"
+    values.append(value)
+    return "%s"
