@@ -7,11 +7,9 @@ import time
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from msgspec.structs import replace
-
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
-from worksong.adapters.sql.broker import SqlBroker, Taken
+from worksong.adapters.sql.broker import SqlBroker
 from worksong.adapters.sql.cargo import SqlCargo
 from worksong.adapters.sql.deed import SqlDeed
 from worksong.adapters.sql.doctor.servers import FORGETS
@@ -22,8 +20,9 @@ from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.lent import joined
 from worksong.adapters.sql.results import SqlResults
 from worksong.adapters.sql.rows import checked
-from worksong.adapters.sql.steps import CHUNK, Row, Space
-from worksong.adapters.sql.store import MaybeDone, Refused, Store, shared
+from worksong.adapters.sql.shortest import Shortest
+from worksong.adapters.sql.steps import CHUNK, Space
+from worksong.adapters.sql.store import RETRIES, MaybeDone, Refused, Store, shared
 from worksong.adapters.sql.upkeep import SqlUpkeep
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
@@ -50,7 +49,10 @@ from worksong.ports.cargo import Known, Landing, Load
 
 
 class SqlBackend(BaseBackend):
-    """Jobs in tables; every method is one transaction, or one for each chunk where it says how many."""
+    """Jobs in tables. A method is one transaction, but for those that go on in chunks or pool by pool, and for these:
+
+    a push, fetch or settlement is tried in its shortest way first, and what that leaves is a transaction of its own.
+    """
 
     capabilities = frozenset(Capability)
 
@@ -64,7 +66,8 @@ class SqlBackend(BaseBackend):
         if not self._results.endings.seconds:
             self.capabilities = frozenset(Capability) - {Capability.RESULTS}
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
-        self._finish = None if keep.seconds else Finish(space, self._results.endings, at_once=store.one_step)
+        self._shortest = Shortest(store, self._broker)
+        self._finish = None if keep.seconds else Finish(space, self._results.endings, one_step=store.one_step)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
         self._cargo = SqlCargo(space)
@@ -98,20 +101,11 @@ class SqlBackend(BaseBackend):
         if not rows:
             return []
         try:
-            new = await self._pushed(ready, rows, now, once=once)
+            new = await self._shortest.push(ready, rows, now, once=once)
         except MaybeDone as lost:
             raise EnqueueOutcomeUnknown([job.id for job in jobs], str(lost)) from lost
         await self._ring()
         return new
-
-    async def _pushed(self, jobs: Sequence[Job], rows: Sequence[Row], now: float, *, once: bool) -> list[bool]:
-        """In one statement where that tells all there is to know; many at first as if none of them was there."""
-        if not once and len(jobs) == 1 and jobs[0].unique_by is None:
-            return await self._store.run(lambda: self._broker.push_one(rows[0]), alone=self._store.one_step)
-        if not once and self._store.copies and not any(job.unique for job in jobs):
-            with contextlib.suppress(Refused):  # one was there: the other way finds out which
-                return await self._store.run(lambda: self._broker.push_new(rows), alone=True)
-        return await self._store.run(lambda: self._broker.push(jobs, rows, now, once=once))
 
     def within(self, connection: object) -> SqlIntake:
         return SqlIntake(self._broker, joined(self._store, connection), self._shared.bells)
@@ -120,7 +114,7 @@ class SqlBackend(BaseBackend):
         started, waited, idle = time.monotonic(), 0.0, 0
         while True:
             rings = self._shared.bells.rings
-            found = await self._take(want, now + waited)
+            found = await self._shortest.fetch(want, now + waited)
             if found:
                 return found
             if waited >= want.wait:
@@ -129,26 +123,6 @@ class SqlBackend(BaseBackend):
             waited, idle = time.monotonic() - started, idle + 1
             if not changed:
                 return []
-
-    async def _take(self, want: Want, now: float) -> list[Delivery]:
-        if self._store.one_step and want.limit > 0 and not self._broker.limited:
-            taken = await self._store.run(lambda: self._broker.take(want, now), alone=True)
-            if not taken.lines or taken.deliveries or taken.poisoned:
-                return await self._filled(want, taken, now)
-        return await self._store.run(lambda: self._broker.fetch(want, now), lasting=False)
-
-    async def _filled(self, want: Want, taken: Taken, now: float) -> list[Delivery]:
-        """Together with what other types have beyond their quotas; what is no job goes to the dead."""
-        found, poisoned = taken.deliveries, taken.poisoned
-        left = want.limit - len(found) - len(poisoned)
-        with contextlib.suppress(BackendUnavailable):  # what was lent already is not to be lost
-            if left > 0 and taken.lines > 1:
-                rest = replace(want, limit=left)
-                more = await self._store.run(lambda: self._broker.take(rest, now, quotas=False), alone=True)
-                found, poisoned = found + more.deliveries, poisoned + more.poisoned
-            if poisoned:
-                await self._store.run(lambda: self._broker.bury(poisoned, now))
-        return found
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         if not batch:
@@ -349,10 +323,17 @@ class SqlBackend(BaseBackend):
         return landing
 
     async def release(self, load_id: str, staying: Collection[str], now: float) -> int:
-        dropped = await self._store.run(lambda: self._cargo.release(load_id, staying))
+        dropped = await self._released(load_id, staying)
         if staying:
             await self._ring()
         return dropped
+
+    async def _released(self, load_id: str, staying: Collection[str]) -> int:
+        """Anew where an id or a lock of those that stay was taken since it was looked for: the next look finds it."""
+        for _ in range(RETRIES - 1):
+            with contextlib.suppress(Refused):
+                return await self._store.run(lambda: self._cargo.release(load_id, staying))
+        return await self._store.run(lambda: self._cargo.release(load_id, staying))
 
     async def known(self, after: str, most: int) -> tuple[Sequence[Known], str]:
         return await self._store.run(lambda: self._cargo.known(after, most), write=False)

@@ -133,7 +133,7 @@ class SqlBroker:
     # fetch
 
     def take(self, want: Want, now: float, *, quotas: bool = True) -> Program[Taken]:
-        """The whole fetch in one statement, but for what may only be lent step by step; `quotas`: as long as they hold."""
+        """The whole fetch in one statement, but for what may only be lent step by step; `quotas`: whether they hold."""
         fence = self._fences.take(want.limit, now).start
         asked = [(share.name, min(share.quota, want.limit) if quotas else 0) for share in want.handlers]
         queues = None if want.queues is None else list(want.queues)
@@ -226,7 +226,9 @@ class SqlBroker:
         """To the dead, with their bytes as they are."""
         moves: list[Row] = []
         for row, fence, poison in poisoned:
-            log.error("job %s (%s) cannot be read and is dead: %s", one_line(str(row[1])), row[2], one_line(str(poison)))
+            log.error(
+                "job %s (%s) cannot be read and is dead: %s", one_line(str(row[1])), row[2], one_line(str(poison))
+            )
             light = Light(row[0], row[1], fence, row[4], 0, row[5], now, row[8], 1, None, now, None, None, 0, 0.0)
             moves.append(light.moved(State.DEAD, reason=poison.reason, error=written(str(poison))))
         yield from self._space.do("move", moves)

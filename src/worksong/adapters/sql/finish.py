@@ -24,9 +24,9 @@ class Unfinished(WorksongError):
 class Finish:
     """Operations over one namespace."""
 
-    def __init__(self, space: Space, endings: Endings, *, at_once: bool) -> None:
-        """`at_once`: one statement drops the rows and keeps the results of those that it dropped."""
-        self._space, self._endings, self._at_once = space, endings, at_once
+    def __init__(self, space: Space, endings: Endings, *, one_step: bool) -> None:
+        """`one_step`: one statement drops the rows and keeps the results of those that it dropped."""
+        self._space, self._endings, self._one_step = space, endings, one_step
 
     def shortest(self, batch: Sequence[Settlement], now: float) -> Operation[set[int]] | None:
         """Ends all of them, and answers the numbers of their rows; None: they need more than that.
@@ -39,7 +39,7 @@ class Finish:
         if len({receipt.seq for receipt in receipts}) < len(receipts):
             return None
         results = self._results(batch, now)
-        if not self._at_once:
+        if not self._one_step:
             return partial(self._together, receipts, list(results.values()))
         documents = {seq: wire.encode(result) for seq, result in results.items()}
         if sum(map(len, documents.values())) > LONGEST:

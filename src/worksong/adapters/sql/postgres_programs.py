@@ -18,13 +18,13 @@ class Numbered:
         numbers = {name: str(at) for at, name in enumerate((*statement.params, *statement.columns), 1)}
         self.sql = PARAMETER.sub(lambda hit: f"${numbers[hit[1]]}", statement.text)
         self.answers = statement.answers
-        self.columns, self._params = statement.columns, statement.params
+        self.columns, self.params = statement.columns, statement.params
         self.copied = statement.text.removeprefix("COPY ") if statement.text.startswith("COPY ") else ""
         """The table that the rows are copied into."""
 
     def given(self, step: Step) -> Sequence[Any]:
         """The parameters in order."""
-        single = [step.params[name] for name in self._params]
+        single = [step.params[name] for name in self.params]
         return (*single, *(list(column) for column in zip(*step.rows, strict=True))) if step.rows else tuple(single)
 
 

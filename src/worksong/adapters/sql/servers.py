@@ -9,7 +9,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from functools import partial
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from worksong.adapters.sql.doctor.chart import Specialist
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.migrate import Migration
+from worksong.adapters.sql.passage import Passage, Way
 from worksong.adapters.sql.steps import Operation, Row, Step, carry_out
 from worksong.adapters.sql.store import RETRIES, Joined, Lent, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
@@ -115,7 +116,7 @@ class ServerStore(ABC, Generic[C]):
     # programs
 
     async def run(self, operation: Operation[T], *, write: bool = True, lasting: bool = True, alone: bool = False) -> T:
-        return await self.see_through(self._insist(operation, _Way(write, lasting, alone)))
+        return await self.see_through(self._insist(operation, Way(write, lasting, alone)))
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """In a task of its own: who is cancelled stops waiting, and the transaction ends all the same."""
@@ -133,7 +134,7 @@ class ServerStore(ABC, Generic[C]):
         if self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def _insist(self, operation: Operation[T], way: _Way) -> T:
+    async def _insist(self, operation: Operation[T], way: Way) -> T:
         last: BaseException | None = None
         for tried in range(RETRIES):
             try:
@@ -144,8 +145,8 @@ class ServerStore(ABC, Generic[C]):
             await asyncio.sleep(random.uniform(0, 0.002 * 2**tried))
         raise NotSent(f"{self.address.shown}: others were in the way {RETRIES} times ({last}); nothing was carried out")
 
-    async def _transact(self, connection: C, operation: Operation[T], way: _Way) -> T:
-        passage = _Passage(self, connection, way)
+    async def _transact(self, connection: C, operation: Operation[T], way: Way) -> T:
+        passage = Passage(self, connection, way)
         try:
             await passage.begin()
             answer = await carry_out(operation, passage.execute)
@@ -376,44 +377,6 @@ class ServerStore(ABC, Generic[C]):
         for connection in self._idle:
             self.hang_up(connection)
         self._idle.clear()
-
-
-class _Way(NamedTuple):
-    """How a program is to be carried out: see `Store.run`."""
-
-    write: bool
-    lasting: bool
-    alone: bool
-
-
-class _Passage(Generic[C]):
-    """A transaction on its way, and how far it has come."""
-
-    def __init__(self, store: ServerStore[C], connection: C, way: _Way) -> None:
-        self._store, self._connection, self._way = store, connection, way
-        self._opening = "" if way.alone else store.opening(write=way.write)
-        self._joins, self._open = bool(self._opening), False
-        self.begun = self.committing = way.alone
-
-    async def begin(self) -> None:
-        if not (self._way.alone or self._joins):
-            await self._store.begin(self._connection, write=self._way.write, lasting=self._way.lasting)
-            self.begun = self._open = True
-
-    async def execute(self, step: Step) -> Any:
-        if not self._joins:
-            return await self._store.execute(self._connection, step)
-        before, self._opening = self._opening, ""
-        self.committing = step.last
-        self.begun = self.begun or step.last
-        answer = await self._store.execute(self._connection, step, before, "COMMIT" if step.last else "")
-        self.begun, self._open = True, not step.last
-        return answer
-
-    async def end(self) -> None:
-        self.committing = True
-        if self._open:
-            await self._store.commit(self._connection)
 
 
 class _Again(Exception):

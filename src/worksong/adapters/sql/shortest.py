@@ -1,0 +1,57 @@
+"""Pushes and fetches in as few statements as the database allows: most need one, which is a transaction by itself.
+
+What that leaves over goes step by step; endings have a way of their own, in `finish`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from worksong.adapters.sql.broker import SqlBroker, Taken
+from worksong.adapters.sql.steps import Row
+from worksong.adapters.sql.store import Refused, Store
+from worksong.domain.errors import BackendUnavailable
+from worksong.domain.job import Delivery, Job
+from worksong.ports.backend import Want
+
+
+class Shortest:
+    """Over one store."""
+
+    def __init__(self, store: Store, broker: SqlBroker) -> None:
+        self._store, self._broker = store, broker
+
+    async def push(self, jobs: Sequence[Job], rows: Sequence[Row], now: float, *, once: bool) -> list[bool]:
+        """Many at first as if none of them was there."""
+        if not once and len(jobs) == 1 and jobs[0].unique_by is None:
+            return await self._store.run(lambda: self._broker.push_one(rows[0]), alone=self._store.one_step)
+        if not once and self._store.copies and not any(job.unique for job in jobs):
+            with contextlib.suppress(Refused):  # one was there: the other way finds out which
+                return await self._store.run(lambda: self._broker.push_new(rows), alone=True)
+        return await self._store.run(lambda: self._broker.push(jobs, rows, now, once=once))
+
+    async def fetch(self, want: Want, now: float) -> list[Delivery]:
+        """Where the last fetch met a type with a limit, or others hold all that is left, step by step."""
+        if self._store.one_step and want.limit > 0 and not self._broker.limited:
+            taken = await self._take(want, now)
+            if taken.deliveries or taken.poisoned or not taken.lines:
+                return await self._completed(want, taken, now)
+        return await self._store.run(lambda: self._broker.fetch(want, now), lasting=False)
+
+    async def _take(self, want: Want, now: float, *, quotas: bool = True) -> Taken:
+        return await self._store.run(lambda: self._broker.take(want, now, quotas=quotas), alone=True)
+
+    async def _completed(self, want: Want, taken: Taken, now: float) -> list[Delivery]:
+        """Together with what others have beyond their quotas; what is no job goes to the dead."""
+        found, poisoned = taken.deliveries, taken.poisoned
+        left = want.limit - len(found) - len(poisoned)
+        with contextlib.suppress(BackendUnavailable):  # what was lent already is not to be lost
+            if left and taken.lines > 1:
+                more = await self._take(replace(want, limit=left), now, quotas=False)
+                found, poisoned = found + more.deliveries, poisoned + more.poisoned
+            if poisoned:
+                await self._store.run(lambda: self._broker.bury(poisoned, now))
+        return found
