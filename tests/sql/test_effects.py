@@ -407,3 +407,25 @@ async def test_a_connection_comes_back_clean(worker: Worker, notes: Notes) -> No
     # Then the same one serves all of them, as new
     assert len({row[0] for row in seen}) == 1
     assert {row[1:] for row in seen} == {("0", "on", 0)}
+
+
+@pytest.mark.parametrize("url", ["postgres"], indirect=True)
+async def test_how_a_handler_has_values_read_is_its_own_affair(worker: Worker, notes: Notes) -> None:
+    # Given a job that has numbers read as texts, and another one after it
+    seen: list[Any] = []
+
+    @worker.job()
+    async def count(ctx: Context, recode: bool) -> None:
+        connection = await ctx.aconnection()
+        if recode:
+            await connection.set_type_codec("int4", schema="pg_catalog", encoder=str, decoder=lambda text: f"<{text}>")
+        seen.append(await connection.fetchval("SELECT 5"))
+
+    for number, recode in enumerate((True, False), 1):
+        await count.aperform(recode=recode)
+        await worker.astart()
+        async with asyncio.timeout(PATIENCE):
+            await until(lambda expected=number: worker.stats.done >= expected)
+
+    # Then the second one reads them as they are
+    assert seen == ["<5>", 5]

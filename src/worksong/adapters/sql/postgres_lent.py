@@ -11,7 +11,23 @@ from worksong.adapters.sql.server_lent import PATIENCE, ServerLent
 from worksong.adapters.sql.servers import CONNECT_TIMEOUT, LEASH, ServerStore
 from worksong.adapters.sql.store import LENT
 
-_create_pool = cast("Any", asyncpg).create_pool  # its parameters have no types
+_asyncpg = cast("Any", asyncpg)  # its parameters have no types
+
+
+def _noting(verb: str) -> Callable[..., Any]:
+    """The verb of a connection, which then tells that values may come in another form."""
+
+    async def told(connection: Any, *args: Any, **options: Any) -> None:
+        connection.recoded = True
+        await getattr(_asyncpg.Connection, verb)(connection, *args, **options)
+
+    return told
+
+
+_CODECS = ("set_type_codec", "set_builtin_type_codec")
+_Connection: Any = type(
+    "Connection", (_asyncpg.Connection,), {"recoded": False, **{verb: _noting(verb) for verb in _CODECS}}
+)
 
 
 class PostgresLending:
@@ -25,7 +41,9 @@ class PostgresLending:
         """A connection in a transaction, as the application would have made it: none of the store's own settings."""
         try:
             if self._pool is None:
-                self._pool = _create_pool(min_size=0, max_size=LENT, timeout=CONNECT_TIMEOUT, **self._login())
+                size = {"min_size": 0, "max_size": LENT}
+                kind = {"connection_class": _Connection, "timeout": CONNECT_TIMEOUT}
+                self._pool = _asyncpg.create_pool(**size, **kind, **self._login())
                 await self._pool  # connects to nothing yet
             connection = await self._pool.acquire()
         except Exception as failure:
@@ -70,6 +88,9 @@ class LentPostgres(ServerLent[Any]):
             await self._transaction.rollback()
 
     async def give_back(self) -> None:
+        """The pool resets the session, but not how its driver reads and writes values."""
+        if self.connection.recoded:
+            self.hang_up()
         await self._pool.release(self.connection, timeout=PATIENCE)
 
     def hang_up(self) -> None:
