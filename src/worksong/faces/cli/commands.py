@@ -130,7 +130,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         from worksong.domain.names import one_line
-        from worksong.faces.cli.redaction import without_logins
+        from worksong.service.redaction import without_logins
 
         text = one_line(without_logins(" ".join(self.message.split())))
         label = click.style("worksong: error:", fg="red", bold=True)

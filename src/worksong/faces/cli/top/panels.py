@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
-from worksong.faces.cli.busy import arguments
-from worksong.faces.cli.glance import Glance
-from worksong.faces.cli.listing import last_line, shown_args
-from worksong.faces.cli.moments import relative, span
-from worksong.faces.cli.redaction import redacted, without_logins
+from worksong.faces.cli.listing import shown_args
 from worksong.ports.backend import SILENT_FOR, BusyView, Listing, PoolView, QueueView
+from worksong.service.fields import arguments, last_line
+from worksong.service.glance import Glance
+from worksong.service.moments import relative, span
+from worksong.service.redaction import redacted, without_logins
 
 DASH = "\u2013"
 FAR = 1e12
