@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from worksong.domain.capability import Capability
@@ -32,10 +32,18 @@ OFFERED: dict[str, tuple[str, ...]] = {
 GONE = "is not there any more: nothing was done"
 
 
+class Told(NamedTuple):
+    """What was done."""
+
+    text: str
+    done: int = 1
+    """To how many jobs or queues."""
+
+
 class Act(NamedTuple):
     """Something to do, once."""
 
-    carry_out: Callable[[Backend, float], Awaitable[str]]
+    carry_out: Callable[[Backend, float], Awaitable[Told]]
     """Does it, at this time, and says what was done."""
     question: str = ""
     """What must be answered with yes before; empty: nothing that could be regretted."""
@@ -45,16 +53,17 @@ def on_queue(name: str, view: QueueView) -> Act:
     """Pause or resume it; or purge it."""
     queue = view.name
 
-    async def pause(backend: Backend, now: float) -> str:
+    async def pause(backend: Backend, now: float) -> Told:
         await backend.pause(queue)
-        return f"paused {queue}"
+        return Told(f"paused {queue}")
 
-    async def resume(backend: Backend, now: float) -> str:
+    async def resume(backend: Backend, now: float) -> Told:
         await backend.resume(queue)
-        return f"resumed {queue}"
+        return Told(f"resumed {queue}")
 
-    async def purge(backend: Backend, now: float) -> str:
-        return f"purged {queue}: {_jobs(await backend.purge(queue))} dropped"
+    async def purge(backend: Backend, now: float) -> Told:
+        count = await backend.purge(queue)
+        return Told(f"purged {queue}: {_jobs(count)} dropped", count)
 
     if name == "purge":
         return Act(purge, f"Purge {queue}? {_jobs(view.count, 'waiting ')} would be dropped for good.")
@@ -64,9 +73,10 @@ def on_queue(name: str, view: QueueView) -> Act:
 def on_running(view: BusyView) -> Act:
     """Cancel the job that runs there."""
 
-    async def cancel(backend: Backend, now: float) -> str:
-        found = await backend.cancel(view.job_id, now)
-        return f"told {_named(view.handler, view.job_id)} to stop" if found else f"{view.job_id} {GONE}"
+    async def cancel(backend: Backend, now: float) -> Told:
+        if await backend.cancel(view.job_id, now):
+            return Told(f"told {_named(view.handler, view.job_id)} to stop")
+        return Told(f"{view.job_id} {GONE}", 0)
 
     return Act(cancel, f"Cancel {_named(view.handler, view.job_id)}? It is told to stop, and does not run again.")
 
@@ -75,11 +85,13 @@ def on_job(name: str, view: JobView) -> Act:
     """Queue it at once; or delete it."""
     job = _named(view.handler, view.id)
 
-    async def requeue(backend: Backend, now: float) -> str:
-        return f"queued {job}" if await backend.requeue(view.state, [view.id], now) else f"{job} {GONE}"
+    async def requeue(backend: Backend, now: float) -> Told:
+        done = await backend.requeue(view.state, [view.id], now)
+        return Told(f"queued {job}" if done else f"{job} {GONE}", done)
 
-    async def delete(backend: Backend, now: float) -> str:
-        return f"deleted {job}" if await backend.delete(view.state, [view.id]) else f"{job} {GONE}"
+    async def delete(backend: Backend, now: float) -> Told:
+        done = await backend.delete(view.state, [view.id])
+        return Told(f"deleted {job}" if done else f"{job} {GONE}", done)
 
     if name == "delete":
         return Act(delete, f"Delete {job}? It would be dropped for good.")
@@ -91,15 +103,45 @@ def on_job(name: str, view: JobView) -> Act:
 def on_all(name: str, state: State, total: int) -> Act:
     """Queue or delete all jobs of the state."""
 
-    async def requeue(backend: Backend, now: float) -> str:
-        return f"queued {_jobs(await backend.requeue(state, None, now), f'{state} ')}"
+    async def requeue(backend: Backend, now: float) -> Told:
+        return _told("queued", await backend.requeue(state, None, now), state)
 
-    async def delete(backend: Backend, now: float) -> str:
-        return f"deleted {_jobs(await backend.delete(state, None), f'{state} ')}"
+    async def delete(backend: Backend, now: float) -> Told:
+        return _told("deleted", await backend.delete(state, None), state)
 
     if name == "delete_all":
         return Act(delete, f"Delete all {_jobs(total, f'{state} ')}? They would be dropped for good.")
     return Act(requeue, f"Queue all {_jobs(total, f'{state} ')} at once?")
+
+
+def on_some(name: str, state: State, job_ids: Sequence[str]) -> Act:
+    """Queue, delete or cancel the jobs of these ids, those of them that are still there."""
+
+    async def requeue(backend: Backend, now: float) -> Told:
+        return _told("queued", await backend.requeue(state, job_ids, now), state)
+
+    async def delete(backend: Backend, now: float) -> Told:
+        return _told("deleted", await backend.delete(state, job_ids), state)
+
+    async def cancel(backend: Backend, now: float) -> Told:
+        return _told("cancelled", sum([await backend.cancel(job_id, now) for job_id in job_ids]), state)
+
+    jobs = _jobs(len(job_ids), f"{state} ")
+    match name:
+        case "delete":
+            return Act(delete, f"Delete {jobs}? {_they(job_ids)} would be dropped for good.")
+        case "cancel":
+            return Act(cancel, f"Cancel {jobs}? What runs is told to stop; what waits is dropped for good.")
+        case _:
+            return Act(requeue)
+
+
+def _told(what: str, count: int, state: State) -> Told:
+    return Told(f"{what} {_jobs(count, f'{state} ')}", count)
+
+
+def _they(job_ids: Sequence[str]) -> str:
+    return "It" if len(job_ids) == 1 else "They"
 
 
 def _named(handler: str, job_id: str) -> str:

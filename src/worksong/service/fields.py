@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, cast
 
 import msgspec
 
@@ -13,16 +15,18 @@ from worksong.service.redaction import HIDDEN, redacted, without_logins
 
 LONGEST = 8192
 
+_PROGRESS = re.compile(r"(\d{1,15})/(\d{1,15})")
 
-def job_fields(view: JobView, *, reveal: bool) -> dict[str, Any]:
-    """A job for programs: every field, times as Unix seconds."""
+
+def job_fields(view: JobView, *, reveal: bool, hidden: Collection[str] = ()) -> dict[str, Any]:
+    """A job for programs: every field, times as Unix seconds; `hidden`: arguments that its type does not show."""
     job = view.job
     fields = {**plain(job), "fails": job.fails, "state": view.state.value, "at": float(view.at)}
     fields.update(reason=view.reason, raw=view.raw.decode(errors="backslashreplace")[:LONGEST] if reveal else "")
     if reveal:
         return fields
     for name in ("args", "unique_by", "meta"):
-        fields[name] = redacted(fields[name])
+        fields[name] = redacted(without(fields[name], hidden))
     return {**fields, "error": without_logins(job.error), "unique_key": HIDDEN if job.unique_key else ""}
 
 
@@ -44,3 +48,25 @@ def arguments(view: BusyView) -> object:
         return json.loads(view.args) if view.args else None
     except (ValueError, RecursionError):
         return "(unreadable)"
+
+
+def without(args: object, hidden: Collection[str]) -> object:
+    """The arguments without the values of `hidden` ones; of a list, which tells no names, nothing is left then."""
+    match args:
+        case _ if not hidden:
+            return args
+        case Mapping():
+            named = cast("Mapping[str, object]", args)
+            return {name: HIDDEN if name in hidden else value for name, value in named.items()}
+        case [Mapping() as only]:  # named ones, on a wire that carries lists
+            return [without(cast("Mapping[str, object]", only), hidden)]
+        case list() | tuple():
+            return [HIDDEN for _ in cast("list[object]", args)]
+        case _:
+            return args
+
+
+def steps(checkin: str) -> tuple[int, int] | None:
+    """(done, of how many) of a check-in that says so, as `ctx.progress` writes it."""
+    found = _PROGRESS.fullmatch(checkin)
+    return (int(found[1]), int(found[2])) if found and int(found[2]) else None

@@ -365,7 +365,7 @@ class Dashboard(App[None]):
 
     async def _carry_out(self, act: Act) -> None:
         try:
-            self._say(await act.carry_out(self._backend, self._clock.now()))
+            self._say((await act.carry_out(self._backend, self._clock.now())).text)
         except WorksongError as failure:
             self._say(str(failure), severity="error")
         await self.look()
