@@ -259,7 +259,7 @@ def _result_fields(found: Result) -> dict[str, Any]:
         "at": float(found.at),
         "ended": "failed" if failure else "succeeded",
         "value": None if failure or found.lost else _value(found.value),
-        "error": without_logins(f"{failure.type}: {failure.message}") if failure else "",
+        "error": without_logins(": ".join(filter(None, (failure.type, failure.message)))) if failure else "",
         "trace": without_logins(failure.trace) if failure else "",
         "lost": without_logins(found.lost),
     }

@@ -155,6 +155,7 @@ class Pages:
             found=dossier,
             acts=acts,
             moments=_moments(dossier),
+            lacking_results=self._desk.lacking_results,
         )
 
     async def workers(self, request: Request) -> Response:

@@ -35,7 +35,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        ago=ago, span=_span, count=_count, compact=compact, pretty=pretty, last_line=last_line, steps=steps
+        ago=ago, span=_span, count=_count, compact=compact, pretty=pretty, last_line=last_line, steps=steps, coded=coded
     )
     made.globals.update(sparkline=sparkline, as_python=as_python, as_cli=as_cli)
     return made
@@ -79,6 +79,16 @@ def compact(value: Any) -> str:
     return text if len(text) <= ARGS_SHOWN else text[: ARGS_SHOWN - 1] + "\u2026"
 
 
+def coded(text: str) -> Markup:
+    """A sentence whose `commands` look like what they are."""
+    parts = visible(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(visible(text))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)
+    )
+
+
 def pretty(value: Any) -> str:
     """JSON on many lines."""
     return json.dumps(value, ensure_ascii=False, indent=2)
@@ -99,8 +109,9 @@ def sparkline(course: Sequence[int | None]) -> Markup:
         lines.append(f"{'M' if fresh else 'L'}{index * step:.1f} {y:.1f}")
         fresh = False
     return Markup(
-        '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true"><path d="{}"/></svg>'
-    ).format(width, height, escape("".join(lines)))
+        '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
+        '<path class="ground" d="M0 {}H{}"/><path d="{}"/></svg>'
+    ).format(width, height, height - 1, width, "".join(lines))
 
 
 def as_python(job: dict[str, Any]) -> str:
