@@ -25,10 +25,10 @@ from worksong.service.acts import NEEDS, Act, on_all, on_queue, on_some
 from worksong.service.ailments import Group, grouped
 from worksong.service.explanation import told
 from worksong.service.fields import LONGEST, arguments, job_fields, plain, without
-from worksong.service.firings import entry_fields, ticks
+from worksong.service.firings import bare_spec, entry_fields, ticks
 from worksong.service.glance import Glance, look
 from worksong.service.redaction import redacted, without_logins
-from worksong.service.search import LISTED, Found, Search, find
+from worksong.service.search import Found, Search, find
 
 PAGE = 50
 LAST_PAGE = 10_000
@@ -199,7 +199,10 @@ class Desk:
         entries = self.store.registry.periodic
         rows = [
             entry_fields(entry, ticks(entry.schedule, now, FIRINGS))
-            | {"args": redacted(without(entry.args, self._hidden(entry.handler)))}
+            | {
+                "expression": bare_spec(entry.schedule),
+                "args": redacted(without(entry.args, self._hidden(entry.handler))),
+            }
             for entry in entries
         ]
         return sorted(rows, key=lambda row: row["next"][0]["unix"] if row["next"] else float("inf"))
@@ -272,6 +275,3 @@ def _value(text: bytes) -> object:
         return redacted(msgspec.json.decode(text))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return "(unreadable)"
-
-
-__all__ = ["ACTS", "LAST_PAGE", "LISTED", "PAGE", "Desk", "Dossier", "Page", "Store"]

@@ -19,9 +19,9 @@ from worksong.faces.web.orders import chosen
 from worksong.faces.web.replies import Json, Replies
 from worksong.service.acts import Act
 from worksong.service.ailments import group_fields
-from worksong.service.desk import LISTED, Desk
+from worksong.service.desk import Desk
 from worksong.service.fields import plain
-from worksong.service.search import Search, parse
+from worksong.service.search import LISTED, Search, parse
 
 Fields = dict[str, Any]
 Question = Callable[[Request], Awaitable[Any]]

@@ -10,7 +10,8 @@ from starlette.requests import Request
 
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.lifecycle import State
-from worksong.service.desk import LAST_PAGE, LISTED
+from worksong.service.desk import LAST_PAGE
+from worksong.service.search import LISTED
 
 FIELDS = 2_000
 """Fields of a form at most."""

@@ -17,10 +17,10 @@ from worksong.faces.web.replies import Replies
 from worksong.ports.backend import SILENT_FOR
 from worksong.service.acts import NEEDS
 from worksong.service.ailments import Group
-from worksong.service.desk import ACTS, LISTED, Desk
+from worksong.service.desk import ACTS, Desk
 from worksong.service.glance import Glance
 from worksong.service.history import History
-from worksong.service.search import QUALIFIERS, Search, parse
+from worksong.service.search import LISTED, QUALIFIERS, Search, parse
 
 LOOKS_EVERY = 2.0
 """Seconds between two looks of a page that is open."""

@@ -37,7 +37,7 @@ def environment() -> Environment:
     made.filters.update(
         ago=ago, span=_span, count=_count, compact=compact, pretty=pretty, last_line=last_line, steps=steps, coded=coded
     )
-    made.globals.update(sparkline=sparkline, as_python=as_python, as_cli=as_cli)
+    made.globals.update(sparkline=sparkline, as_python=as_python, as_cli=as_cli, seek=seek)
     return made
 
 
@@ -112,6 +112,11 @@ def sparkline(course: Sequence[int | None]) -> Markup:
         '<svg class="spark" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">'
         '<path class="ground" d="M0 {}H{}"/><path d="{}"/></svg>'
     ).format(width, height, height - 1, width, "".join(lines))
+
+
+def seek(**conditions: str) -> str:
+    """A search for jobs that are so."""
+    return " ".join(f'{name}:"{text.replace(chr(34), "*")}"' for name, text in conditions.items() if text)
 
 
 def as_python(job: dict[str, Any]) -> str:

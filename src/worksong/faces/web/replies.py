@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
+from worksong.domain.capability import Capability
 from worksong.faces.web.access import Access, Role
 from worksong.faces.web.failures import Failure
 from worksong.faces.web.notices import Notices
-from worksong.faces.web.paper import environment
+from worksong.faces.web.paper import environment, seek
 from worksong.service.desk import Desk
 
 
@@ -71,6 +72,9 @@ class Replies:
                 can=desk.can,
                 lacking=desk.lacking,
                 capabilities={capability.name for capability in desk.capabilities},
+                sought_for=lambda queue: seek(
+                    **{"queue" if Capability.QUEUES in desk.capabilities else "handler": queue}
+                ),
                 namespace=store.namespace if role is not Role.NOBODY else "",
                 store_url=store.url if role is not Role.NOBODY else "",
                 has_app=store.registry is not None,
