@@ -52,18 +52,17 @@ def arguments(view: BusyView) -> object:
 
 def without(args: object, hidden: Collection[str]) -> object:
     """The arguments without the values of `hidden` ones; of a list, which tells no names, nothing is left then."""
-    match args:
-        case _ if not hidden:
-            return args
-        case Mapping():
-            named = cast("Mapping[str, object]", args)
-            return {name: HIDDEN if name in hidden else value for name, value in named.items()}
-        case [Mapping() as only]:  # named ones, on a wire that carries lists
-            return [without(cast("Mapping[str, object]", only), hidden)]
-        case list() | tuple():
-            return [HIDDEN for _ in cast("list[object]", args)]
-        case _:
-            return args
+    if not hidden:
+        return args
+    if isinstance(args, Mapping):
+        named = cast("Mapping[str, object]", args)
+        return {name: HIDDEN if name in hidden else value for name, value in named.items()}
+    if isinstance(args, list):
+        every = cast("list[object]", args)
+        if len(every) == 1 and isinstance(every[0], Mapping):  # named ones, on a wire that carries lists
+            return [without(cast("Mapping[str, object]", every[0]), hidden)]
+        return [HIDDEN for _ in every]
+    return args
 
 
 def steps(checkin: str) -> tuple[int, int] | None:

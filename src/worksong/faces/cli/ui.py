@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from worksong.faces.web import Console
 
 TOKEN, VIEWER_TOKEN = "WORKSONG_UI_TOKEN", "WORKSONG_UI_VIEWER_TOKEN"
+NEEDED = "jinja2", "starlette", "uvicorn"
 BACKLOG = 128
 AT_ONCE = 200
 """Requests at once; more are told to come back."""
@@ -84,10 +86,9 @@ def ui(*, app: str | None, url: str | None, namespace: str | None, http: Address
 
 
 def _server() -> ModuleType:
+    """What serves the console, when all that it needs is there."""
     try:
-        import jinja2  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn
+        *_, uvicorn = [import_module(name) for name in NEEDED]
     except ModuleNotFoundError as missing:
         raise ConfigError(f"the console needs the package {missing.name!r}: pip install 'worksong[web]'") from missing
     return uvicorn
@@ -131,7 +132,7 @@ def _console(jobs: Any, hosts: list[str], options: dict[str, Any]) -> Console:
 
 
 @contextlib.contextmanager
-def _listening(http: Address) -> Iterator[socket.socket]:
+def _listening(http: Address) -> Generator[socket.socket]:
     """Bound before anything is said, so that the address that is told is the one that answers."""
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:

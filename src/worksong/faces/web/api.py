@@ -140,7 +140,7 @@ def _text(body: Fields, name: str) -> str:
 
 
 def _texts(body: Fields, name: str) -> list[str]:
-    found = body.get(name, [])
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise InvalidArguments(f"{name!r} must be a list of texts")
-    return list(found)
+    try:
+        return msgspec.convert(body.get(name, []), list[str])
+    except msgspec.ValidationError:
+        raise InvalidArguments(f"{name!r} must be a list of texts") from None

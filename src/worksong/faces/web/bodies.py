@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
 from starlette.requests import Request
 
 from worksong.domain.errors import InvalidArguments
@@ -51,12 +51,9 @@ async def form_of(request: Request) -> Form:
 async def json_of(request: Request) -> dict[str, Any]:
     """A JSON object."""
     try:
-        found = json.loads(await request.body())
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise InvalidArguments("the body must be a JSON object")
-    return found
+        return msgspec.json.decode(await request.body(), type=dict[str, Any])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise InvalidArguments("the body must be a JSON object") from None
 
 
 def text_in(fields: Form, name: str) -> str:

@@ -34,10 +34,11 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(
-        ago=ago, span=_span, count=_count, compact=compact, pretty=pretty, last_line=last_line, steps=steps, coded=coded
-    )
-    made.globals.update(sparkline=sparkline, as_python=as_python, as_cli=as_cli, seek=seek)
+    filters: dict[str, Any] = made.filters
+    filters |= {"ago": ago, "span": _span, "count": _count, "compact": compact, "pretty": pretty}
+    filters |= {"last_line": last_line, "steps": steps, "coded": coded}
+    offered: dict[str, Any] = made.globals
+    offered |= {"sparkline": sparkline, "as_python": as_python, "as_cli": as_cli, "seek": seek}
     return made
 
 

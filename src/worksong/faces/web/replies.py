@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -63,7 +64,7 @@ class Replies:
             environment()
             .get_template(f"{name}.html")
             .render(
-                url=lambda path, **query: link(request, path, **query),
+                url=partial(link, request),
                 here=where(request.scope),
                 again=link(request, where(request.scope), **_asked(request)),
                 now=desk.clock.now(),
@@ -72,9 +73,7 @@ class Replies:
                 can=desk.can,
                 lacking=desk.lacking,
                 capabilities={capability.name for capability in desk.capabilities},
-                sought_for=lambda queue: seek(
-                    **{"queue" if Capability.QUEUES in desk.capabilities else "handler": queue}
-                ),
+                sought_for=self._sought_for,
                 namespace=store.namespace if role is not Role.NOBODY else "",
                 store_url=store.url if role is not Role.NOBODY else "",
                 has_app=store.registry is not None,
@@ -83,6 +82,10 @@ class Replies:
             )
         )
         return Response(text.encode("utf-8", "backslashreplace"), status, media_type="text/html")
+
+    def _sought_for(self, queue: str) -> str:
+        """A search for the jobs of a queue; where a job type is the queue, for those of the type."""
+        return seek(queue=queue) if Capability.QUEUES in self._desk.capabilities else seek(handler=queue)
 
     def refusal(self, request: Request, failure: Failure) -> Response:
         """The failure, as whoever asked can read it."""
