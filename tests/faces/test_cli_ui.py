@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from faces.stage import Cli, Shop, Start
+from faces.stage import PATIENCE, Cli, Shop, Start
 from worksong.domain.job import Job
 from worksong.domain.outcome import Buried
 
@@ -30,14 +31,22 @@ def address_in(line: str) -> str:
     return found[0]
 
 
+def seen(address: str, **headers: str) -> httpx2.Response:
+    """The page, however long this machine takes to write it."""
+    deadline = time.monotonic() + PATIENCE
+    while (answer := httpx2.get(address, headers=headers, timeout=PATIENCE)).status_code == 503:
+        assert time.monotonic() < deadline, answer.text
+    return answer
+
+
 def test_it_serves_the_jobs_of_a_url_until_told_to_stop(shop: Shop, start: Start) -> None:
     (job_id,) = shop.settle(Buried("LookupError: order 7"), Job("charge", {"order": 7}))
     # When the console of a store is started on a port that is free
     console = start("ui", "--http", "127.0.0.1:0", "--base-path", "/jobs", url=shop.url)
     address = address_in(console.line("worksong console:"))
     # Then it says where it is, and shows what there is
-    assert job_id in httpx2.get(f"{address}jobs?state=dead").text
-    assert "server" not in httpx2.get(f"{address}healthz").headers
+    assert job_id in seen(f"{address}jobs?state=dead").text
+    assert "server" not in seen(f"{address}healthz").headers
     # And ends when told to
     console.send(signal.SIGTERM)
     assert console.wait() == 0
@@ -47,8 +56,8 @@ def test_it_knows_an_application(start: Start, tmp_path: Path) -> None:
     (tmp_path / "shop_app.py").write_text(APP)
     console = start("ui", "shop_app:worker", "--http", "0", "--token", TOKEN)
     address = address_in(console.line("worksong console:"))
-    assert httpx2.get(f"{address}cron").status_code == 303
-    page = httpx2.get(f"{address}cron", headers={"Authorization": f"Bearer {TOKEN}"}).text
+    assert httpx2.get(f"{address}cron", timeout=PATIENCE).status_code == 303
+    page = seen(f"{address}cron", Authorization=f"Bearer {TOKEN}").text
     assert "report" in page
     console.send(signal.SIGINT)
     assert console.wait() == 0

@@ -20,7 +20,7 @@ from worksong.adapters.base import BaseBackend
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Job
-from worksong.faces.web import Console, failures
+from worksong.faces.web import Console
 from worksong.ports.backend import Backend
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
@@ -329,14 +329,12 @@ async def test_failures_are_typed_for_programs_and_tell_no_secrets(failure: Exce
         assert CANARY not in answer.text + check_page(page)
 
 
-async def test_a_server_that_never_answers_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_never_answers_keeps_nobody_waiting() -> None:
     class Silent(Shy):
         async def counts(self) -> Any:
             await SystemClock().sleep(3600)
 
-    monkeypatch.setattr("worksong.faces.web.pages.PATIENCE", 0.01)
-    monkeypatch.setattr(failures, "PATIENCE", 0.01)
-    async with visiting(store_of(Silent(Worker().backend()))) as visitor:
+    async with visiting(store_of(Silent(Worker().backend())), patience=0.01) as visitor:
         answer = await visitor.get("/")
         assert answer.status_code == 503
         assert "did not answer" in answer.text

@@ -51,10 +51,15 @@ class Visitor:
 
 @asynccontextmanager
 async def visiting(
-    jobs: Worker | Store, *, client: tuple[str, int] = ("127.0.0.1", 50000), base: str = ADDRESS, **options: Any
+    jobs: Worker | Store,
+    *,
+    client: tuple[str, int] = ("127.0.0.1", 50000),
+    base: str = ADDRESS,
+    patience: float = 600.0,
+    **options: Any,
 ) -> AsyncIterator[Visitor]:
     """Somebody in front of a console of its own; the backend is closed when they leave."""
-    transport = ASGITransport(Console(jobs, **options), client=client)
+    transport = ASGITransport(Console(jobs, patience=patience, **options), client=client)
     async with AsyncClient(transport=transport, base_url=base) as browser:
         yield Visitor(browser)
     await jobs.backend().close()

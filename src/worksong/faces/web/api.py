@@ -14,7 +14,7 @@ from worksong.domain.capability import Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.lifecycle import State
 from worksong.faces.web.bodies import json_of, page_of, state_of
-from worksong.faces.web.failures import PATIENCE, Refused, failure_of
+from worksong.faces.web.failures import Refused, failure_of
 from worksong.faces.web.orders import chosen
 from worksong.faces.web.replies import Json, Replies
 from worksong.service.acts import Act
@@ -30,8 +30,8 @@ Question = Callable[[Request], Awaitable[Any]]
 class Api:
     """The handlers of the routes that programs use."""
 
-    def __init__(self, desk: Desk, replies: Replies) -> None:
-        self._desk, self._replies = desk, replies
+    def __init__(self, desk: Desk, replies: Replies, patience: float) -> None:
+        self._desk, self._replies, self._patience = desk, replies, patience
 
     @property
     def questions(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
@@ -46,7 +46,7 @@ class Api:
             "/errors": self.errors,
             "/cron": self.cron,
         }
-        return {path: self._answering(question, PATIENCE) for path, question in found.items()}
+        return {path: self._answering(question, self._patience) for path, question in found.items()}
 
     @property
     def orders(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:

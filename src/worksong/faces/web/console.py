@@ -29,6 +29,8 @@ from worksong.service.redaction import shown_url
 from worksong.worker import Worker
 
 API = "/api/v1"
+PATIENCE = 5.0
+"""Seconds that a page waits for the backend."""
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
 
 
@@ -37,7 +39,8 @@ class Console:
 
     `token` lets operators in, `viewer_token` those who only look; without any, only this machine is answered, unless
     `insecure_no_auth`. `allowed_hosts`: names under which the console answers, beside those of this machine.
-    `base_path`: where it is, when whatever stands before it does not say.
+    `base_path`: where it is, when whatever stands before it does not say. `patience`: seconds that a page waits for the
+    backend.
     """
 
     def __init__(
@@ -50,13 +53,16 @@ class Console:
         allowed_hosts: Collection[str] = (),
         base_path: str = "",
         insecure_no_auth: bool = False,
+        patience: float = PATIENCE,
     ) -> None:
         self._base = _checked(base_path)
         self._access = Access(token, viewer_token, read_only=read_only)
         desk, notices = Desk(store_of(jobs) if isinstance(jobs, Worker) else jobs), Notices()
         self._replies = Replies(desk, self._access, notices)
         app = Starlette(
-            routes=self._routes(Pages(desk, self._replies), Orders(desk, self._replies), Api(desk, self._replies)),
+            routes=self._routes(
+                Pages(desk, self._replies, patience), Orders(desk, self._replies), Api(desk, self._replies, patience)
+            ),
             exception_handlers={404: self._missing, 405: self._missing},
         )
         self._guard = Guard(app, self._access, self._replies, hosts=allowed_hosts, everybody=insecure_no_auth)

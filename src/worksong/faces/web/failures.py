@@ -16,9 +16,6 @@ from worksong.domain.errors import (
 from worksong.domain.names import one_line
 from worksong.service.redaction import without_logins
 
-PATIENCE = 5.0
-"""Seconds that a page waits for the backend."""
-
 log = logging.getLogger("worksong.web")
 
 
@@ -71,7 +68,7 @@ def failure_of(error: BaseException) -> Failure:
     if isinstance(error, Refused):
         return error.failure
     if isinstance(error, TimeoutError) and not isinstance(error, WorksongError):
-        return Failure(503, "unavailable", f"the server did not answer within {PATIENCE:g} s")
+        return Failure(503, "unavailable", "the server did not answer in time")
     for kind, status, name in KINDS:
         if isinstance(error, kind):
             return Failure(status, name, text)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from worksong.domain.capability import Capability
 from worksong.domain.lifecycle import State
 from worksong.faces.web.bodies import page_of, state_of
-from worksong.faces.web.failures import PATIENCE, Refused, failure_of
+from worksong.faces.web.failures import Refused, failure_of
 from worksong.faces.web.replies import Replies
 from worksong.ports.backend import SILENT_FOR
 from worksong.service.acts import NEEDS
@@ -39,8 +39,8 @@ Page = Callable[[Request], Awaitable[Response]]
 class Pages:
     """The handlers of the routes that people read."""
 
-    def __init__(self, desk: Desk, replies: Replies) -> None:
-        self._desk, self._replies = desk, replies
+    def __init__(self, desk: Desk, replies: Replies, patience: float) -> None:
+        self._desk, self._replies, self._patience = desk, replies, patience
         self._history = History(LOOKS_EVERY)
         self._ailments: tuple[float, Sequence[Group]] = (-AILMENTS_KEPT, ())
 
@@ -56,14 +56,14 @@ class Pages:
             "/cron": self.cron,
             "/errors": self.errors,
         }
-        return {path: self._patient(page) for path, page in pages.items()}
+        return {path: self._within_patience(page) for path, page in pages.items()}
 
-    def _patient(self, page: Page) -> Page:
+    def _within_patience(self, page: Page) -> Page:
         """The page, or what kept it from being written; never a wait without an end."""
 
         async def answer(request: Request) -> Response:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(self._patience):
                     return await page(request)
             except Exception as error:
                 return self._replies.refusal(request, failure_of(error))
