@@ -52,6 +52,10 @@ chaos: $(DEV) ## kill workers and servers, and write what was measured into docs
 	@CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/chaos --certificates tests/chaos/certificates.json $(ARGS)
 	@$(BIN)/python -m tests.chaos.certificates tests/chaos/certificates.json docs/guarantees.md
 
+browser: $(DEV) ## run the tests of the web console in Chromium (needs chromium, node and npm)
+	@command -v npm >/dev/null && cd tests/browser && npm ci --silent --no-audit --no-fund || echo "no npm: the tests are skipped"
+	@WORKSONG_BROWSER=1 $(BIN)/pytest tests/browser $(ARGS)
+
 bench: $(RUN) ## measure worksong alone and beside other systems; QUICK=1, PEERS=dramatiq,rq, ARGS="--json FILE", URL=redis://...
 	@$(BIN)/worksong bench --url '$(URL)'
 	@if command -v redis-server >/dev/null; then QUICK='$(QUICK)' PEERS='$(PEERS)' $(BIN)/python -m bench $(ARGS); \
@@ -117,4 +121,4 @@ $(DOCS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) hatchling editables && $(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
-.PHONY: help setup demo test contract machine interop chaos bench docs clean constraints check $(CHECKS)
+.PHONY: help setup demo test contract machine interop chaos browser bench docs clean constraints check $(CHECKS)

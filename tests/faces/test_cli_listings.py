@@ -10,7 +10,7 @@ from faces.stage import Cli, Shop
 from worksong.domain.job import Job
 from worksong.domain.outcome import Buried, Retried
 from worksong.faces.cli import screen
-from worksong.faces.cli.moments import relative
+from worksong.service.moments import relative
 
 SECRET = {"user_id": 7, "api_token": "hunter2", "dsn": {"a": "hunter2"}, "link": "redis://u:hunter2@host/"}
 

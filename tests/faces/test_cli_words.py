@@ -6,9 +6,10 @@ import click
 import pytest
 
 from worksong.domain.names import one_line, wrong_with_namespace
-from worksong.faces.cli.moments import duration, instant, relative, span
-from worksong.faces.cli.redaction import redacted, shown_url, without_logins
+from worksong.faces.cli.moments import duration, instant
 from worksong.faces.cli.screen import clip
+from worksong.service.moments import relative, span
+from worksong.service.redaction import redacted, shown_url, without_logins
 
 
 @pytest.mark.parametrize(

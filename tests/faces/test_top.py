@@ -18,12 +18,12 @@ from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendRefused
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
-from worksong.faces.cli.glance import Glance
 from worksong.faces.cli.target import Target
 from worksong.faces.cli.top import dashboard as module
 from worksong.faces.cli.top.dashboard import Dashboard
 from worksong.faces.cli.top.panels import POOLS, rows
 from worksong.ports.backend import SILENT_FOR, Backend, Listing, PoolView, Window
+from worksong.service.glance import Glance
 from worksong.testing import FakeClock, drain
 from worksong.testing.flaky import FlakyBackend, error
 

@@ -39,11 +39,20 @@ PUBLIC = {
     "WorksongError",
     "current",
 }
-EXTRAS = {"redis", "hiredis", "click", "rich", "uvloop", "watchfiles", "setproctitle", "yaml", "pytest", "hypothesis"}
+EXTRAS = {
+    *("redis", "hiredis", "click", "rich", "uvloop", "watchfiles", "setproctitle", "yaml", "pytest", "hypothesis"),
+    *("starlette", "uvicorn", "jinja2"),
+}
 """What is imported where it is needed, if at all."""
 ALLOWED = {"worksong", "msgspec", "typing_extensions"}
 """Everything beside the standard library that `import worksong` may load; the last one msgspec does, where it is."""
-APART = {"worksong.faces", "worksong.testing", "worksong.adapters.redis", "worksong.adapters.gocraft"}
+APART = {
+    "worksong.faces",
+    "worksong.service",
+    "worksong.testing",
+    "worksong.adapters.redis",
+    "worksong.adapters.gocraft",
+}
 """Packages of our own that a worker in memory does without."""
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from worksong.domain.lifecycle import State
-from worksong.faces.cli.top.contact import Contact
-from worksong.faces.cli.top.history import MOST, History, bars
+from worksong.service.contact import Contact
+from worksong.service.history import MOST, History, bars
 
 WAITING = State.QUEUED
 

@@ -9,7 +9,7 @@ import pytest
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.domain.why import PROMOTED_WITHIN, Facts, Reason, reasons
-from worksong.faces.cli.why import WORDS, told
+from worksong.service.explanation import WORDS, told
 
 NOW = 1_700_000_000.0
 SERVED = {"pools": 2, "serving": 1, "slots": 4, "busy": 1}

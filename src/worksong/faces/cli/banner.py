@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from worksong.domain.names import one_line
 from worksong.engine.stats import Stats
-from worksong.faces.cli.moments import span
-from worksong.faces.cli.redaction import shown_url
 from worksong.faces.cli.screen import clip, console
+from worksong.service.moments import span
+from worksong.service.redaction import shown_url
 from worksong.worker import Worker
 
 NOTE = "\u266a"

@@ -14,9 +14,9 @@ from worksong.domain.names import one_line
 from worksong.faces.cli.bench_run import Figures, Plan, measure
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.listing import json_option
-from worksong.faces.cli.redaction import shown_url
 from worksong.faces.cli.screen import console, emit
 from worksong.faces.cli.target import VARIABLE, without_namespace
+from worksong.service.redaction import shown_url
 
 
 @click.command(cls=Command)

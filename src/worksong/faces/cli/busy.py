@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
 import click
 
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.listing import json_option, page_of, page_option, plain, reveal_option, shown_args
-from worksong.faces.cli.moments import relative, span
-from worksong.faces.cli.redaction import redacted
+from worksong.faces.cli.listing import json_option, page_of, page_option, reveal_option, shown_args
 from worksong.faces.cli.screen import clip, emit, show_table
 from worksong.faces.cli.target import Target, ask, takes_target
 from worksong.ports.backend import BusyView
+from worksong.service.fields import arguments, plain
+from worksong.service.moments import relative, span
+from worksong.service.redaction import redacted
 
 CHECKIN_SHOWN = 60
 
@@ -51,11 +51,3 @@ def _row(view: BusyView, now: float, *, reveal: bool) -> list[str]:
         clip(checkin, CHECKIN_SHOWN),
         shown_args(arguments(view), reveal=reveal),
     ]
-
-
-def arguments(view: BusyView) -> object:
-    """What the JSON text holds; what cannot be read cannot be searched for secrets, and is not shown."""
-    try:
-        return json.loads(view.args) if view.args else None
-    except (ValueError, RecursionError):
-        return "(unreadable)"

@@ -36,6 +36,7 @@ SECTIONS: dict[str, Sequence[Entry]] = {
         Entry("retries", "jobs:retries", "Failed jobs that will run again, soonest first."),
         Entry("dead", "dead:dead", "Jobs that failed for good; retry or delete them."),
         Entry("top", "top.command:top", "All of this live, in a dashboard."),
+        Entry("ui", "ui:ui", "The same in a browser: the web console."),
         Entry("why", "why:why", "Why a job is not running."),
         Entry("doctor", "doctor:doctor", "What is wrong with the server and the queues, and the mend."),
         Entry("cron", "cron:cron", "When periodic jobs, or one expression, fire next."),
@@ -130,7 +131,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         from worksong.domain.names import one_line
-        from worksong.faces.cli.redaction import without_logins
+        from worksong.service.redaction import without_logins
 
         text = one_line(without_logins(" ".join(self.message.split())))
         label = click.style("worksong: error:", fg="red", bold=True)

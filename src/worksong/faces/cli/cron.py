@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, tzinfo
-from typing import Any
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 import click
 
@@ -16,9 +13,11 @@ from worksong.domain.cron import CronError, Schedule, parse
 from worksong.faces.cli.app import load
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.listing import json_option
-from worksong.faces.cli.moments import loose_instant, relative
+from worksong.faces.cli.moments import loose_instant
 from worksong.faces.cli.screen import emit, show_table
 from worksong.registry import Periodic
+from worksong.service.firings import bare_spec, entry_fields, firing_fields, local, ticks, zone_of
+from worksong.service.moments import relative
 
 FOR_APP, FOR_SPEC = 3, 5
 
@@ -68,61 +67,41 @@ def _each(schedule: Schedule, after: float) -> Iterator[float]:
 
 
 def _show_spec(schedule: Schedule, moments: list[float], *, as_json: bool) -> None:
-    zone, now = _zone(schedule), time.time()
+    zone, now = zone_of(schedule), time.time()
     if as_json:
-        emit([_fields(at, zone) for at in moments])
+        emit([firing_fields(at, zone) for at in moments])
     else:
         show_table(
-            ("!fires", f"local time ({schedule.zone})"), [(relative(at, now), _local(at, zone)) for at in moments]
+            ("!fires", f"local time ({schedule.zone})"), [(relative(at, now), local(at, zone)) for at in moments]
         )
 
 
 def _show_app(entries: list[Periodic], start: datetime | None, count: int, *, as_json: bool) -> None:
     if as_json:
-        emit([_entry(entry, _ticks(entry.schedule, start, count)) for entry in entries])
+        emit([entry_fields(entry, ticks(entry.schedule, _after(entry.schedule, start), count)) for entry in entries])
     elif not entries:
         click.echo("This app has no periodic jobs.")
     else:
         now = time.time()
-        rows = [row for entry in entries for row in _rows(entry, _ticks(entry.schedule, start, count), now)]
+        rows = [
+            row
+            for entry in entries
+            for row in _rows(entry, ticks(entry.schedule, _after(entry.schedule, start), count), now)
+        ]
         show_table(("!job", "spec", "zone", "next", "local time"), rows)
-
-
-def _ticks(schedule: Schedule, start: datetime | None, count: int) -> list[float]:
-    """As workers fire it: `@every` by the clock they all share."""
-    return list(itertools.islice(schedule.ticks(_after(schedule, start), math.inf), count))
 
 
 def _rows(entry: Periodic, ticks: list[float], now: float) -> list[list[str]]:
     """The job in the first row only, a firing in each."""
     schedule = entry.schedule
-    spec = schedule.spec.partition(" ")[2] if schedule.spec.startswith(("TZ=", "CRON_TZ=")) else schedule.spec
-    first = [entry.handler, spec, schedule.zone]
+    first = [entry.handler, bare_spec(schedule), schedule.zone]
     return [
-        [*(["", "", ""] if number else first), relative(at, now), _local(at, _zone(schedule))]
+        [*(["", "", ""] if number else first), relative(at, now), local(at, zone_of(schedule))]
         for number, at in enumerate(ticks)
     ]
-
-
-def _entry(entry: Periodic, ticks: list[float]) -> dict[str, Any]:
-    schedule = entry.schedule
-    next_ones = [_fields(at, _zone(schedule)) for at in ticks]
-    return {"job": entry.handler, "spec": schedule.spec, "zone": schedule.zone, "queue": entry.queue, "next": next_ones}
 
 
 def _after(schedule: Schedule, start: datetime | None) -> float:
     if start is None:
         return time.time()
-    return (start if start.tzinfo else start.replace(tzinfo=_zone(schedule))).timestamp()
-
-
-def _zone(schedule: Schedule) -> tzinfo:
-    return UTC if schedule.zone == "UTC" else ZoneInfo(schedule.zone)
-
-
-def _local(at: float, zone: tzinfo) -> str:
-    return datetime.fromtimestamp(at, zone).strftime("%a %Y-%m-%d %H:%M:%S")
-
-
-def _fields(at: float, zone: tzinfo) -> dict[str, Any]:
-    return {"unix": at, "local": datetime.fromtimestamp(at, zone).isoformat()}
+    return (start if start.tzinfo else start.replace(tzinfo=zone_of(schedule))).timestamp()

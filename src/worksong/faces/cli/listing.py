@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
-import msgspec
 
 from worksong.admin import PAGE
 from worksong.domain.job import JobView
-from worksong.faces.cli.moments import relative
-from worksong.faces.cli.redaction import HIDDEN, redacted, without_logins
-from worksong.faces.cli.screen import LONGEST, clip, emit, show_table
+from worksong.faces.cli.screen import clip, emit, show_table
 from worksong.ports.backend import Listing
+from worksong.service.fields import job_fields, last_line
+from worksong.service.moments import relative
+from worksong.service.redaction import redacted, without_logins
 
 ARGS_SHOWN = 60
 ERROR_SHOWN = 80
@@ -55,24 +55,6 @@ def emit_jobs(listing: Listing, page: int, *, reveal: bool) -> None:
     emit({"page": page, "pages": pages, "total": listing.total, "jobs": jobs})
 
 
-def job_fields(view: JobView, *, reveal: bool) -> dict[str, Any]:
-    """A job for programs: every field, times as Unix seconds."""
-    job = view.job
-    fields = {**plain(job), "fails": job.fails, "state": view.state.value, "at": float(view.at)}
-    fields.update(reason=view.reason, raw=view.raw.decode(errors="backslashreplace")[:LONGEST] if reveal else "")
-    if reveal:
-        return fields
-    for name in ("args", "unique_by", "meta"):
-        fields[name] = redacted(fields[name])
-    return {**fields, "error": without_logins(job.error), "unique_key": HIDDEN if job.unique_key else ""}
-
-
-def plain(view: msgspec.Struct) -> dict[str, Any]:
-    """The fields of a view for programs; times as floats, whatever the backend found."""
-    fields: dict[str, Any] = msgspec.to_builtins(view)
-    return {name: float(value) if name.endswith("_at") else value for name, value in fields.items()}
-
-
 def shown_args(args: object, *, reveal: bool) -> str:
     """Arguments on one short line."""
     if not args:
@@ -86,12 +68,6 @@ def _row(view: JobView, now: float, *, failed: bool, reveal: bool) -> list[str]:
     error = view.reason or job.error
     middle = [str(job.fails), clip(without_logins(last_line(error)), ERROR_SHOWN)] if failed else [job.queue]
     return [relative(view.at, now), job.id, job.handler, *middle, shown_args(job.args, reveal=reveal)]
-
-
-def last_line(error: str) -> str:
-    """Of a traceback, the line that says what was wrong."""
-    lines = error.strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def _note(listing: Listing, page: int) -> str:

@@ -12,8 +12,8 @@ from types import TracebackType
 import click
 
 from worksong.domain.names import one_line
-from worksong.faces.cli.redaction import without_logins
-from worksong.faces.cli.screen import LONGEST
+from worksong.service.fields import LONGEST
+from worksong.service.redaction import without_logins
 
 COLOURS = {logging.DEBUG: "bright_black", logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "red"}
 

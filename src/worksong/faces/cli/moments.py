@@ -1,4 +1,4 @@
-"""Moments and durations as people write and read them."""
+"""Moments and durations as people write them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from datetime import datetime
 import click
 
 from worksong.domain import go_duration
-
-MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def duration(text: str | float) -> float:
@@ -40,38 +38,6 @@ def loose_instant(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is no ISO 8601 time; write it like 2030-12-24T18:00:00+01:00") from None
-
-
-def relative(at: float, now: float) -> str:
-    """`in 5 min`, `3 min ago`; a dash for a time that was not set, or is none, as foreign data may hold."""
-    if not at or not math.isfinite(at):
-        return "\u2013"
-    distance = at - now
-    if abs(distance) < 1:
-        return "now"
-    return f"in {span(distance)}" if distance > 0 else f"{span(-distance)} ago"
-
-
-def span(seconds: float) -> str:
-    """A duration in its one or two largest units."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10 and seconds != int(seconds):
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < MINUTE:
-        return f"{whole} s"
-    if whole < HOUR:
-        return _pair(whole, MINUTE, "min", 1, "s") if whole < 10 * MINUTE else f"{whole // MINUTE} min"
-    if whole < DAY:
-        return _pair(whole, HOUR, "h", MINUTE, "min")
-    return _pair(whole, DAY, "d", HOUR, "h") if whole < 10 * DAY else f"{whole // DAY} d"
-
-
-def _pair(whole: int, large: int, large_name: str, small: int, small_name: str) -> str:
-    first, rest = divmod(whole, large)
-    second = rest // small
-    return f"{first} {large_name} {second} {small_name}" if second else f"{first} {large_name}"
 
 
 def _seconds(text: str) -> float:

@@ -14,10 +14,10 @@ from worksong.domain.parcel import MOVABLE
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.listing import json_option
 from worksong.faces.cli.progress import progress
-from worksong.faces.cli.redaction import without_logins
 from worksong.faces.cli.screen import complain, emit, say, show_table
 from worksong.faces.cli.target import Target, aim
 from worksong.move import Move, Report, Side, Survey
+from worksong.service.redaction import without_logins
 
 SHOWN = 5
 """Jobs that stay, as the error names them."""

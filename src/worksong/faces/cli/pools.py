@@ -7,11 +7,12 @@ import time
 import click
 
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.listing import json_option, page_of, page_option, plain
-from worksong.faces.cli.moments import relative, span
+from worksong.faces.cli.listing import json_option, page_of, page_option
 from worksong.faces.cli.screen import clip, emit, show_table
 from worksong.faces.cli.target import Target, ask, takes_target
 from worksong.ports.backend import PoolView
+from worksong.service.fields import plain
+from worksong.service.moments import relative, span
 
 TYPES_SHOWN = 48
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.listing import json_option, page_of, page_option, plain
-from worksong.faces.cli.moments import span
+from worksong.faces.cli.listing import json_option, page_of, page_option
 from worksong.faces.cli.screen import emit, show_table
 from worksong.faces.cli.target import Target, ask, takes_target
 from worksong.ports.backend import QueueView
+from worksong.service.fields import plain
+from worksong.service.moments import span
 
 
 @click.command(cls=Command)

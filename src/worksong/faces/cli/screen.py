@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 WIDE = 200
 """Columns of a table that goes to a file or pipe, where nothing should be cut."""
-LONGEST = 8192
 
 
 def clip(text: str, width: int) -> str:

@@ -9,11 +9,11 @@ import click
 from worksong.domain.lifecycle import State
 from worksong.domain.names import one_line
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.glance import Glance, look
 from worksong.faces.cli.listing import json_option
-from worksong.faces.cli.moments import span
 from worksong.faces.cli.screen import console, emit
 from worksong.faces.cli.target import Target, ask, takes_target
+from worksong.service.glance import Glance, look
+from worksong.service.moments import span
 
 COLOURS = {
     State.QUEUED: "cyan",

@@ -18,10 +18,10 @@ from worksong.blocking import Background
 from worksong.domain.capability import Capability
 from worksong.domain.errors import ConfigError
 from worksong.domain.names import wrong_with_namespace
-from worksong.faces.cli.redaction import shown_url
 from worksong.faces.cli.screen import complain
 from worksong.ports.backend import Backend
 from worksong.ports.clock import SystemClock
+from worksong.service.redaction import shown_url
 
 DEFAULT_NAMESPACE = "worksong"
 VARIABLE = "WORKSONG_URL"

@@ -18,20 +18,20 @@ from worksong.blocking import Background
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendRefused, Unsupported, WorksongError
 from worksong.domain.names import one_line
-from worksong.faces.cli.glance import Glance, look
-from worksong.faces.cli.moments import span
-from worksong.faces.cli.redaction import without_logins
 from worksong.faces.cli.target import Target
-from worksong.faces.cli.top.acts import NEEDS, OFFERED, Act, on_all, on_job, on_queue, on_running
-from worksong.faces.cli.top.contact import Contact
 from worksong.faces.cli.top.dialogs import ACTS, KEYS, Question, Sheet
-from worksong.faces.cli.top.history import History
 from worksong.faces.cli.top.masthead import Banner, Counters, Masthead, Remarks
 from worksong.faces.cli.top.panels import PANELS, QUEUES, Panel, Row, details, matching, rows
 from worksong.faces.cli.top.shades import DAY, NIGHT, light_terminal
 from worksong.faces.cli.top.table import Table, tones
 from worksong.ports.backend import Backend, Listing
 from worksong.ports.clock import Clock, SystemClock
+from worksong.service.acts import NEEDS, OFFERED, Act, on_all, on_job, on_queue, on_running
+from worksong.service.contact import Contact
+from worksong.service.glance import Glance, look
+from worksong.service.history import History
+from worksong.service.moments import span
+from worksong.service.redaction import without_logins
 
 PATIENCE = 15.0
 """So many seconds for an answer; then the server counts as away."""
@@ -365,7 +365,7 @@ class Dashboard(App[None]):
 
     async def _carry_out(self, act: Act) -> None:
         try:
-            self._say(await act.carry_out(self._backend, self._clock.now()))
+            self._say((await act.carry_out(self._backend, self._clock.now())).text)
         except WorksongError as failure:
             self._say(str(failure), severity="error")
         await self.look()

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from worksong.domain.names import one_line
-from worksong.faces.cli.screen import LONGEST
+from worksong.service.fields import LONGEST
 
 KEYS = (
     ("1 \u2026 6, Tab", "another panel"),

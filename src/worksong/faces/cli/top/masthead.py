@@ -12,12 +12,12 @@ from textual.widgets import Static
 
 from worksong.domain.lifecycle import State
 from worksong.domain.names import one_line
-from worksong.faces.cli.glance import Glance
-from worksong.faces.cli.moments import span
-from worksong.faces.cli.redaction import without_logins
 from worksong.faces.cli.screen import clip
-from worksong.faces.cli.top.contact import Contact
-from worksong.faces.cli.top.history import History, bars
+from worksong.service.contact import Contact
+from worksong.service.glance import Glance
+from worksong.service.history import History, bars
+from worksong.service.moments import span
+from worksong.service.redaction import without_logins
 
 COUNTED = {
     State.QUEUED: ("waiting", "$text-primary"),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
-from worksong.faces.cli.busy import arguments
-from worksong.faces.cli.glance import Glance
-from worksong.faces.cli.listing import last_line, shown_args
-from worksong.faces.cli.moments import relative, span
-from worksong.faces.cli.redaction import redacted, without_logins
+from worksong.faces.cli.listing import shown_args
 from worksong.ports.backend import SILENT_FOR, BusyView, Listing, PoolView, QueueView
+from worksong.service.fields import arguments, last_line, steps
+from worksong.service.glance import Glance
+from worksong.service.moments import relative, span
+from worksong.service.redaction import redacted, without_logins
 
 DASH = "\u2013"
 FAR = 1e12
@@ -22,8 +21,6 @@ FAR = 1e12
 METER = 10
 """Cells of a progress bar."""
 DONE, TO_DO = "\u25b0", "\u25b1"
-
-_PROGRESS = re.compile(r"(\d{1,15})/(\d{1,15})")
 
 
 class Column(NamedTuple):
@@ -183,10 +180,10 @@ def _busy(view: BusyView, now: float) -> Row:
 
 def meter(checkin: str) -> str:
     """A check-in; one that says how many of how many steps are done, with a bar in front."""
-    found = _PROGRESS.fullmatch(checkin)
-    if not found or not int(found[2]):
+    found = steps(checkin)
+    if found is None:
         return without_logins(checkin)
-    full = min(METER, int(found[1]) * METER // int(found[2]))
+    full = min(METER, found[0] * METER // found[1])
     return f"{DONE * full}{TO_DO * (METER - full)} {checkin}"
 
 

@@ -1,0 +1,169 @@
+"""`worksong ui`: the web console alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Generator
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from worksong.domain.errors import ConfigError
+from worksong.domain.names import one_line
+from worksong.engine.signals import listen
+from worksong.faces.cli.app import load
+from worksong.faces.cli.commands import Command
+from worksong.faces.cli.screen import complain
+from worksong.faces.cli.target import VARIABLE, Target, aim, url_options, without_namespace
+from worksong.ports.clock import SystemClock
+from worksong.service.desk import Store
+
+if TYPE_CHECKING:
+    from worksong.faces.web import Console
+
+TOKEN, VIEWER_TOKEN = "WORKSONG_UI_TOKEN", "WORKSONG_UI_VIEWER_TOKEN"
+NEEDED = "jinja2", "starlette", "uvicorn"
+BACKLOG = 128
+AT_ONCE = 200
+"""Requests at once; more are told to come back."""
+HEADER = 16 << 10
+"""Bytes of a request's headers."""
+LEAVE = 3.0
+"""Seconds that open answers have at a stop."""
+
+
+class Address(NamedTuple):
+    """Where the console listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def address(text: str) -> Address:
+    """HOST:PORT, [::1]:PORT or PORT; a type for options."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{text!r} is no address; write 127.0.0.1:4747, or 4747")
+    return Address(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port))
+
+
+@click.command(cls=Command)
+@click.argument("app", required=False)
+@url_options
+@click.option("--http", "http", type=address, default="127.0.0.1:4747", show_default=True, metavar="HOST:PORT")
+@click.option("--token", envvar=TOKEN, show_envvar=True, help="Lets operators in.")
+@click.option("--viewer-token", envvar=VIEWER_TOKEN, show_envvar=True, help="Lets those in who only look.")
+@click.option("--read-only", is_flag=True, help="Look only, whoever it is.")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="A name under which it answers; may be repeated.")
+@click.option("--base-path", default="", metavar="PATH", help="Where a proxy has it, as in /jobs.")
+@click.option("--insecure-no-auth", is_flag=True, help="Let everybody who reaches it do everything.")
+def ui(*, app: str | None, url: str | None, namespace: str | None, http: Address, **options: Any) -> None:
+    """The web console: what a backend holds, and an operator's hand.
+
+    With APP (module:attribute, a Worker) it also knows the periodic jobs and which arguments are not shown.
+
+    It answers this machine only, unless --http says otherwise; then a token is needed.
+    """
+    from worksong.faces.web.origin import is_loopback
+
+    server = _server()
+    _check(http, options, loopback=is_loopback(http.host))
+    jobs, target = _jobs(app, url, namespace)
+    hosts = [*options["allow_host"], *([] if http.host in ("0.0.0.0", "::") else [http.host])]
+    console = _console(jobs, hosts, options)
+    with _listening(http) as listener:
+        port = listener.getsockname()[1]
+        click.echo(f"worksong console: http://{Address(http.host, port)}{options['base_path']}/  ({target})")
+        asyncio.run(_serve(server, console, listener, jobs))
+
+
+def _server() -> ModuleType:
+    """What serves the console, when all that it needs is there."""
+    try:
+        *_, uvicorn = [import_module(name) for name in NEEDED]
+    except ModuleNotFoundError as missing:
+        raise ConfigError(f"the console needs the package {missing.name!r}: pip install 'worksong[web]'") from missing
+    return uvicorn
+
+
+def _check(http: Address, options: dict[str, Any], *, loopback: bool) -> None:
+    guarded = options["token"] or options["viewer_token"]
+    if not loopback and not guarded and not options["insecure_no_auth"]:
+        raise ConfigError(f"{http} is open to other machines: give a --token (or {TOKEN}), or say --insecure-no-auth")
+    if not loopback and not guarded:
+        complain("warning", f"whoever reaches {http} can read and change all jobs")
+
+
+def _jobs(app: str | None, url: str | None, namespace: str | None) -> tuple[Any, str]:
+    """The worker or store that the console is about, and how it is called."""
+    if app is None:
+        target = aim(url, namespace)
+        backend = target.backend()
+        store = Store(lambda: backend, SystemClock(), target.shown, target.namespace)
+        return store, one_line(f"{target.namespace} on {target.shown}")
+    worker = load(app)
+    chosen = url or os.environ.get(VARIABLE)
+    if chosen or namespace:
+        place = chosen or worker.url
+        worker.connect(without_namespace(place) if namespace else place, name=namespace)
+    return worker, one_line(f"{worker.name} on {Target(worker.url, worker.name).shown}")
+
+
+def _console(jobs: Any, hosts: list[str], options: dict[str, Any]) -> Console:
+    from worksong.faces.web import Console
+
+    return Console(
+        jobs,
+        token=options["token"],
+        viewer_token=options["viewer_token"],
+        read_only=options["read_only"],
+        allowed_hosts=hosts,
+        base_path=options["base_path"],
+        insecure_no_auth=options["insecure_no_auth"],
+    )
+
+
+@contextlib.contextmanager
+def _listening(http: Address) -> Generator[socket.socket]:
+    """Bound before anything is said, so that the address that is told is the one that answers."""
+    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(http)
+        except OSError as taken:
+            raise ConfigError(f"cannot listen on {http}: {taken.strerror or taken}") from taken
+        listener.listen(BACKLOG)
+        yield listener
+
+
+async def _serve(uvicorn: ModuleType, console: Console, listener: socket.socket, jobs: Any) -> None:
+    config = uvicorn.Config(
+        console,
+        log_level="warning",
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        h11_max_incomplete_event_size=HEADER,
+        limit_concurrency=AT_ONCE,
+        timeout_graceful_shutdown=LEAVE,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # they are heard as those of `run` are
+
+    def stop() -> None:
+        server.should_exit = True
+
+    listen(stop, lambda: None)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await jobs.backend().close()

@@ -1,0 +1,146 @@
+"""The same as JSON, under /api/v1."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from worksong.domain.capability import Capability
+from worksong.domain.errors import InvalidArguments, Unsupported
+from worksong.domain.lifecycle import State
+from worksong.faces.web.bodies import json_of, page_of, state_of
+from worksong.faces.web.failures import Refused, failure_of
+from worksong.faces.web.orders import chosen
+from worksong.faces.web.replies import Json, Replies
+from worksong.service.acts import Act
+from worksong.service.ailments import group_fields
+from worksong.service.desk import Desk
+from worksong.service.fields import plain
+from worksong.service.search import LISTED, Search, parse
+
+Fields = dict[str, Any]
+Question = Callable[[Request], Awaitable[Any]]
+
+
+class Api:
+    """The handlers of the routes that programs use."""
+
+    def __init__(self, desk: Desk, replies: Replies, patience: float) -> None:
+        self._desk, self._replies, self._patience = desk, replies, patience
+
+    @property
+    def questions(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
+        """Path within the API, and what answers a GET there."""
+        found: dict[str, Question] = {
+            "/counts": self.counts,
+            "/queues": self.queues,
+            "/jobs": self.jobs,
+            "/job": self.job,
+            "/pools": self.pools,
+            "/busy": self.busy,
+            "/errors": self.errors,
+            "/cron": self.cron,
+        }
+        return {path: self._answering(question, self._patience) for path, question in found.items()}
+
+    @property
+    def orders(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
+        """Path within the API, and what carries out a POST there."""
+        return {"/queues": self._answering(self.order_queue), "/jobs": self._answering(self.order_jobs)}
+
+    def _answering(self, question: Question, patience: float | None = None) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(patience):
+                    return Json(await question(request))
+            except Exception as error:
+                return self._replies.refusal(request, failure_of(error))
+
+        return answer
+
+    async def counts(self, request: Request) -> Fields:
+        glance = await self._desk.glance()
+        return {
+            "namespace": self._desk.store.namespace,
+            **{str(state): glance.counts.get(state, 0) for state in LISTED},
+            "latency": glance.latency,
+            "queues": len(glance.queues),
+            "paused": glance.paused,
+            "pools": None if glance.pools is None else len(glance.pools),
+            "concurrency": glance.concurrency,
+            "busy": len(glance.busy),
+        }
+
+    async def queues(self, request: Request) -> list[Fields]:
+        return [plain(queue) for queue in (await self._desk.glance()).queues]
+
+    async def jobs(self, request: Request) -> Fields:
+        search = parse(request.query_params.get("q", ""))
+        state = search.state or state_of(request.query_params.get("state", str(State.QUEUED)))
+        page = await self._desk.page(state, page_of(request.query_params.get("page", "")), search)
+        return dict(msgspec.to_builtins(page))
+
+    async def job(self, request: Request) -> Fields:
+        dossier = await self._desk.dossier(request.query_params.get("id", ""))
+        if dossier.job is None and dossier.result is None:
+            raise Refused(404, "not_found", dossier.reasons[0][1])
+        return dict(msgspec.to_builtins(dossier))
+
+    async def pools(self, request: Request) -> list[Fields]:
+        return [plain(pool) for pool in (await self._with_pools()).pools or ()]
+
+    async def busy(self, request: Request) -> list[Fields]:
+        return [self._desk.busy_fields(view) for view in (await self._with_pools()).busy]
+
+    async def _with_pools(self) -> Any:
+        glance = await self._desk.glance()
+        if glance.pools is None:
+            raise Unsupported("list workers", self._desk.store.backend().name, self._desk.lacking(Capability.POOLS))
+        return glance
+
+    async def errors(self, request: Request) -> Fields:
+        groups, looked = await self._desk.ailments()
+        seen = {str(state): {"looked": found.looked, "of": found.total} for state, found in looked.items()}
+        return {"groups": [group_fields(group) for group in groups], "looked_at": seen}
+
+    async def cron(self, request: Request) -> list[Fields]:
+        entries = self._desk.timetable()
+        if entries is None:
+            raise Refused(404, "not_found", "no application is known here: start the console with one")
+        return entries
+
+    async def order_queue(self, request: Request) -> Fields:
+        body = await json_of(request)
+        return await self._ordered(body, await self._desk.on_queue(_text(body, "queue"), _text(body, "act")))
+
+    async def order_jobs(self, request: Request) -> Fields:
+        body = await json_of(request)
+        ids = chosen(_texts(body, "ids"), every=body.get("all") is True)
+        search = parse(_text(body, "q")) if ids is None else Search()
+        act = await self._desk.on_jobs(state_of(_text(body, "state")), _text(body, "act"), ids, search)
+        return await self._ordered(body, act)
+
+    async def _ordered(self, body: Fields, act: Act) -> Fields:
+        if body.get("dry_run") is True:
+            return {"done": 0, "text": act.question}
+        text, done = await self._desk.carry_out(act)
+        return {"done": done, "text": text}
+
+
+def _text(body: Fields, name: str) -> str:
+    found = body.get(name, "")
+    if not isinstance(found, str):
+        raise InvalidArguments(f"{name!r} must be a text")
+    return found
+
+
+def _texts(body: Fields, name: str) -> list[str]:
+    try:
+        return msgspec.convert(body.get(name, []), list[str])
+    except msgspec.ValidationError:
+        raise InvalidArguments(f"{name!r} must be a list of texts") from None

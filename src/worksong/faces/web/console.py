@@ -1,0 +1,173 @@
+"""The console as an ASGI application: alone, mounted in another one, or behind a base path."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Collection
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from worksong.domain.errors import ConfigError
+from worksong.faces.web.access import Access
+from worksong.faces.web.api import Api
+from worksong.faces.web.bodies import form_of, text_in
+from worksong.faces.web.failures import Failure, failure_of
+from worksong.faces.web.guard import Guard, cookie
+from worksong.faces.web.notices import Notices
+from worksong.faces.web.orders import Orders
+from worksong.faces.web.pages import Pages
+from worksong.faces.web.replies import Replies, base_of, link
+from worksong.service.desk import Desk, Store
+from worksong.service.redaction import shown_url
+from worksong.worker import Worker
+
+API = "/api/v1"
+PATIENCE = 5.0
+"""Seconds that a page waits for the backend."""
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
+
+
+class Console:
+    """Pages about the jobs of a worker, or of a store.
+
+    `token` lets operators in, `viewer_token` those who only look; without any, only this machine is answered, unless
+    `insecure_no_auth`. `allowed_hosts`: names under which the console answers, beside those of this machine.
+    `base_path`: where it is, when whatever stands before it does not say. `patience`: seconds that a page waits for the
+    backend.
+    """
+
+    def __init__(
+        self,
+        jobs: Worker | Store,
+        *,
+        token: str | None = None,
+        viewer_token: str | None = None,
+        read_only: bool = False,
+        allowed_hosts: Collection[str] = (),
+        base_path: str = "",
+        insecure_no_auth: bool = False,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._base = _checked(base_path)
+        self._access = Access(token, viewer_token, read_only=read_only)
+        desk, notices = Desk(store_of(jobs) if isinstance(jobs, Worker) else jobs), Notices()
+        self._replies = Replies(desk, self._access, notices)
+        app = Starlette(
+            routes=self._routes(
+                Pages(desk, self._replies, patience), Orders(desk, self._replies), Api(desk, self._replies, patience)
+            ),
+            exception_handlers={404: self._missing, 405: self._missing},
+        )
+        self._guard = Guard(app, self._access, self._replies, hosts=allowed_hosts, everybody=insecure_no_auth)
+
+    def _routes(self, pages: Pages, orders: Orders, api: Api) -> list[Route]:
+        return [
+            *(Route(path, page, methods=["GET"]) for path, page in pages.routes.items()),
+            Route("/act/queue", orders.queue, methods=["POST"]),
+            Route("/act/jobs", orders.jobs, methods=["POST"]),
+            *(Route(API + path, question, methods=["GET"]) for path, question in api.questions.items()),
+            *(Route(API + path, order, methods=["POST"]) for path, order in api.orders.items()),
+            Route("/login", self._login, methods=["GET", "POST"]),
+            Route("/logout", self._logout, methods=["POST"]),
+            Route("/healthz", _healthy, methods=["GET"]),
+            Route("/static/{name}", _static, methods=["GET"]),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            root = str(scope.get("root_path", ""))
+            base = root + self._base
+            within = str(scope["path"]) == base or str(scope["path"]).startswith(f"{base}/")
+            scope = {
+                **scope,
+                "root_path": base if within else root,
+                "state": {**scope.get("state", {}), "base": base},
+            }
+        await self._guard(scope, receive, send)
+
+    async def _login(self, request: Request) -> Response:
+        """Take a token, and give the browser a sign for it."""
+        if request.method != "POST":
+            return self._replies.page(request, "login", title="Sign in", wrong=False)
+        try:
+            sign = self._access.sign_for(text_in(await form_of(request), "token").strip())
+        except Exception as error:
+            return self._replies.refusal(request, failure_of(error))
+        if sign is None:
+            return self._replies.page(request, "login", status=401, title="Sign in", wrong=True)
+        return _signed(request, sign, "/")
+
+    async def _logout(self, request: Request) -> Response:
+        return _signed(request, "", "/login")
+
+    async def _missing(self, request: Request, error: Exception) -> Response:
+        status: int = getattr(error, "status_code", 404)
+        text = "there is no such page" if status == 404 else f"{request.method} is not answered here"
+        return self._replies.refusal(request, Failure(status, "not_found", text))
+
+
+def store_of(worker: Worker) -> Store:
+    """What a console needs of an application."""
+    return Store(
+        backend=worker.backend,
+        clock=worker.clock,
+        url=shown_url(worker.url),
+        namespace=worker.name,
+        results=worker.results,
+        registry=worker.registry,
+    )
+
+
+def _signed(request: Request, sign: str, path: str) -> Response:
+    answer = RedirectResponse(link(request, path), 303)
+    answer.headers["Set-Cookie"] = cookie(sign, path=base_of(request), secure=request.url.scheme == "https")
+    return answer
+
+
+async def _healthy(request: Request) -> Response:
+    """The console answers; it says nothing about the backend, for which it waits itself."""
+    return PlainTextResponse("ok\n")
+
+
+class _File(NamedTuple):
+    kind: str
+    plain: bytes
+    packed: bytes
+
+
+@cache
+def _files() -> dict[str, _File]:
+    """All there are, in memory: no path is ever put together."""
+    found: dict[str, _File] = {}
+    for file in resources.files("worksong.faces.web").joinpath("static").iterdir():
+        kind = KINDS.get(f".{file.name.rpartition('.')[2]}")
+        if kind:
+            content = file.read_bytes()
+            found[file.name] = _File(kind, content, gzip.compress(content, mtime=0))
+    return found
+
+
+async def _static(request: Request) -> Response:
+    file = _files().get(request.path_params["name"])
+    if file is None:
+        return PlainTextResponse("there is no such file\n", 404)
+    headers = {"Cache-Control": "public, max-age=600", "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.kind)
+    return Response(file.plain, headers=headers, media_type=file.kind)
+
+
+def _checked(path: str) -> str:
+    path = path.rstrip("/")
+    if path and not (
+        path.startswith("/") and path.isascii() and path.isprintable() and not set(path) & set(" ?#%\"';,")
+    ):
+        raise ConfigError(f"{path!r} is no base path: write it like /jobs")
+    return path

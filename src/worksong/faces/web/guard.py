@@ -1,0 +1,171 @@
+"""The door: before anything is routed, each request is known by its host, its sender and its size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worksong.faces.web.access import Access, Role
+from worksong.faces.web.failures import Refused
+from worksong.faces.web.origin import host_of, is_allowed, is_loopback, is_same
+from worksong.faces.web.replies import Replies, where
+
+COOKIE = "worksong"
+LARGEST = 1 << 16
+"""Bytes of a body: some thousand ids of jobs."""
+SLOWEST = 30.0
+"""Seconds a body may take."""
+SAFE = ("GET", "HEAD")
+OPEN = ("/healthz", "/login")
+"""What is answered without a token, beside the files of the login page."""
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    # Not no-referrer: with that, browsers send "Origin: null" with the forms of the console itself.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Stands before the routes, so that no route can forget it."""
+
+    def __init__(
+        self, app: ASGIApp, access: Access, replies: Replies, *, hosts: Collection[str], everybody: bool
+    ) -> None:
+        """`everybody`: strangers may come in without a token, as whoever started the console has said."""
+        self._app, self._access, self._replies = app, access, replies
+        self._hosts = {host.lower() for host in hosts}
+        self._everybody = everybody
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            role = self._admitted(scope)
+            if scope["method"] not in SAFE:
+                receive = await _whole(receive)
+        except Refused as refused:
+            await self._replies.refusal(Request(scope), refused.failure)(scope, receive, send_guarded)
+            return
+        scope["state"] = {**scope.get("state", {}), "role": role}
+        await self._app(scope, receive, send_guarded)
+
+    def _admitted(self, scope: Scope) -> Role:
+        """What the sender may do; raises `Refused`."""
+        headers, path = Headers(scope=scope), where(scope)
+        self._check_host(headers)
+        self._check_sender(scope, headers)
+        role = self._role(headers)
+        if role is Role.NOBODY and path not in OPEN and not path.startswith("/static/"):
+            raise Refused(401, "unauthorized", "a token is needed: sign in, or send it as Authorization: Bearer TOKEN")
+        if scope["method"] in SAFE:
+            return role
+        _check_form(headers, path)
+        if role < Role.OPERATOR and path not in ("/login", "/logout"):
+            raise Refused(403, "forbidden", "this sign-in, or this console, is for looking only")
+        return role
+
+    def _check_host(self, headers: Headers) -> None:
+        """A name that somebody else's DNS leads here is not ours."""
+        given = headers.getlist("host")
+        host = host_of(given[0]) if len(given) == 1 else ""
+        if not is_allowed(host, self._hosts):
+            raise Refused(
+                421, "misdirected", f"this console does not answer to {host or 'no'} name; --allow-host adds one"
+            )
+
+    def _check_sender(self, scope: Scope, headers: Headers) -> None:
+        """Without tokens only this machine may ask, and no proxy for others."""
+        if not self._access.is_open or self._everybody:
+            return
+        client = scope.get("client")
+        forwarded = "forwarded" in headers or "x-forwarded-for" in headers
+        if forwarded or (client is not None and not is_loopback(client[0])):
+            raise Refused(
+                403, "forbidden", "a console without a token answers this machine only; start it with --token"
+            )
+
+    def _role(self, headers: Headers) -> Role:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return self._access.role_of(token.strip())
+        if self._access.is_open:
+            return self._access.anybody
+        return self._access.role_of_sign(sign_in(headers))
+
+
+def sign_in(headers: Headers) -> str:
+    """The sign in the cookie; empty when there is none."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def cookie(sign: str, *, path: str, secure: bool) -> str:
+    """The header that makes a browser keep the sign, or with an empty one forget it."""
+    age = "" if sign else "; Max-Age=0"
+    return f"{COOKIE}={sign}; Path={quote(path or '/')}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}{age}"
+
+
+def _check_form(headers: Headers, path: str) -> None:
+    """No page of others may send it: neither through a form of theirs, nor by a name that leads here."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted = JSON if path.startswith("/api/") else FORM
+    if kind != wanted:
+        raise Refused(415, "bad_request", f"the body must be {wanted}")
+    same = is_same(headers["host"], headers.get("sec-fetch-site"), headers.get("origin"))
+    # JSON without any word of a browser is a program's: no page can send it without the leave of CORS, which none has.
+    if same is False or (same is None and wanted == FORM):
+        raise Refused(403, "forbidden", "this was not sent by a page of the console itself")
+
+
+async def _whole(receive: Receive) -> Receive:
+    """Read the body, as far as it is not too large or too slow."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SLOWEST):
+            while True:
+                message = await receive()
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > LARGEST:
+                    raise Refused(413, "bad_request", f"the body is larger than {LARGEST:,} bytes")
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    break
+    except TimeoutError:
+        raise Refused(408, "bad_request", f"the body took longer than {SLOWEST:g} s") from None
+    body: Message | None = {"type": "http.request", "body": b"".join(parts), "more_body": False}
+
+    async def replay() -> Message:
+        nonlocal body
+        message, body = body, None
+        return message or await receive()
+
+    return replay

@@ -1,0 +1,222 @@
+"""The pages: each asks the desk once and is written from what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from worksong.domain.capability import Capability
+from worksong.domain.lifecycle import State
+from worksong.faces.web.bodies import page_of, state_of
+from worksong.faces.web.failures import Refused, failure_of
+from worksong.faces.web.replies import Replies
+from worksong.ports.backend import SILENT_FOR
+from worksong.service.acts import NEEDS
+from worksong.service.ailments import Group
+from worksong.service.desk import ACTS, Desk
+from worksong.service.glance import Glance
+from worksong.service.history import History
+from worksong.service.search import LISTED, QUALIFIERS, Search, parse
+
+LOOKS_EVERY = 2.0
+"""Seconds between two looks of a page that is open."""
+CELLS = 60
+"""Points of a sparkline."""
+LATE = 60.0
+"""Seconds of waiting from which a queue is worth a word."""
+SHOWN = 8
+"""Rows of a table on the overview."""
+AILMENTS_KEPT = 10.0
+"""Seconds for which the groups of failing jobs on the overview are not gathered again."""
+
+Page = Callable[[Request], Awaitable[Response]]
+
+
+class Pages:
+    """The handlers of the routes that people read."""
+
+    def __init__(self, desk: Desk, replies: Replies, patience: float) -> None:
+        self._desk, self._replies, self._patience = desk, replies, patience
+        self._history = History(LOOKS_EVERY)
+        self._ailments: tuple[float, Sequence[Group]] = (-AILMENTS_KEPT, ())
+
+    @property
+    def routes(self) -> Mapping[str, Page]:
+        """Path within the console, and what answers there."""
+        pages: dict[str, Page] = {
+            "/": self.overview,
+            "/queues": self.queues,
+            "/jobs": self.jobs,
+            "/job": self.job,
+            "/workers": self.workers,
+            "/cron": self.cron,
+            "/errors": self.errors,
+        }
+        return {path: self._within_patience(page) for path, page in pages.items()}
+
+    def _within_patience(self, page: Page) -> Page:
+        """The page, or what kept it from being written; never a wait without an end."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                async with asyncio.timeout(self._patience):
+                    return await page(request)
+            except Exception as error:
+                return self._replies.refusal(request, failure_of(error))
+
+        return answer
+
+    async def overview(self, request: Request) -> Response:
+        """Counters, and what a human should look at."""
+        desk, now = self._desk, self._desk.clock.monotonic()
+        if Capability.BROWSE not in desk.capabilities:
+            return self._replies.page(request, "unlisted", title="Overview", hint=desk.lacking(Capability.BROWSE))
+        glance = await desk.glance()
+        self._history.note(now, glance.counts)
+        return self._replies.page(
+            request,
+            "overview",
+            title="Overview",
+            glance=glance,
+            states=LISTED,
+            courses={state: self._history.course(state, now, CELLS) for state in LISTED},
+            paces={state: self._history.per_minute(state) for state in LISTED},
+            alerts=_alerts(glance),
+            queues=sorted(glance.queues, key=lambda queue: (-queue.count, queue.name))[:SHOWN],
+            busy=[desk.busy_fields(view) for view in glance.busy[:SHOWN]],
+            failing=(await self._failing(now))[:SHOWN],
+            pools_hint=desk.lacking(Capability.POOLS),
+        )
+
+    async def _failing(self, now: float) -> Sequence[Group]:
+        at, groups = self._ailments
+        if now - at >= AILMENTS_KEPT:
+            groups, _ = await self._desk.ailments()
+            self._ailments = now, groups
+        return sorted(groups, key=lambda group: -group.last_at)
+
+    async def queues(self, request: Request) -> Response:
+        """Every queue."""
+        glance = await self._desk.glance()
+        most = max((queue.count for queue in glance.queues), default=0)
+        hints = {name: self._desk.lacking(NEEDS[name]) for name in ("pause", "purge")}
+        return self._replies.page(request, "queues", title="Queues", queues=glance.queues, most=most, hints=hints)
+
+    async def jobs(self, request: Request) -> Response:
+        """The jobs of a state, or those that are sought."""
+        sought = request.query_params.get("q", "")
+        search = parse(sought)
+        counts = (await self._desk.glance()).counts
+        state = search.state or await self._state(request, search, counts)
+        page = await self._desk.page(state, page_of(request.query_params.get("page", "")), search)
+        acts = [act for act in ACTS[state] if self._desk.can(act)]
+        return self._replies.page(
+            request,
+            "jobs",
+            title=f"{state.capitalize()} jobs",
+            page=page,
+            counts=counts,
+            states=LISTED,
+            state=state,
+            sought=sought,
+            narrows=search.narrows,
+            acts=acts,
+            hint=self._desk.lacking(Capability.CANCEL if state in (State.QUEUED, State.RUNNING) else Capability.REVIVE),
+            qualifiers=QUALIFIERS,
+        )
+
+    async def _state(self, request: Request, search: Search, counts: Mapping[State, int]) -> State:
+        """The one that is asked for; that of a job whose id is; otherwise the one that a human most likely means."""
+        if named := request.query_params.get("state", ""):
+            return state_of(named)
+        if search.id and "*" not in search.id and (found := await self._desk.whereabouts(search.id)):
+            return found if found in LISTED else State.QUEUED
+        worth = (State.DEAD, State.RETRY, State.RUNNING, State.SCHEDULED)
+        return next((state for state in worth if counts.get(state)), State.QUEUED)
+
+    async def job(self, request: Request) -> Response:
+        """Everything about one job."""
+        job_id = request.query_params.get("id", "")
+        if not job_id:
+            raise Refused(404, "not_found", "this page is about one job: choose one from a list")
+        dossier = await self._desk.dossier(job_id)
+        state = dossier.state
+        acts = [act for act in ACTS.get(state, ()) if self._desk.can(act)] if state else []
+        status = 200 if dossier.job or dossier.result else 404
+        return self._replies.page(
+            request,
+            "job",
+            status=status,
+            title=f"Job {job_id[:80]}",
+            found=dossier,
+            acts=acts,
+            moments=_moments(dossier),
+            lacking_results=self._desk.lacking_results,
+        )
+
+    async def workers(self, request: Request) -> Response:
+        """Pools, and what their workers run."""
+        glance = await self._desk.glance()
+        if glance.pools is None:
+            hint = self._desk.lacking(Capability.POOLS)
+            return self._replies.page(request, "unlisted", title="Workers", hint=hint)
+        busy: dict[str, list[dict[str, Any]]] = {}
+        for view in glance.busy:
+            busy.setdefault(view.pool_id, []).append(self._desk.busy_fields(view))
+        return self._replies.page(
+            request, "workers", title="Workers", pools=glance.pools, busy=busy, words=glance.workers, late=SILENT_FOR
+        )
+
+    async def cron(self, request: Request) -> Response:
+        """The periodic jobs of the application."""
+        return self._replies.page(request, "cron", title="Cron", entries=self._desk.timetable())
+
+    async def errors(self, request: Request) -> Response:
+        """Failing jobs, grouped."""
+        groups, looked = await self._desk.ailments()
+        unseen = sum(found.total - found.looked for found in looked.values())
+        return self._replies.page(request, "errors", title="Errors", groups=groups, unseen=unseen)
+
+
+def _alerts(glance: Glance) -> list[tuple[str, str, str]]:
+    """(kind, text, page) of what a human should look at, the worst first."""
+    found: list[tuple[str, str, str]] = []
+    waiting = glance.counts.get(State.QUEUED, 0)
+    if glance.pools is not None and not glance.pools:
+        found.append(("bad" if waiting else "warn", glance.workers, "/workers"))
+    if glance.latency >= LATE:
+        found.append(("warn", "oldest", "/queues"))
+    if glance.paused:
+        found.append(("warn", "paused", "/queues"))
+    if glance.counts.get(State.DEAD):
+        found.append(("bad", "dead", "/errors"))
+    return found
+
+
+def _moments(dossier: Any) -> list[tuple[str, float, str]]:
+    """(kind, when, what) of a job's life, as far as its store remembers it, in order."""
+    job, facts, result = dossier.job, dossier.facts, dossier.result
+    found: list[tuple[str, float, str]] = []
+    if job:
+        found.append(("queued", job["enqueued_at"], "Enqueued" if job["attempt"] == 1 else "Last enqueued"))
+        if job["failed_at"]:
+            found.append(("retry", job["failed_at"], f"Failed, try {job['attempt'] - 1}" if job["fails"] else "Failed"))
+        words = {
+            State.QUEUED: "Waiting since",
+            State.SCHEDULED: "To run",
+            State.RETRY: f"To run again, try {job['attempt']}",
+            State.DEAD: "Died",
+        }
+        if dossier.state in words:
+            found.append((dossier.state, job["at"], words[dossier.state]))
+    if facts["started_at"]:
+        found.append(("running", facts["started_at"], "Started"))
+    if facts["checkin"]:
+        found.append(("running", facts["checkin_at"], f"Said {facts['checkin']}"))
+    if result:
+        found.append(("dead" if result["ended"] == "failed" else "done", result["at"], f"Ended: {result['ended']}"))
+    return sorted((moment for moment in found if moment[1]), key=lambda moment: moment[1])

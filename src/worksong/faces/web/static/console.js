@@ -1,0 +1,151 @@
+// What pages do beyond reading: look again every two seconds, keys, choosing rows, copying, light and dark.
+"use strict";
+
+(() => {
+  const EVERY = 2000;
+  const root = document.documentElement;
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const one = (selector) => document.querySelector(selector);
+
+  // light and dark: before anything is painted
+
+  const shades = { light: "dark", dark: "light" };
+  const kept = localStorage.getItem("worksong.shade");
+  if (kept in shades) root.dataset.shade = kept;
+
+  function turnShade() {
+    const now = root.dataset.shade || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    root.dataset.shade = shades[now];
+    localStorage.setItem("worksong.shade", shades[now]);
+  }
+
+  // live: the page asks for itself, and what differs is changed in place
+
+  let stopped = sessionStorage.getItem("worksong.still") === "yes";
+
+  const chosen = () => all("#live input[name=id]:checked");
+  const isRead = () => chosen().length > 0 || String(getSelection()).length > 0 || one("dialog[open]") !== null;
+
+  function look() {
+    const live = one("#live");
+    if (live.dataset.hxGet && window.htmx) window.htmx.trigger(live, "look");
+  }
+
+  function tick() {
+    tell();
+    if (!stopped && !document.hidden && !isRead()) look();
+  }
+
+  function tell(state) {
+    const pulse = one("#pulse");
+    const is = state || (pulse.dataset.is === "away" ? "away" : "live");
+    pulse.dataset.is = stopped || chosen().length ? "still" : is;
+    pulse.textContent = { live: "live", still: "still", away: "away" }[pulse.dataset.is];
+    pulse.setAttribute("aria-pressed", String(stopped));
+  }
+
+  function turnLive() {
+    stopped = !stopped;
+    sessionStorage.setItem("worksong.still", stopped ? "yes" : "no");
+    tell();
+  }
+
+  // choosing rows
+
+  function choose() {
+    const bar = one(".bar-acts");
+    if (!bar) return;
+    const count = chosen().length;
+    bar.classList.toggle("busy", count > 0);
+    one("[data-chosen]").textContent = count ? `${count} chosen` : "Choose jobs";
+    const every = one("[data-all]");
+    every.hidden = false;
+    every.checked = count > 0 && count === all("#live input[name=id]").length;
+    all("button", bar).forEach((button) => (button.disabled = count === 0));
+    tell();
+  }
+
+  // keys
+
+  const places = {};
+  let going = 0;
+
+  function walk(step) {
+    const rows = all("tr[data-row]");
+    if (!rows.length) return;
+    const at = rows.findIndex((row) => row.classList.contains("here") || row.contains(document.activeElement));
+    const next = rows[Math.max(0, Math.min(rows.length - 1, at + step))] || rows[0];
+    rows.forEach((row) => row.classList.toggle("here", row === next));
+    next.scrollIntoView({ block: "nearest" });
+    (next.querySelector("a") || next).focus({ preventScroll: true });
+  }
+
+  function pick() {
+    const box = one("tr.here input[name=id], tr:focus-within input[name=id]");
+    if (box) box.click();
+  }
+
+  const keys = {
+    "?": () => one("#keys").showModal(),
+    "/": () => (one("#q") ? one("#q").focus() : location.assign(places.j)),
+    ArrowDown: () => walk(1), n: () => walk(1),
+    ArrowUp: () => walk(-1), p: () => walk(-1),
+    x: pick, u: look, t: turnShade,
+    g: () => (going = Date.now()),
+  };
+
+  function press(event) {
+    const typing = event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+    if (event.ctrlKey || event.metaKey || event.altKey || typing || one("dialog[open]")) return;
+    const gone = Date.now() - going < 1500 && places[event.key];
+    const act = gone ? () => location.assign(gone) : keys[event.key];
+    going = 0;
+    if (!act) return;
+    if (event.target.closest("pre") && event.key.startsWith("Arrow")) return;
+    event.preventDefault();
+    act();
+  }
+
+  async function copy(button) {
+    try {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.textContent = "copied";
+    } catch {
+      getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+      button.textContent = "selected";
+    }
+    setTimeout(() => (button.textContent = "copy"), 1500);
+  }
+
+  function dress() {
+    all("[data-copy]").forEach((button) => (button.hidden = !button.dataset.copy));
+    choose();
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    all("nav a[data-key]").forEach((link) => (places[link.dataset.key] = link.href));
+    ["pulse", "shade", "help"].forEach((id) => (document.getElementById(id).hidden = false));
+    one("#pulse").hidden = !one("#live").dataset.hxGet;
+    one("#pulse").addEventListener("click", turnLive);
+    one("#shade").addEventListener("click", turnShade);
+    one("#help").addEventListener("click", keys["?"]);
+    dress();
+    setInterval(tick, EVERY);
+  });
+  document.addEventListener("keydown", press);
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-all]")) {
+      all("#live input[name=id]").forEach((box) => (box.checked = event.target.checked));
+    }
+    choose();
+  });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+  });
+  document.addEventListener("htmx:after:swap", () => {
+    dress();
+    tell(one("#live .unavailable") ? "away" : "live");
+  });
+  document.addEventListener("htmx:error", () => tell("away"));
+})();

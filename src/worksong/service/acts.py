@@ -1,0 +1,152 @@
+"""What an operator can do about a row: what is asked first, what is done, and what is said afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+from worksong.domain.capability import Capability
+from worksong.domain.job import JobView
+from worksong.domain.lifecycle import State
+from worksong.ports.backend import Backend, BusyView, QueueView
+
+NEEDS = {
+    "pause": Capability.PAUSE,
+    "purge": Capability.PURGE,
+    "cancel": Capability.CANCEL,
+    "requeue": Capability.REVIVE,
+    "delete": Capability.REVIVE,
+    "requeue_all": Capability.REVIVE,
+    "delete_all": Capability.REVIVE,
+}
+"""What a backend must promise for each."""
+OFFERED: dict[str, tuple[str, ...]] = {
+    "queues": ("pause", "purge"),
+    "workers": ("cancel",),
+    "pools": (),
+    "scheduled": ("requeue", "delete"),
+    "retries": ("requeue", "delete"),
+    "dead": ("requeue", "delete", "requeue_all", "delete_all"),
+}
+"""What can be done in each panel."""
+GONE = "is not there any more: nothing was done"
+
+
+class Told(NamedTuple):
+    """What was done."""
+
+    text: str
+    done: int = 1
+    """To how many jobs or queues."""
+
+
+class Act(NamedTuple):
+    """Something to do, once."""
+
+    carry_out: Callable[[Backend, float], Awaitable[Told]]
+    """Does it, at this time, and says what was done."""
+    question: str = ""
+    """What must be answered with yes before; empty: nothing that could be regretted."""
+
+
+def on_queue(name: str, view: QueueView) -> Act:
+    """Pause or resume it; or purge it."""
+    queue = view.name
+
+    async def pause(backend: Backend, now: float) -> Told:
+        await backend.pause(queue)
+        return Told(f"paused {queue}")
+
+    async def resume(backend: Backend, now: float) -> Told:
+        await backend.resume(queue)
+        return Told(f"resumed {queue}")
+
+    async def purge(backend: Backend, now: float) -> Told:
+        count = await backend.purge(queue)
+        return Told(f"purged {queue}: {_jobs(count)} dropped", count)
+
+    if name == "purge":
+        return Act(purge, f"Purge {queue}? {_jobs(view.count, 'waiting ')} would be dropped for good.")
+    return Act(resume if view.paused else pause)
+
+
+def on_running(view: BusyView) -> Act:
+    """Cancel the job that runs there."""
+
+    async def cancel(backend: Backend, now: float) -> Told:
+        if await backend.cancel(view.job_id, now):
+            return Told(f"told {_named(view.handler, view.job_id)} to stop")
+        return Told(f"{view.job_id} {GONE}", 0)
+
+    return Act(cancel, f"Cancel {_named(view.handler, view.job_id)}? It is told to stop, and does not run again.")
+
+
+def on_job(name: str, view: JobView) -> Act:
+    """Queue it at once; or delete it."""
+    job = _named(view.handler, view.id)
+
+    async def requeue(backend: Backend, now: float) -> Told:
+        done = await backend.requeue(view.state, [view.id], now)
+        return Told(f"queued {job}" if done else f"{job} {GONE}", done)
+
+    async def delete(backend: Backend, now: float) -> Told:
+        done = await backend.delete(view.state, [view.id])
+        return Told(f"deleted {job}" if done else f"{job} {GONE}", done)
+
+    if name == "delete":
+        return Act(delete, f"Delete {job}? It would be dropped for good.")
+    if view.state is State.SCHEDULED:
+        return Act(requeue, f"Run {job} now, and not at its time?")
+    return Act(requeue)
+
+
+def on_all(name: str, state: State, total: int) -> Act:
+    """Queue or delete all jobs of the state."""
+
+    async def requeue(backend: Backend, now: float) -> Told:
+        return _told("queued", await backend.requeue(state, None, now), state)
+
+    async def delete(backend: Backend, now: float) -> Told:
+        return _told("deleted", await backend.delete(state, None), state)
+
+    if name == "delete_all":
+        return Act(delete, f"Delete all {_jobs(total, f'{state} ')}? They would be dropped for good.")
+    return Act(requeue, f"Queue all {_jobs(total, f'{state} ')} at once?")
+
+
+def on_some(name: str, state: State, job_ids: Sequence[str]) -> Act:
+    """Queue, delete or cancel the jobs of these ids, those of them that are still there."""
+
+    async def requeue(backend: Backend, now: float) -> Told:
+        return _told("queued", await backend.requeue(state, job_ids, now), state)
+
+    async def delete(backend: Backend, now: float) -> Told:
+        return _told("deleted", await backend.delete(state, job_ids), state)
+
+    async def cancel(backend: Backend, now: float) -> Told:
+        return _told("cancelled", sum([await backend.cancel(job_id, now) for job_id in job_ids]), state)
+
+    jobs = _jobs(len(job_ids), f"{state} ")
+    match name:
+        case "delete":
+            return Act(delete, f"Delete {jobs}? {_they(job_ids)} would be dropped for good.")
+        case "cancel":
+            return Act(cancel, f"Cancel {jobs}? What runs is told to stop; what waits is dropped for good.")
+        case _:
+            return Act(requeue)
+
+
+def _told(what: str, count: int, state: State) -> Told:
+    return Told(f"{what} {_jobs(count, f'{state} ')}", count)
+
+
+def _they(job_ids: Sequence[str]) -> str:
+    return "It" if len(job_ids) == 1 else "They"
+
+
+def _named(handler: str, job_id: str) -> str:
+    return f"{handler} {job_id}".strip()
+
+
+def _jobs(count: int, kind: str = "") -> str:
+    return f"{count:,} {kind}job{'' if count == 1 else 's'}"

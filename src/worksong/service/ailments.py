@@ -1,0 +1,58 @@
+"""Failing jobs, grouped by job type and error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from worksong.domain.job import JobView
+from worksong.domain.lifecycle import State
+from worksong.service.fields import last_line
+from worksong.service.redaction import without_logins
+
+LONGEST = 200
+
+_VARYING = re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b|\d+|[\"*]+", re.IGNORECASE)
+
+
+class Group(msgspec.Struct, kw_only=True):
+    """Jobs of one type that failed in the same way."""
+
+    handler: str
+    error: str
+    """What they have in common; `*` where numbers and ids differ."""
+    sample: str
+    """The error of the latest of them."""
+    dead: int = 0
+    retry: int = 0
+    first_at: float = 0.0
+    last_at: float = 0.0
+
+
+def grouped(views: Iterable[JobView]) -> list[Group]:
+    """The largest group first."""
+    groups: dict[tuple[str, str], Group] = {}
+    for view in views:
+        sample = without_logins(view.reason or last_line(view.job.error)).strip()[:LONGEST]
+        key = view.handler, _VARYING.sub("*", sample)
+        group = groups.setdefault(key, Group(handler=key[0], error=key[1], sample=sample))
+        _count(group, view, sample)
+    return sorted(groups.values(), key=lambda group: (-group.dead - group.retry, group.handler, group.error))
+
+
+def _count(group: Group, view: JobView, sample: str) -> None:
+    group.dead += view.state is State.DEAD
+    group.retry += view.state is State.RETRY
+    at = float(view.job.failed_at or (view.at if view.state is State.DEAD else 0.0))
+    if at:
+        group.first_at = min(group.first_at or at, at)
+        if at >= group.last_at:
+            group.last_at, group.sample = at, sample
+
+
+def group_fields(group: Group) -> dict[str, Any]:
+    """A group for programs."""
+    return dict(msgspec.to_builtins(group))

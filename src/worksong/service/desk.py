@@ -1,0 +1,277 @@
+"""The operator's desk: what a console shows of a backend and orders of it, with all that must not leave taken out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from worksong.admin import Admin
+from worksong.blocking import Background
+from worksong.domain.capability import INSTEAD, Capability
+from worksong.domain.errors import InvalidArguments, Unsupported
+from worksong.domain.job import JobView
+from worksong.domain.lifecycle import State
+from worksong.domain.result import Result
+from worksong.domain.why import Facts, Reason, reasons
+from worksong.ports.backend import Backend, BusyView, Window
+from worksong.ports.clock import Clock
+from worksong.ports.results import Results
+from worksong.registry import Registry
+from worksong.service.acts import NEEDS, Act, on_all, on_queue, on_some
+from worksong.service.ailments import Group, grouped
+from worksong.service.explanation import told
+from worksong.service.fields import LONGEST, arguments, job_fields, plain, without
+from worksong.service.firings import bare_spec, entry_fields, ticks
+from worksong.service.glance import Glance, look
+from worksong.service.redaction import redacted, without_logins
+from worksong.service.search import Found, Search, find
+
+PAGE = 50
+LAST_PAGE = 10_000
+FIRINGS = 3
+ACTS: dict[State, tuple[str, ...]] = {
+    State.QUEUED: ("cancel",),
+    State.RUNNING: ("cancel",),
+    State.SCHEDULED: ("requeue", "delete"),
+    State.RETRY: ("requeue", "delete"),
+    State.DEAD: ("requeue", "delete"),
+}
+"""What can be done with the jobs of a state."""
+
+
+class Store(NamedTuple):
+    """Whose jobs they are."""
+
+    backend: Callable[[], Backend]
+    """For the running loop."""
+    clock: Clock
+    url: str
+    """Without secrets."""
+    namespace: str
+    results: Callable[[], Results] | None = None
+    """None: the backend keeps them, where it can."""
+    registry: Registry | None = None
+    """None: no application is known."""
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some jobs of a state."""
+
+    state: State
+    jobs: list[dict[str, Any]]
+    total: int
+    """How many there are in all, as far as it was looked."""
+    page: int
+    pages: int
+    looked: int = 0
+    """A search: how many jobs it looked at."""
+    of: int = 0
+    """A search: how many there are in the state."""
+
+
+class Dossier(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of one job."""
+
+    id: str
+    state: State | None
+    job: dict[str, Any] | None
+    reasons: list[tuple[Reason, str]]
+    facts: dict[str, Any]
+    busy: dict[str, Any] | None
+    result: dict[str, Any] | None
+    max_fails: int | None
+
+
+class Desk:
+    """One for a console. All it answers may be shown to whoever may look at all."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.clock = store, store.clock
+        self._admin = Admin(store.backend, Background(), store.clock)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return self.store.backend().capabilities
+
+    def can(self, act: str) -> bool:
+        """Whether the backend promises what the act needs."""
+        return NEEDS[act] in self.capabilities
+
+    def lacking(self, capability: Capability) -> str:
+        """Why something is not offered, and what to do instead; empty when it is."""
+        return "" if capability in self.capabilities else f"{capability.value}: not here; {INSTEAD[capability]}"
+
+    @property
+    def lacking_results(self) -> str:
+        """The same of what handlers return."""
+        return "" if self.store.results else self.lacking(Capability.RESULTS)
+
+    async def glance(self) -> Glance:
+        """Counts, queues, pools and busy workers."""
+        return await look(self._admin)
+
+    def busy_fields(self, view: BusyView) -> dict[str, Any]:
+        """A busy worker."""
+        args = without(arguments(view), self._hidden(view.handler))
+        return {**plain(view), "args": redacted(args), "checkin": without_logins(view.checkin)}
+
+    def job_fields(self, view: JobView) -> dict[str, Any]:
+        """A job."""
+        return job_fields(view, reveal=False, hidden=self._hidden(view.handler))
+
+    def _hidden(self, handler: str) -> tuple[str, ...]:
+        spec = self.store.registry.find(handler) if self.store.registry else None
+        return spec.options.redact if spec else ()
+
+    async def page(self, state: State, number: int, search: Search) -> Page:
+        """A page of the jobs of a state, or of those of them that are sought."""
+        backend = self.store.backend()
+        if not search.narrows:
+            listing = await backend.jobs(state, Window(PAGE, (number - 1) * PAGE))
+            return self._paged(state, listing.jobs, listing.total, number)
+        found = await self._found(state, search)
+        shown = found.jobs[(number - 1) * PAGE : number * PAGE]
+        page = self._paged(state, shown, len(found.jobs), number)
+        return replace(page, looked=found.looked, of=found.total)
+
+    def _paged(self, state: State, views: Sequence[JobView], total: int, number: int) -> Page:
+        jobs = [self.job_fields(view) for view in views]
+        return Page(state=state, jobs=jobs, total=total, page=number, pages=max(1, -(-total // PAGE)))
+
+    async def _found(self, state: State, search: Search) -> Found:
+        """One whole id is asked for, everything else is looked through."""
+        if not search.id or "*" in search.id:
+            return await find(self.store.backend(), state, search)
+        view = await self._admin.ajob(search.id)
+        jobs = [view] if view and view.state is state and search.finds(view) else []
+        return Found(jobs, len(jobs), len(jobs))
+
+    async def whereabouts(self, job_id: str) -> State | None:
+        """In which state the job is; None: it is not there."""
+        view = await self._admin.ajob(job_id)
+        return view.state if view else None
+
+    async def dossier(self, job_id: str) -> Dossier:
+        """One job; one that is gone may have left a result."""
+        facts = await self._admin.awhy(job_id)
+        busy = None
+        if facts.state is State.RUNNING and Capability.POOLS in self.capabilities:
+            busy = next((view for view in await self._admin.abusy() if view.job_id == job_id), None)
+        job = facts.job
+        view = (
+            JobView(job=job, state=facts.state, at=facts.at, reason=facts.unreadable) if job and facts.state else None
+        )
+        spec = self.store.registry.find(job.handler) if self.store.registry and job else None
+        return Dossier(
+            id=job_id,
+            state=facts.state,
+            job=self.job_fields(view) if view else None,
+            reasons=[(reason, told(reason, facts)) for reason in reasons(facts)],
+            facts=_shown(facts),
+            busy=self.busy_fields(busy) if busy else None,
+            result=await self._result(job_id),
+            max_fails=spec.options.max_fails if spec else None,
+        )
+
+    async def _result(self, job_id: str) -> dict[str, Any] | None:
+        if self.store.results is None and Capability.RESULTS not in self.capabilities:
+            return None
+        try:
+            found = await (self.store.results or self.store.backend)().result(job_id)
+        except Unsupported:
+            return None
+        return _result_fields(found) if found else None
+
+    async def ailments(self) -> tuple[list[Group], dict[State, Found]]:
+        """Failing jobs in groups, and how many of each state were looked at."""
+        looked = {state: await find(self.store.backend(), state, Search()) for state in (State.DEAD, State.RETRY)}
+        return grouped(itertools.chain.from_iterable(found.jobs for found in looked.values())), looked
+
+    def timetable(self) -> list[dict[str, Any]] | None:
+        """The periodic jobs and when they fire next; None without an application."""
+        if self.store.registry is None:
+            return None
+        now = self.clock.now()
+        entries = self.store.registry.periodic
+        rows = [
+            entry_fields(entry, ticks(entry.schedule, now, FIRINGS))
+            | {
+                "expression": bare_spec(entry.schedule),
+                "args": redacted(without(entry.args, self._hidden(entry.handler))),
+            }
+            for entry in entries
+        ]
+        return sorted(rows, key=lambda row: row["next"][0]["unix"] if row["next"] else float("inf"))
+
+    # orders
+
+    async def on_queue(self, name: str, act: str) -> Act:
+        """Pause, resume or purge a queue as it is now."""
+        self._check("pause" if act == "resume" else act)
+        queue = next((view for view in await self._admin.aqueues() if view.name == name), None)
+        if queue is None:
+            raise InvalidArguments(f"there is no queue {name!r} now: nothing was done")
+        wanted = queue if act == "purge" else replace(queue, paused=act == "resume")
+        return on_queue("purge" if act == "purge" else "pause", wanted)
+
+    async def on_jobs(self, state: State, act: str, job_ids: Sequence[str] | None, search: Search) -> Act:
+        """Do something with chosen jobs; None: with all of the state, or with all that are sought."""
+        if act not in ACTS.get(state, ()):
+            raise InvalidArguments(f"{state} jobs cannot be told to {act!r}: there is {', '.join(ACTS[state])}")
+        self._check(act)
+        if job_ids is not None:
+            return on_some(act, state, job_ids)
+        if search.narrows:
+            found = [view.id for view in (await self._found(state, search)).jobs]
+            chosen = on_some(act, state, found)
+            return chosen._replace(question=chosen.question or _really(act, len(found), state))
+        if act == "cancel":
+            raise InvalidArguments("all jobs of a state cannot be cancelled at once: choose them, or purge their queue")
+        return on_all(f"{act}_all", state, (await self._admin.acounts()).get(state, 0))
+
+    def _check(self, act: str) -> None:
+        need = NEEDS.get(act)
+        if need is None:
+            raise InvalidArguments(f"there is no order {act!r}")
+        if need not in self.capabilities:
+            raise Unsupported(f"promise that {need.value}", self.store.backend().name, INSTEAD[need])
+
+    async def carry_out(self, act: Act) -> tuple[str, int]:
+        """Do it: what was done, and to how many."""
+        said = await act.carry_out(self.store.backend(), self.clock.now())
+        return said.text, said.done
+
+
+def _really(act: str, count: int, state: State) -> str:
+    return f"Queue {count:,} {state} job{'' if count == 1 else 's'} at once?" if act == "requeue" else ""
+
+
+def _shown(facts: Facts) -> dict[str, Any]:
+    """What is known about a job, without the job."""
+    fields: dict[str, Any] = msgspec.to_builtins(replace(facts, job=None))
+    return fields | {"checkin": without_logins(facts.checkin)}
+
+
+def _result_fields(found: Result) -> dict[str, Any]:
+    failure = found.failure
+    return {
+        "at": float(found.at),
+        "ended": "failed" if failure else "succeeded",
+        "value": None if failure or found.lost else _value(found.value),
+        "error": without_logins(": ".join(filter(None, (failure.type, failure.message)))) if failure else "",
+        "trace": without_logins(failure.trace) if failure else "",
+        "lost": without_logins(found.lost),
+    }
+
+
+def _value(text: bytes) -> object:
+    if len(text) > LONGEST:
+        return f"({len(text):,} bytes)"
+    try:
+        return redacted(msgspec.json.decode(text))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return "(unreadable)"

@@ -1,0 +1,45 @@
+"""Periodic jobs: how their expressions are shown, and when they fire next."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from worksong.domain.cron import Schedule
+from worksong.registry import Periodic
+
+
+def ticks(schedule: Schedule, after: float, count: int) -> list[float]:
+    """The next firings, as workers fire it: `@every` by the clock they all share."""
+    return list(itertools.islice(schedule.ticks(after, math.inf), count))
+
+
+def bare_spec(schedule: Schedule) -> str:
+    """The expression without its zone."""
+    return schedule.spec.partition(" ")[2] if schedule.spec.startswith(("TZ=", "CRON_TZ=")) else schedule.spec
+
+
+def entry_fields(entry: Periodic, firings: Sequence[float]) -> dict[str, Any]:
+    """A periodic job for programs."""
+    schedule = entry.schedule
+    following = [firing_fields(at, zone_of(schedule)) for at in firings]
+    return {"job": entry.handler, "spec": schedule.spec, "zone": schedule.zone, "queue": entry.queue, "next": following}
+
+
+def firing_fields(at: float, zone: tzinfo) -> dict[str, Any]:
+    """A firing for programs."""
+    return {"unix": at, "local": datetime.fromtimestamp(at, zone).isoformat()}
+
+
+def local(at: float, zone: tzinfo) -> str:
+    """A firing by the clock of its zone."""
+    return datetime.fromtimestamp(at, zone).strftime("%a %Y-%m-%d %H:%M:%S")
+
+
+def zone_of(schedule: Schedule) -> tzinfo:
+    """Where its clock is."""
+    return UTC if schedule.zone == "UTC" else ZoneInfo(schedule.zone)

@@ -1,0 +1,136 @@
+"""Searching jobs: words and qualifiers, and what the ports can answer of them without an index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from worksong.domain.errors import InvalidArguments
+from worksong.domain.job import JobView
+from worksong.domain.lifecycle import State
+from worksong.ports.backend import Inspector, Listing, Window
+
+QUALIFIERS = ("handler", "queue", "state", "id", "error")
+LISTED = (State.QUEUED, State.RUNNING, State.SCHEDULED, State.RETRY, State.DEAD)
+"""The states in which a job can be found."""
+LOOKED_AT = 2_000
+"""A search reads so many jobs of the state at most: backends have no index for it."""
+CHUNK = 500
+LONGEST = 500
+"""Characters of a search."""
+
+_WORD = re.compile(r'(?:(?P<name>[a-z_]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What is sought: every condition must hold. `*` stands for any text."""
+
+    state: State | None = None
+    handler: str = ""
+    queue: str = ""
+    id: str = ""
+    error: str = ""
+    words: tuple[str, ...] = ()
+    """Somewhere in the job type, the id, the queue or the error."""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it asks for more than a state."""
+        return bool(self.handler or self.queue or self.id or self.error or self.words)
+
+    def finds(self, view: JobView) -> bool:
+        """Whether the job is meant."""
+        job = view.job
+        exact = ((self.handler, job.handler), (self.queue, job.queue), (self.id, job.id))
+        error = f"{view.reason} {job.error}"
+        return (
+            all(not sought or is_like(sought, text) for sought, text in exact)
+            and (not self.error or holds(self.error, error))
+            and all(any(holds(word, text) for text in (job.handler, job.id, job.queue, error)) for word in self.words)
+        )
+
+
+class Found(NamedTuple):
+    """What a search found."""
+
+    jobs: Sequence[JobView]
+    looked: int
+    """At how many jobs of the state it looked."""
+    total: int
+    """How many there are."""
+
+    @property
+    def complete(self) -> bool:
+        return self.looked >= self.total
+
+
+def parse(text: str) -> Search:
+    """`handler:mail error:"timed out" 4711`; raises `InvalidArguments`."""
+    text = text.strip()
+    if len(text) > LONGEST:
+        raise InvalidArguments(f"a search takes {LONGEST} characters at most, and this one has {len(text):,}")
+    given: dict[str, str] = {}
+    words: list[str] = []
+    for word in _WORD.finditer(text):
+        name, sought = word["name"], word["quoted"] if word["quoted"] is not None else word["bare"]
+        if not name:
+            words += [sought] if sought else []
+        elif name not in QUALIFIERS:
+            known = ", ".join(f"{qualifier}:" for qualifier in QUALIFIERS)
+            raise InvalidArguments(f'there is no qualifier {name}: but {known}; as a text it is "{word[0]}"')
+        else:
+            given[name] = sought
+    texts = {name: sought for name, sought in given.items() if name != "state"}
+    return Search(_state(given), words=tuple(words), **texts)
+
+
+def _state(given: Mapping[str, str]) -> State | None:
+    name = given.get("state")
+    if not name:
+        return None
+    if name not in [str(state) for state in LISTED]:
+        raise InvalidArguments(f"no jobs are in a state {name!r}: write {', '.join(LISTED)}")
+    return State(name)
+
+
+async def find(inspector: Inspector, state: State, search: Search) -> Found:
+    """Read the jobs of the state, the first ones, and keep those that are meant."""
+    found: list[JobView] = []
+    looked = total = 0
+    async for listing in _chunks(inspector, state):
+        looked, total = looked + len(listing), listing.total
+        found += [view for view in listing if search.finds(view)]
+    return Found(found, looked, max(total, looked))
+
+
+async def _chunks(inspector: Inspector, state: State) -> AsyncIterator[Listing]:
+    for offset in range(0, LOOKED_AT, CHUNK):
+        listing = await inspector.jobs(state, Window(CHUNK, offset))
+        yield listing
+        if len(listing) < CHUNK:
+            return
+
+
+def is_like(pattern: str, text: str) -> bool:
+    """Whether the whole text is as the pattern says, whatever the case."""
+    pattern, text = pattern.casefold(), text.casefold()
+    if "*" not in pattern:
+        return pattern == text
+    first, *_, last = pattern.split("*")
+    return (
+        len(text) >= len(first) + len(last) and text.startswith(first) and text.endswith(last) and holds(pattern, text)
+    )
+
+
+def holds(pattern: str, text: str) -> bool:
+    """Whether a part of the text is as the pattern says: its parts, one after the other. No pattern makes it slow."""
+    text, at = text.casefold(), 0
+    for part in pattern.casefold().split("*"):
+        at = text.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return True

@@ -1,0 +1,129 @@
+"""A shop with jobs in every state, for pictures and for walks through its console."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from worksong import Worker
+from worksong.domain.job import Delivery, Job, new_id
+from worksong.domain.outcome import Buried, Outcome, Retried, Settlement
+from worksong.domain.turns import Share
+from worksong.ports.backend import Backend, Beat, Pool, Running, Want
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)><svg onload=alert(3)>{{7*7}}"
+DECLINED = """Traceback (most recent call last):
+  File "/srv/shop/jobs.py", line 88, in charge_card
+    bank.charge(order, cents)
+  File "/srv/shop/bank.py", line 31, in charge
+    raise CardDeclined(f"order {order} was declined: {reason}")
+shop.bank.CardDeclined: order %d was declined: insufficient funds"""
+WAITING = (
+    *(("payments", "charge_card", 7), ("images", "resize_image", 1284), ("mail", "send_newsletter", 312)),
+    *(("default", "index_product", 48), ("reports", "build_report", 2)),
+)
+SERVED = ("build_report", "charge_card", "index_product", "resize_image", "send_newsletter", "send_receipt")
+
+
+async def seeded() -> tuple[Worker, asyncio.Task[None]]:
+    """The worker, and what keeps its pools alive."""
+    worker, chance, now = _application(), random.Random(4), time.time()
+    backend = worker.backend()
+    await _fail(backend, chance, now)
+    for queue, handler, count in WAITING:
+        await backend.push([_job(handler, {"id": n, "locale": "en"}, queue, now) for n in range(count)], now)
+    later = [_job("remind_cart", {"user_id": 400 + n}, "mail", now) for n in range(14)]
+    for job in later:
+        due = Job("remind_cart", job.args, "mail", id=job.id, enqueued_at=now, run_at=now + chance.uniform(60, 86400))
+        await backend.push([due], now)
+    await backend.pause("reports")
+    beats = [await _running(backend, host, busy, now) for host, busy in (("web-1", 5), ("web-2", 3))]
+    return worker, asyncio.ensure_future(_beating(backend, beats))
+
+
+async def add_hostile(worker: Worker) -> None:
+    """What an attacker would write."""
+    backend, now = worker.backend(), time.time()
+    await _end(backend, _job(HOSTILE, {HOSTILE: HOSTILE}, HOSTILE, now, "hostile"), Buried(HOSTILE), now)
+    await backend.push([_job(HOSTILE, {HOSTILE: HOSTILE}, HOSTILE, now)], now)
+
+
+def _application() -> Worker:
+    worker = Worker(name="shop")
+    worker.register("charge_card", lambda args: None, redact=("card",), max_fails=4)
+    for name, spec, zone in (
+        ("nightly_report", "0 3 * * *", "Europe/Berlin"),
+        ("sync_stock", "@every 5m", None),
+        ("remind_invoices", "0 9 * * mon-fri", "Europe/Berlin"),
+    ):
+        worker.register(name, lambda: None)
+        worker.periodic(spec, name, tz=zone)
+    return worker
+
+
+async def _fail(backend: Backend, chance: random.Random, now: float) -> None:
+    for n in range(23):
+        args = {"order": 7000 + n, "cents": 4900, "card": "4111111111111111"}
+        at = now - chance.uniform(600, 90_000)
+        await _end(backend, _job("charge_card", args, "payments", at, f"dead-{n}"), Buried(DECLINED % (7000 + n)), at)
+    for n in range(4):
+        at = now - chance.uniform(600, 50_000)
+        path = {"path": f"images/2026/{n}.heic", "width": 1280}
+        await _end(backend, _job("resize_image", path, "images", at), Buried("OSError: no decoder for 'heic'"), at)
+    for n in range(9):
+        outcome = Retried(now + chance.uniform(30, 900), "TimeoutError: no answer from smtp.example:25 within 10 s")
+        await _end(
+            backend, _job("send_receipt", {"order": 8100 + n}, "mail", now), outcome, now - chance.uniform(9, 600)
+        )
+
+
+async def _end(backend: Backend, job: Job, outcome: Outcome, at: float) -> None:
+    pool = Pool(id="seed", handlers=(job.handler,), worker_ids=("seed",))
+    await backend.enlist(pool, at)
+    await backend.push([job], at)
+    lent = await _lent(backend, pool, job.handler, 1, at)
+    await backend.settle([Settlement(delivery, outcome) for delivery in lent], at)
+    await backend.leave(pool, at)
+
+
+async def _running(backend: Backend, host: str, busy: int, now: float) -> Beat:
+    """A pool that is busy with some jobs, each a little further than the next."""
+    workers = tuple(new_id() for _ in range(8))
+    pool = Pool(
+        id=new_id(),
+        handlers=SERVED,
+        limits={"resize_image": 6},
+        concurrency=8,
+        worker_ids=workers,
+        host=host,
+        pid=4711,
+        started_at=now - 200_000,
+    )
+    await backend.enlist(pool, now)
+    lent = await _lent(backend, pool, "resize_image", busy - 2, now)
+    lent += await _lent(backend, pool, "send_newsletter", 1, now)
+    if host == "web-1":
+        await backend.push([_job("charge_card", {"order": 6999, "card": "4111"}, "urgent", now, "run-0")], now)
+        lent += await backend.fetch(Want(pool.id, 1, 0.0, (Share("charge_card", 1),), ("urgent",)), now)
+    running = tuple(
+        Running(job, slot, now - 3 - 20 * slot, checkin=f"{100 + 70 * slot}/600", checkin_at=now - 2)
+        for slot, job in enumerate(lent)
+    )
+    return Beat(pool, running, tuple(lent))
+
+
+async def _lent(backend: Backend, pool: Pool, handler: str, count: int, at: float) -> list[Delivery]:
+    return list(await backend.fetch(Want(pool.id, count, 0.0, (Share(handler, count),)), at))
+
+
+async def _beating(backend: Backend, beats: Sequence[Beat]) -> None:
+    while True:
+        for beat in beats:
+            await backend.beat(beat, time.time())
+        await asyncio.sleep(1)
+
+
+def _job(handler: str, args: dict[str, object], queue: str, at: float, job_id: str = "") -> Job:
+    return Job(handler, args, queue, id=job_id or new_id(), enqueued_at=at - 60)

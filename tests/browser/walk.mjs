@@ -1,0 +1,143 @@
+// Walks through a console in Chromium and prints, as JSON, what was wrong on each stretch: node walk.mjs ADDRESS CHROMIUM [PICTURES]
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const [address, program, pictures] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const PATIENCE = 60_000;
+const PAGES = {
+  overview: "/", queues: "/queues", queued: "/jobs?state=queued", running: "/jobs?state=running", dead: "/jobs?state=dead",
+  job: "/job?id=dead-0", "running-job": "/job?id=run-0", workers: "/workers", cron: "/cron", errors: "/errors", login: "/login",
+};
+const SHAPES = [
+  ["light", { colorScheme: "light", viewport: { width: 1360, height: 860 } }],
+  ["dark", { colorScheme: "dark", viewport: { width: 1360, height: 860 } }],
+  ["phone", { colorScheme: "light", viewport: { width: 390, height: 844 } }],
+];
+
+const found = {};
+const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
+
+/** A page that notes whatever no page of ours may do. */
+async function open(shape, problems) {
+  const context = await browser.newContext({ ...shape, reducedMotion: "reduce" });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  page.on("console", (told) => ["error", "warning"].includes(told.type()) && problems.push(`console: ${told.text()}`));
+  page.on("pageerror", (error) => problems.push(`error: ${error}`));
+  page.on("dialog", (dialog) => (problems.push(`script ran: ${dialog.message()}`), dialog.dismiss()));
+  page.on("request", (request) => request.url().startsWith(address) || request.url().startsWith("data:") || problems.push(`left: ${request.url()}`));
+  return page;
+}
+
+async function stretch(name, shape, walk) {
+  const problems = (found[name] = []);
+  const page = await open(shape, problems);
+  try {
+    await walk(page, problems);
+  } catch (error) {
+    problems.push(String(error).slice(0, 500));
+  }
+  await page.context().close();
+}
+
+for (const [tag, shape] of SHAPES) {
+  for (const [name, path] of Object.entries(PAGES)) {
+    await stretch(`${name}, ${tag}`, shape, async (page, problems) => {
+      await page.goto(address + path);
+      if (pictures) await page.screenshot({ path: `${pictures}/${name}-${tag}.png` });
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      if (wide > 0) problems.push(`${wide} pixels too wide`);
+      if (tag === "phone") return;
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => globalThis.axe.run());
+      for (const each of violations) problems.push(`${each.id}: ${each.nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
+    });
+  }
+}
+
+const light = SHAPES[0][1];
+const figure = (state) => `.counters .${state} .figure`;
+const until = (page, selector, text) =>
+  page.waitForFunction(([where, what]) => document.querySelector(where)?.textContent.includes(what), [selector, text], { timeout: PATIENCE });
+
+await stretch("a page that is open follows the jobs", light, async (page) => {
+  await page.goto(address + "/");
+  const before = Number(await page.textContent(figure("dead")));
+  await page.evaluate(() => (window.untouched = true));
+  const body = JSON.stringify({ state: "dead", act: "requeue", ids: ["dead-9"] });
+  await fetch(`${address}/api/v1/jobs`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  await until(page, figure("dead"), String(before - 1));
+  if (!(await page.evaluate(() => window.untouched))) throw new Error("the page was loaded anew");
+});
+
+await stretch("keys lead through the pages", light, async (page, problems) => {
+  await page.goto(address + "/");
+  await page.keyboard.press("g");
+  await page.keyboard.press("j");
+  await page.waitForURL("**/jobs");
+  await page.keyboard.press("/");
+  if ((await page.evaluate(() => document.activeElement.id)) !== "q") problems.push("/ does not search");
+  await page.keyboard.type("state:dead handler:charge_card");
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**q=state**");
+  await page.keyboard.press("?");
+  await page.waitForSelector("dialog[open]");
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  problems.push(...violations.map((each) => each.id));
+  await page.keyboard.press("Escape");
+  await page.waitForSelector("dialog:not([open])", { state: "attached" });
+  await page.keyboard.press("n");
+  await page.keyboard.press("x");
+  await until(page, "[data-chosen]", "1 chosen");
+});
+
+await stretch("chosen jobs are deleted after a question", light, async (page, problems) => {
+  await page.goto(address + "/jobs?state=dead");
+  await page.check('input[value="dead-1"]');
+  await page.check('input[value="dead-2"]');
+  await until(page, "[data-chosen]", "2 chosen");
+  await page.click('.bar-acts button[value="delete"]');
+  await until(page, "main", "Delete 2 dead jobs?");
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  problems.push(...violations.map((each) => each.id));
+  await page.click("text=Yes");
+  await until(page, ".notice", "deleted 2 dead jobs");
+  if (await page.$('input[value="dead-1"]')) problems.push("it is still there");
+});
+
+await stretch("light and dark are chosen and kept", light, async (page, problems) => {
+  await page.goto(address + "/");
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const before = await ground();
+  await page.keyboard.press("t");
+  if ((await ground()) === before) problems.push("t changes nothing");
+  const after = await ground();
+  await page.goto(address + "/queues");
+  if ((await ground()) !== after) problems.push("it is not kept");
+});
+
+if (!pictures) await stretch("hostile texts are only shown", light, async (page) => {
+  for (const path of ["/", "/queues", "/jobs?state=queued", "/jobs?state=dead", "/errors", "/job?id=hostile", "/workers"]) {
+    await page.goto(address + path);
+    await page.waitForLoadState("load");
+    await page.keyboard.press("u");
+  }
+});
+
+await stretch("everything is read and done without JavaScript", { ...light, javaScriptEnabled: false }, async (page) => {
+  await page.goto(address + "/queues");
+  await page.click('button[aria-label="Pause default"]');
+  await page.waitForSelector('button[aria-label="Resume default"]');
+  await page.goto(address + "/jobs?state=dead");
+  await page.check('input[value="dead-3"]');
+  await page.click('.bar-acts button[value="requeue"]');
+  await page.waitForSelector(".notice");
+});
+
+await browser.close();
+console.log(JSON.stringify(found));

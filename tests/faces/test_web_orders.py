@@ -1,0 +1,141 @@
+"""What an operator does in the web console: with forms, and as a program."""
+
+from __future__ import annotations
+
+import pytest
+
+from faces.console import Yard
+from faces.test_web_pages import STATES, stock
+from faces.visitor import SAME, Visitor, check_page, text_of, visiting
+from worksong import Worker
+from worksong.domain.job import Job
+
+
+async def counts(visitor: Visitor) -> dict[str, int]:
+    found = await visitor.json("/counts")
+    return {state: found[state] for state in STATES if found[state]}
+
+
+async def test_a_queue_is_paused_resumed_and_purged_after_a_question() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        page = text_of((await visitor.send("/act/queue", queue="letters", act="pause")).text)
+        assert "paused letters" in page
+        assert "letters paused 1" in page
+        assert "resumed letters" in text_of((await visitor.send("/act/queue", queue="letters", act="resume")).text)
+        # When it is to be purged
+        asked = check_page(await visitor.send("/act/queue", queue="letters", act="purge"))
+        # Then that is asked first, with what would go
+        assert "Purge letters? 1 waiting job would be dropped for good." in text_of(asked)
+        assert (await counts(visitor))["queued"] == 1
+        # And done when it is confirmed
+        done = await visitor.send("/act/queue", queue="letters", act="purge", sure="yes")
+        assert "purged letters: 1 job dropped" in text_of(done.text)
+        assert "queued" not in await counts(visitor)
+
+
+@pytest.mark.parametrize(
+    ("state", "job_id", "act", "told"),
+    [
+        ("dead", "d1", "requeue", "queued 1 dead job"),
+        ("retry", "r1", "requeue", "queued 1 retry job"),
+        ("scheduled", "s1", "requeue", "queued 1 scheduled job"),
+        ("dead", "d1", "delete", "deleted 1 dead job"),
+        ("scheduled", "s1", "delete", "deleted 1 scheduled job"),
+        ("queued", "q1", "cancel", "cancelled 1 queued job"),
+        ("running", "x1", "cancel", "cancelled 1 running job"),
+    ],
+)
+async def test_chosen_jobs_are_queued_deleted_or_cancelled(state: str, job_id: str, act: str, told: str) -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        before = await counts(visitor)
+        answer = await visitor.send("/act/jobs", state=state, act=act, id=[job_id, "nobody"])
+        if act != "requeue":
+            # Then what could be regretted is asked first, and nothing is done yet
+            assert "Sure?" in check_page(answer)
+            assert await counts(visitor) == before
+            answer = await visitor.send("/act/jobs", state=state, act=act, id=[job_id, "nobody"], sure="yes")
+        assert told in text_of(check_page(answer))
+        after = await counts(visitor)
+        assert after.get(state, 0) == (1 if state == "running" else 0)  # who runs it is told at its next beat
+
+
+async def test_all_jobs_that_are_sought_are_meant_and_counted_before() -> None:
+    # Given two kinds of dead jobs
+    worker = Worker()
+    yard = Yard(worker.backend())
+    await yard.bury("ValueError: order 7", *(Job("charge", id=f"a{n}") for n in range(3)))
+    await yard.bury("OSError: disk", Job("export", id="b1"))
+    async with visiting(worker) as visitor:
+        # When all of one kind are to be queued
+        fields = {"state": "dead", "act": "requeue", "all": "1", "q": 'handler:charge error:"order *"'}
+        assert "Queue 3 dead jobs at once?" in text_of((await visitor.send("/act/jobs", **fields)).text)
+        assert "queued 3 dead jobs" in text_of((await visitor.send("/act/jobs", **fields, sure="yes")).text)
+        # Then the others stay
+        assert await counts(visitor) == {"queued": 3, "dead": 1}
+        # And all of a state are meant without a search
+        asked = await visitor.send("/act/jobs", state="dead", act="delete", all="1")
+        assert "Delete all 1 dead job?" in text_of(asked.text)
+        await visitor.send("/act/jobs", state="dead", act="delete", all="1", sure="yes")
+        assert await counts(visitor) == {"queued": 3}
+
+
+async def test_from_the_page_of_a_job_one_comes_back_to_it() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        answer = await visitor.send("/act/jobs", state="dead", act="requeue", id="d1", back="job")
+        assert str(answer.url).partition("?")[2].startswith("id=d1")
+        assert "queued 1 dead job" in text_of(answer.text)
+
+
+async def test_what_was_done_cannot_be_made_up_by_an_address() -> None:
+    async with visiting(Worker()) as visitor:
+        assert "all is lost" not in await visitor.read("/?notice=all+is+lost")
+
+
+async def test_programs_give_the_same_orders_as_json() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        asked = (await visitor.order("/jobs", state="dead", act="delete", all=True, dry_run=True)).json()
+        assert asked == {"done": 0, "text": "Delete all 1 dead job? They would be dropped for good."}
+        done = (await visitor.order("/jobs", state="dead", act="requeue", ids=["d1"])).json()
+        assert done == {"done": 1, "text": "queued 1 dead job"}
+        assert (await visitor.order("/queues", queue="letters", act="pause")).json()["text"] == "paused letters"
+        assert (await visitor.json("/counts"))["paused"] == ["letters"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"state": "dead", "act": "explode", "ids": ["d1"]},
+        {"state": "dead", "act": "cancel", "ids": ["d1"]},
+        {"state": "queued", "act": "requeue", "ids": ["q1"]},
+        {"state": "queued", "act": "cancel", "all": True},
+        {"state": "dead", "act": "requeue"},
+        {"state": "dead", "act": "requeue", "ids": ["a"] * 1001},
+        {"state": "gone", "act": "requeue", "ids": ["d1"]},
+        {"state": "dead", "act": "requeue", "all": True, "q": "colour:red"},
+    ],
+)
+async def test_orders_that_make_no_sense_change_nothing(body: dict[str, object]) -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        answer = await visitor.order("/jobs", **body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["message"]
+        assert await counts(visitor) == dict.fromkeys(STATES, 1)
+
+
+async def test_a_queue_that_is_not_there_is_not_paused() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        answer = await visitor.client.post("/act/queue", data={"queue": "<b>", "act": "pause"}, headers=SAME)
+        assert answer.status_code == 400
+        assert "There is no queue '<b>' now" in text_of(check_page(answer))

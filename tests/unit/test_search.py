@@ -1,0 +1,99 @@
+"""Searching jobs, and grouping what fails."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from worksong.domain.errors import InvalidArguments
+from worksong.domain.job import Job, JobView
+from worksong.domain.lifecycle import State
+from worksong.service.ailments import grouped
+from worksong.service.fields import steps, without
+from worksong.service.search import LONGEST, Search, holds, is_like, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Search()),
+        ("  mail  ", Search(words=("mail",))),
+        ("handler:mail", Search(handler="mail")),
+        ('error:"timed out" state:dead', Search(state=State.DEAD, error="timed out")),
+        ('"a b" c', Search(words=("a b", "c"))),
+        ('"colour:red"', Search(words=("colour:red",))),
+        ("handler:a:b id:x", Search(handler="a:b", id="x")),
+        ('error:""', Search()),
+        ('un"closed', Search(words=("un", "closed"))),
+    ],
+)
+def test_words_and_qualifiers_are_read(text: str, expected: Search) -> None:
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize("text", ["colour:red", "state:gone", "state:nowhere", "x" * (LONGEST + 1)])
+def test_what_cannot_be_meant_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArguments):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("mail", "MAIL", True),
+        ("mail", "mails", False),
+        ("mail*", "mails", True),
+        ("*ail", "mail", True),
+        ("a*a", "a", False),
+        ("a*c*c", "ac", False),
+        ("a*c*c", "abcc", True),
+        ("*", "", True),
+    ],
+)
+def test_a_star_stands_for_any_text(pattern: str, text: str, expected: bool) -> None:
+    assert is_like(pattern, text) is expected
+
+
+def test_no_pattern_is_slow() -> None:
+    started = time.process_time()
+    assert not holds("a*" * 200 + "b", "a" * 50_000)
+    assert time.process_time() - started < 30
+
+
+def test_failures_that_differ_in_numbers_only_are_one_group() -> None:
+    def failed(job_id: str, error: str, at: float, state: State = State.DEAD) -> JobView:
+        return JobView(job=Job("charge", id=job_id, error=error, failed_at=at), state=state, at=at + 60)
+
+    groups = grouped(
+        [
+            failed("a", "Traceback\nLookupError: order 7 of 65a3f09be1c2 is unknown", 5.0),
+            failed("b", "LookupError: order 812 of 0x7fa3 is unknown", 9.0, State.RETRY),
+            failed("c", 'OSError: "disk" is full', 7.0),
+        ]
+    )
+    assert [(group.error, group.dead, group.retry, group.first_at, group.last_at) for group in groups] == [
+        ("LookupError: order * of * is unknown", 1, 1, 5.0, 9.0),
+        ("OSError: *disk* is full", 1, 0, 7.0, 7.0),
+    ]
+    # And what a group is called finds its jobs again
+    assert holds(groups[0].error, "LookupError: order 7 of 65a3f09be1c2 is unknown")
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ({"card": 1, "n": 2}, {"card": "***", "n": 2}),
+        ([{"card": 1, "n": 2}], [{"card": "***", "n": 2}]),
+        ([1, 2], ["***", "***"]),
+        (None, None),
+    ],
+)
+def test_hidden_arguments_are_not_told_however_they_are_carried(args: object, expected: object) -> None:
+    assert without(args, ("card",)) == expected
+    assert without(args, ()) == args
+
+
+@pytest.mark.parametrize(("checkin", "expected"), [("3/10", (3, 10)), ("3/0", None), ("half", None), ("1/2/3", None)])
+def test_a_check_in_may_tell_how_far_it_is(checkin: str, expected: object) -> None:
+    assert steps(checkin) == expected
