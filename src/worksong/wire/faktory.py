@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -224,7 +224,7 @@ def _read_args(args: object, history: History | None) -> Args:
     """
     if not isinstance(args, list):
         raise Poison(Reason.BAD_ARGS, f"args is of type {type(args).__name__}")
-    listed: list[Any] = args
+    listed = list(cast("Sequence[Any]", args))
     if history and history.named:
         first = listed[0] if listed else None
         if len(listed) > 1 or not (first is None or isinstance(first, dict)):

@@ -1,0 +1,411 @@
+"""A stand-in for the Faktory server: its protocol over real sockets, as strict as it is described, and no more.
+
+It is not Faktory: what it does was written down from a description of version 1.10, and no test against it shows what
+the real server does. It lives in a thread of its own; its clock stands still unless a test turns it, and only the two
+deadlines of a connection (of the handshake, and of a FETCH that waits) are real time. It can be told to fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Self, TypeVar
+
+from faktory.store import Store, Stored, Wrong, floats, job_of, parse, written
+
+R = TypeVar("R")
+HANDSHAKE = 2.0
+SILENT_WORKER = 60.0
+
+
+class Fault(Enum):
+    """What goes wrong with a command."""
+
+    LOST = "it is carried out, and the connection breaks before the answer"
+    CUT = "the connection breaks before it is carried out"
+    MUTE = "it is carried out, and nothing is answered on a connection that stays"
+    SHUTDOWN = "the server is shutting down"
+
+
+class _Worker:
+    """A worker's record."""
+
+    def __init__(self, said: Stored, now: float) -> None:
+        self.said, self.beaten, self.state = said, now, ""
+        self.connections: set[_Line] = set()
+
+
+class Standin:
+    """`with Standin() as server`: its `url`, its `store`, and what was asked of it."""
+
+    def __init__(
+        self,
+        *,
+        password: str = "",
+        now: float = 1_700_000_000.0,
+        fetch_wait: float = 2.0,
+        most: int = 2000,
+        tls: ssl.SSLContext | None = None,
+        greeting: bytes | None = None,
+        version: str = "1.10.0",
+    ) -> None:
+        """`fetch_wait`: seconds that a FETCH waits for a job. `most`: connections. `greeting`: another one."""
+        self.store = Store(now)
+        self.password, self.fetch_wait, self.most, self.tls = password, fetch_wait, most, tls
+        self.greeting, self.version = greeting, version
+        self.port = 0
+        self.seen: Counter[str] = Counter()
+        """How often each verb came."""
+        self.hellos: list[Stored] = []
+        self.workers: dict[str, _Worker] = {}
+        self.workers_reaped = 0
+        self._faults: dict[str, list[Fault]] = {}
+        self._lines: set[_Line] = set()
+        self._loop = asyncio.new_event_loop()
+        self._arrived = asyncio.Event()
+        self._server: asyncio.Server | None = None
+        self._thread = threading.Thread(target=self._run, name="faktory-standin", daemon=True)
+
+    @property
+    def url(self) -> str:
+        login = f":{self.password}@" if self.password else ""
+        return f"faktory{'+tls' if self.tls else ''}://{login}127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    # what tests do
+
+    def start(self) -> None:
+        """Listen, on the same port as before."""
+        self._wait(self._listen())
+
+    def kill(self) -> None:
+        """Every connection breaks and nobody is listened to; queues, sets and reservations stay."""
+        self._wait(self._end())
+
+    def turn(self, seconds: float) -> None:
+        """Let time pass; the scanners and the reapers have their turn then."""
+        self.do(lambda: self._turn(self.store.now + seconds))
+
+    def turn_to(self, now: float) -> int:
+        """The same, to a time that is not past; answers how many jobs were queued by it."""
+        return self.do(lambda: self._turn(now))
+
+    def tell(self, state: str) -> None:
+        """Let an operator send every worker this state."""
+        self.do(lambda: [setattr(worker, "state", state) for worker in self.workers.values()])
+
+    def fail(self, verb: str, *faults: Fault) -> None:
+        """The next commands of this verb meet these."""
+        self.do(lambda: self._faults.setdefault(verb, []).extend(faults))
+
+    def do(self, what: Callable[[], R]) -> R:
+        """Do it in the server's own thread."""
+
+        async def done() -> R:
+            return what()
+
+        return self._wait(done())
+
+    def _wait(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60.0)
+
+    # life
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self.port, ssl=self.tls, limit=1 << 26, reuse_address=True
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _end(self) -> None:
+        if self._server:
+            self._server.close()
+        self._server = None
+        tasks = [line.task for line in self._lines]
+        for line in list(self._lines):
+            line.writer.transport.abort()
+            line.task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.workers.clear()
+        self._faults.clear()
+
+    def _turn(self, now: float) -> int:
+        self.store.now = max(now, self.store.now)
+        self.store.reap()
+        moved = self.store.scan()
+        for wid, worker in list(self.workers.items()):
+            if self.store.now - worker.beaten > SILENT_WORKER:
+                self.workers_reaped += 1
+                del self.workers[wid]
+                for line in worker.connections:
+                    line.writer.transport.abort()
+        self.ring()
+        return moved
+
+    def ring(self) -> None:
+        """Wake those who wait for jobs."""
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def arrival(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = _Line(self, reader, writer)
+        self._lines.add(line)
+        try:
+            await line.serve()
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._lines.discard(line)
+            line.leave()
+            writer.transport.abort()
+
+    @property
+    def crowd(self) -> int:
+        return len(self._lines)
+
+    def fault(self, verb: str) -> Fault | None:
+        planned = self._faults.get(verb)
+        return planned.pop(0) if planned else None
+
+    def info(self) -> Stored:
+        store = self.store
+        now = datetime.fromtimestamp(store.now, UTC)
+        return {
+            "now": now.isoformat().replace("+00:00", "Z"),
+            "server_utc_time": f"{now:%H:%M:%S} UTC",
+            "faktory": {
+                "queues": {name: len(queue) for name, queue in store.queues.items()},
+                "sets": {name: len(entries) for name, entries in store.sets.items()} | {"working": len(store.working)},
+                "tasks": {
+                    "Busy": {"size": len(store.working), "reaped": store.counts["reaped"]},
+                    "Workers": {"size": len(self.workers), "reaped": self.workers_reaped},
+                },
+                "total_failures": store.counts["failures"],
+                "total_processed": store.counts["processed"],
+                "total_enqueued": store.counts["enqueued"],
+                "total_queues": len(store.queues),
+            },
+            "server": {
+                "description": "Faktory (stand-in)",
+                "faktory_version": self.version,
+                "uptime": 1,
+                "connections": self.crowd,
+                "command_count": self.seen.total(),
+                "used_memory_mb": 1,
+            },
+        }
+
+
+class _Line:
+    """One connection."""
+
+    def __init__(self, server: Standin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.server, self.store, self.reader, self.writer = server, server.store, reader, writer
+        self.worker: _Worker | None = None
+        self.first = False
+        self.task: Any = asyncio.current_task()
+
+    async def serve(self) -> None:
+        try:
+            async with asyncio.timeout(HANDSHAKE):
+                if not await self.greet():
+                    return
+        except TimeoutError:
+            return
+        while line := await self.reader.readline():
+            verb, _, what = line.rstrip(b"\r\n").partition(b" ")
+            name = verb.decode(errors="replace")
+            self.server.seen[name] += 1
+            fault = self.server.fault(name)
+            if fault is Fault.CUT or name == "END":
+                return
+            if fault is Fault.SHUTDOWN:
+                self.say(b"-ERR shutdown in progress\r\n")
+                await self.writer.drain()
+                return
+            answer = await self.answer(name, what)
+            if fault is Fault.LOST:
+                return
+            if fault is not Fault.MUTE:
+                self.say(answer)
+
+    def say(self, answer: bytes) -> None:
+        self.writer.write(answer)
+
+    def leave(self) -> None:
+        if self.worker:
+            self.worker.connections.discard(self)
+            wid = self.worker.said["wid"]
+            if not self.worker.connections and self.server.workers.get(wid) is self.worker:
+                del self.server.workers[wid]
+
+    async def greet(self) -> bool:
+        salt, rounds = f"{random.getrandbits(63):x}", random.randint(4000, 8095)
+        said: Stored = {"v": 2, "i": rounds, "s": salt} if self.server.password else {"v": 2}
+        self.say(self.server.greeting or b"+HI " + json.dumps(said).encode() + b"\r\n")
+        line = await self.reader.readline()
+        if not line.startswith(b"HELLO {"):
+            return False
+        try:
+            hello = json.loads(line[6:])
+            if not all(isinstance(hello.get(name, kind()), kind) for name, kind in _HELLO.items()):
+                return False
+        except ValueError:
+            return False
+        if self.server.password:
+            digest = (self.server.password + salt).encode()
+            for _ in range(rounds if hello.get("v", 1) > 1 else 1):
+                digest = hashlib.sha256(digest).digest()
+            if hello.get("pwdhash") != digest.hex():
+                self.say(b"-ERR Invalid password\r\n")
+                await self.writer.drain()
+                return False
+        self.server.hellos.append(hello)
+        self.say(b"+OK\r\n")
+        if self.server.crowd > self.server.most:
+            self.say(f"-ERR too many connections: {self.server.crowd}\r\n".encode())
+            await self.writer.drain()
+            return False
+        if hello.get("wid"):
+            self.first = hello["wid"] not in self.server.workers
+            self.worker = self.server.workers.setdefault(hello["wid"], _Worker(hello, self.store.now))
+            self.worker.connections.add(self)
+        return True
+
+    async def answer(self, verb: str, what: bytes) -> bytes:
+        command = getattr(self, f"on_{verb.lower()}", None)
+        if command is None or verb != verb.upper():
+            return f"-ERR unknown command {verb}\r\n".encode()
+        try:
+            reply = command(what)
+            reply = await reply if asyncio.iscoroutine(reply) else reply
+        except Wrong as wrong:
+            return f"-ERR {wrong}\r\n".encode()
+        except (LookupError, ValueError, AttributeError, TypeError):
+            return b"-ERR internal error\r\n"
+        if reply is None:
+            return b"+OK\r\n"
+        text = reply.encode()
+        return b"$%d\r\n%s\r\n" % (len(text), text) if text else b"$-1\r\n"
+
+    def on_push(self, what: bytes) -> None:
+        self.store.push(job_of(parse(what)))
+        self.server.ring()
+
+    def on_pushb(self, what: bytes) -> str:
+        refused: dict[str, str] = {}
+        for job in [job_of(value) for value in parse(what)]:
+            try:
+                self.store.push(job)
+            except Wrong as wrong:
+                refused[job.get("jid") or ""] = str(wrong)
+        self.server.ring()
+        return json.dumps(refused)
+
+    async def on_fetch(self, what: bytes) -> str:
+        queues = what.decode().split(" ") if what else []
+        if not queues:
+            raise Wrong("must call fetch with at least one queue")
+        until = self.server._loop.time() + self.server.fetch_wait
+        quiet = self.first and self.worker is not None and self.worker.state
+        while True:
+            job = None if quiet else self.store.fetch(queues)
+            if job:
+                return written(job)
+            left = until - self.server._loop.time()
+            if left <= 0:
+                return ""
+            await self.server.arrival(left)
+
+    def on_ack(self, what: bytes) -> None:
+        said = parse(what)
+        if not all(isinstance(value, str) for value in said.values()):
+            raise Wrong(f"invalid ACK {what.decode()}")
+        self.store.acknowledge(said["jid"])
+
+    def on_fail(self, what: bytes) -> None:
+        said = parse(what)
+        if not said.get("jid"):
+            raise Wrong("missing JID")
+        self.store.fail(said["jid"], said.get("errtype", ""), said.get("message", ""), said.get("backtrace") or [])
+
+    def on_beat(self, what: bytes) -> str | None:
+        said = floats(parse(what)) if b"." in what else parse(what)
+        if not isinstance(said.get("rss_kb", 0), int):
+            raise Wrong(f"invalid BEAT {what.decode()}")
+        worker = self.server.workers.get(said.get("wid", ""))
+        if worker is None:
+            raise Wrong(f"unknown worker {said.get('wid', '')}")
+        worker.beaten = self.store.now
+        order = ["", "quiet", "terminate"]
+        worker.state = max(worker.state, said.get("current_state", ""), key=order.index)
+        return f'{{"state":"{worker.state}"}}' if worker.state else None
+
+    def on_info(self, _: bytes) -> str:
+        return json.dumps(self.server.info())
+
+    def on_flush(self, _: bytes) -> None:
+        self.store.clear()
+
+    def on_queue(self, what: bytes) -> str | None:
+        order, *names = what.decode().split(" ")
+        every = list(self.store.queues) if names == ["*"] else [name for name in names if name in self.store.queues]
+        match order.upper():
+            case "PAUSE":
+                self.store.paused |= set(every)
+            case "RESUME":
+                self.store.paused -= set(every)
+                self.server.ring()
+            case "REMOVE":
+                for name in every:
+                    del self.store.queues[name]
+                    self.store.paused.discard(name)
+            case "LATENCY" if names != ["*"]:
+                return json.dumps({name: self.store.latency(name) for name in names})
+            case _:
+                raise Wrong(f"no such QUEUE subcommand: {order}")
+        return None
+
+    def on_mutate(self, what: bytes) -> None:
+        if b" " in what:
+            raise Wrong("invalid format")
+        self.store.mutate(parse(what))
+        self.server.ring()
+
+    def on_batch(self, _: bytes) -> None:
+        raise Wrong("batches are only available in Faktory Enterprise")
+
+    def on_track(self, _: bytes) -> None:
+        raise Wrong("tracking is only available in Faktory Enterprise")
+
+
+_HELLO = {"v": int, "pid": int, "hostname": str, "wid": str, "pwdhash": str, "username": str, "labels": list}
