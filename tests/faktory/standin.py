@@ -106,8 +106,14 @@ class Standin:
         self.do(lambda: self._turn(self.store.now + seconds))
 
     def turn_to(self, now: float) -> int:
-        """The same, to a time that is not past; answers how many jobs were queued by it."""
-        return self.do(lambda: self._turn(now))
+        """The same, to a time that is not past, while every worker beats; answers how many jobs were queued by it."""
+
+        def turn() -> int:
+            for worker in self.workers.values():
+                worker.beaten = max(now, self.store.now)
+            return self._turn(now)
+
+        return self.do(turn)
 
     def tell(self, state: str) -> None:
         """Let an operator send every worker this state."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 
 from worksong.adapters.base import BaseBackend
@@ -40,9 +41,12 @@ class FaktoryBackend(BaseBackend):
         }
     )
 
-    def __init__(self, url: str, *, namespace: str) -> None:
-        """Only the URL's own `?namespace=` stands before the names of queues: other workers have none."""
-        self._use(parse(url, os.environ), Ledger(), lambda _: None)
+    def __init__(self, url: str, *, namespace: str, clock: Callable[[], float] = time.monotonic) -> None:
+        """Only the URL's own `?namespace=` stands before the names of queues: other workers have none.
+
+        `clock`: seconds that never go back, by which reservations and beats are measured.
+        """
+        self._use(parse(url, os.environ), Ledger(clock), lambda _: None)
 
     def _use(self, address: Address, ledger: Ledger, allowance: Callable[[str], Allowance | None]) -> None:
         self._address, self._ledger, self._allowance = address, ledger, allowance

@@ -34,7 +34,7 @@ class Lending:
 class Ledger:
     """All lendings of a backend and its siblings, which may live in several threads."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         """`clock`: seconds that never go back; reservations are measured by it."""
         self.clock = clock
         self._guard = threading.Lock()
