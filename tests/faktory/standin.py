@@ -1,7 +1,7 @@
 """A stand-in for the Faktory server: its protocol over real sockets, as strict as it is described, and no more.
 
 It is not Faktory: what it does was written down from a description of version 1.10, and no test against it shows what
-the real server does. It lives in a thread of its own; its clock stands still unless a test turns it, and only the two
+the real server does. It lives in threads of its own; its clock stands still unless a test turns it, and only the two
 deadlines of a connection (of the handshake, and of a FETCH that waits) are real time. It can be told to fail.
 """
 
@@ -12,18 +12,21 @@ import contextlib
 import hashlib
 import json
 import random
+import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 from faktory.store import Store, Stored, Wrong, floats, job_of, parse, written
 
 R = TypeVar("R")
 HANDSHAKE = 2.0
+PATIENCE = 60.0
 SILENT_WORKER = 60.0
 
 
@@ -70,10 +73,10 @@ class Standin:
         self.workers_reaped = 0
         self._faults: dict[str, list[Fault]] = {}
         self._lines: set[_Line] = set()
-        self._loop = asyncio.new_event_loop()
-        self._arrived = asyncio.Event()
-        self._server: asyncio.Server | None = None
-        self._thread = threading.Thread(target=self._run, name="faktory-standin", daemon=True)
+        self.turn_of = threading.Condition()
+        """Whoever touches anything here has it; told when something has changed."""
+        self._listener: socket.socket | None = None
+        self._threads: list[threading.Thread] = []
 
     @property
     def url(self) -> str:
@@ -81,29 +84,43 @@ class Standin:
         return f"faktory{'+tls' if self.tls else ''}://{login}127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
     # what tests do
 
     def start(self) -> None:
         """Listen, on the same port as before."""
-        self._wait(self._listen())
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        self._begin(self._accept, self._listener)
 
     def kill(self) -> None:
         """Every connection breaks and nobody is listened to; queues, sets and reservations stay."""
-        self._wait(self._end())
+        listener, self._listener = self._listener, None
+        if listener:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        while self._threads:
+            with self.turn_of:
+                for line in self._lines:
+                    line.hang_up()
+                self.turn_of.notify_all()
+            self._threads[-1].join(0.05)
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self.workers.clear()
+        self._faults.clear()
 
-    def turn(self, seconds: float) -> None:
-        """Let time pass; the scanners and the reapers have their turn then."""
-        self.do(lambda: self._turn(self.store.now + seconds))
+    def turn(self, seconds: float, *, silent: bool = False) -> None:
+        """Let time pass; the scanners and the reapers have their turn then. `silent`: no worker beats meanwhile."""
+        if silent:
+            self.do(lambda: self._turn(self.store.now + seconds))
+        else:
+            self.turn_to(self.store.now + seconds)
 
     def turn_to(self, now: float) -> int:
         """The same, to a time that is not past, while every worker beats; answers how many jobs were queued by it."""
@@ -123,41 +140,55 @@ class Standin:
         """The next commands of this verb meet these."""
         self.do(lambda: self._faults.setdefault(verb, []).extend(faults))
 
+    async def asked(self, verb: str) -> None:
+        """Wait until somebody has asked this."""
+        until = time.monotonic() + PATIENCE
+        while not self.seen[verb]:
+            assert time.monotonic() < until, f"nobody asked {verb}"
+            await asyncio.to_thread(time.sleep, 0.01)
+
     def do(self, what: Callable[[], R]) -> R:
-        """Do it in the server's own thread."""
-
-        async def done() -> R:
-            return what()
-
-        return self._wait(done())
-
-    def _wait(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60.0)
+        """Do it while nobody else does anything here."""
+        with self.turn_of:
+            done = what()
+            self.turn_of.notify_all()
+        return done
 
     # life
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+    def _begin(self, what: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=what, args=args, name="faktory-standin", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, ssl=self.tls, limit=1 << 26, reuse_address=True
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            if self._listener is not listener:
+                sock.close()
+                return
+            self._begin(self._serve, sock)
 
-    async def _end(self) -> None:
-        if self._server:
-            self._server.close()
-        self._server = None
-        tasks = [line.task for line in self._lines]
-        for line in list(self._lines):
-            line.writer.transport.abort()
-            line.task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        self.workers.clear()
-        self._faults.clear()
+    def _serve(self, sock: socket.socket) -> None:
+        line = _Line(self, sock)
+        with self.turn_of:
+            self._lines.add(line)
+        try:
+            line.serve()
+        except OSError:
+            pass
+        finally:
+            with self.turn_of:
+                self._lines.discard(line)
+                line.leave()
+            line.close()
+
+    @property
+    def listening(self) -> bool:
+        return self._listener is not None
 
     def _turn(self, now: float) -> int:
         self.store.now = max(now, self.store.now)
@@ -168,31 +199,8 @@ class Standin:
                 self.workers_reaped += 1
                 del self.workers[wid]
                 for line in worker.connections:
-                    line.writer.transport.abort()
-        self.ring()
+                    line.hang_up()
         return moved
-
-    def ring(self) -> None:
-        """Wake those who wait for jobs."""
-        self._arrived.set()
-        self._arrived = asyncio.Event()
-
-    async def arrival(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._arrived.wait()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = _Line(self, reader, writer)
-        self._lines.add(line)
-        try:
-            await line.serve()
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._lines.discard(line)
-            line.leave()
-            writer.transport.abort()
 
     @property
     def crowd(self) -> int:
@@ -234,38 +242,49 @@ class Standin:
 class _Line:
     """One connection."""
 
-    def __init__(self, server: Standin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.server, self.store, self.reader, self.writer = server, server.store, reader, writer
+    def __init__(self, server: Standin, sock: socket.socket) -> None:
+        self.server, self.store, self.sock = server, server.store, sock
         self.worker: _Worker | None = None
         self.first = False
-        self.task: Any = asyncio.current_task()
 
-    async def serve(self) -> None:
-        try:
-            async with asyncio.timeout(HANDSHAKE):
-                if not await self.greet():
+    def hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.hang_up()
+        self.sock.close()
+
+    def serve(self) -> None:
+        self.sock.settimeout(HANDSHAKE)
+        if self.server.tls:
+            self.sock = self.server.tls.wrap_socket(self.sock, server_side=True)
+        with self.sock.makefile("rb") as lines:
+            if not self.greet(lines):
+                return
+            self.sock.settimeout(None)
+            while line := lines.readline():
+                verb, _, what = line.rstrip(b"\r\n").partition(b" ")
+                if not self.carry_out(verb.decode(errors="replace"), what):
                     return
-        except TimeoutError:
-            return
-        while line := await self.reader.readline():
-            verb, _, what = line.rstrip(b"\r\n").partition(b" ")
-            name = verb.decode(errors="replace")
-            self.server.seen[name] += 1
-            fault = self.server.fault(name)
-            if fault is Fault.CUT or name == "END":
-                return
-            if fault is Fault.SHUTDOWN:
-                self.say(b"-ERR shutdown in progress\r\n")
-                await self.writer.drain()
-                return
-            answer = await self.answer(name, what)
-            if fault is Fault.LOST:
-                return
-            if fault is not Fault.MUTE:
-                self.say(answer)
+
+    def carry_out(self, verb: str, what: bytes) -> bool:
+        """Whether the connection lives on."""
+        with self.server.turn_of:
+            self.server.seen[verb] += 1
+            fault = self.server.fault(verb)
+            if fault is Fault.CUT or verb == "END":
+                return False
+            answer = b"-ERR shutdown in progress\r\n" if fault is Fault.SHUTDOWN else self.answer(verb, what)
+            self.server.turn_of.notify_all()
+        if fault is Fault.LOST:
+            return False
+        if fault is not Fault.MUTE:
+            self.say(answer)
+        return fault is not Fault.SHUTDOWN
 
     def say(self, answer: bytes) -> None:
-        self.writer.write(answer)
+        self.sock.sendall(answer)
 
     def leave(self) -> None:
         if self.worker:
@@ -274,11 +293,11 @@ class _Line:
             if not self.worker.connections and self.server.workers.get(wid) is self.worker:
                 del self.server.workers[wid]
 
-    async def greet(self) -> bool:
+    def greet(self, lines: BinaryIO) -> bool:
         salt, rounds = f"{random.getrandbits(63):x}", random.randint(4000, 8095)
         said: Stored = {"v": 2, "i": rounds, "s": salt} if self.server.password else {"v": 2}
         self.say(self.server.greeting or b"+HI " + json.dumps(said).encode() + b"\r\n")
-        line = await self.reader.readline()
+        line = lines.readline()
         if not line.startswith(b"HELLO {"):
             return False
         try:
@@ -293,27 +312,28 @@ class _Line:
                 digest = hashlib.sha256(digest).digest()
             if hello.get("pwdhash") != digest.hex():
                 self.say(b"-ERR Invalid password\r\n")
-                await self.writer.drain()
                 return False
         self.server.hellos.append(hello)
         self.say(b"+OK\r\n")
         if self.server.crowd > self.server.most:
             self.say(f"-ERR too many connections: {self.server.crowd}\r\n".encode())
-            await self.writer.drain()
             return False
+        with self.server.turn_of:
+            self.register(hello)
+        return True
+
+    def register(self, hello: Stored) -> None:
         if hello.get("wid"):
             self.first = hello["wid"] not in self.server.workers
             self.worker = self.server.workers.setdefault(hello["wid"], _Worker(hello, self.store.now))
             self.worker.connections.add(self)
-        return True
 
-    async def answer(self, verb: str, what: bytes) -> bytes:
+    def answer(self, verb: str, what: bytes) -> bytes:
         command = getattr(self, f"on_{verb.lower()}", None)
         if command is None or verb != verb.upper():
             return f"-ERR unknown command {verb}\r\n".encode()
         try:
             reply = command(what)
-            reply = await reply if asyncio.iscoroutine(reply) else reply
         except Wrong as wrong:
             return f"-ERR {wrong}\r\n".encode()
         except (LookupError, ValueError, AttributeError, TypeError):
@@ -325,7 +345,6 @@ class _Line:
 
     def on_push(self, what: bytes) -> None:
         self.store.push(job_of(parse(what)))
-        self.server.ring()
 
     def on_pushb(self, what: bytes) -> str:
         refused: dict[str, str] = {}
@@ -334,23 +353,22 @@ class _Line:
                 self.store.push(job)
             except Wrong as wrong:
                 refused[job.get("jid") or ""] = str(wrong)
-        self.server.ring()
         return json.dumps(refused)
 
-    async def on_fetch(self, what: bytes) -> str:
+    def on_fetch(self, what: bytes) -> str:
         queues = what.decode().split(" ") if what else []
         if not queues:
             raise Wrong("must call fetch with at least one queue")
-        until = self.server._loop.time() + self.server.fetch_wait
+        until = time.monotonic() + self.server.fetch_wait
         quiet = self.first and self.worker is not None and self.worker.state
         while True:
             job = None if quiet else self.store.fetch(queues)
             if job:
                 return written(job)
-            left = until - self.server._loop.time()
-            if left <= 0:
+            left = until - time.monotonic()
+            if left <= 0 or not self.server.listening:
                 return ""
-            await self.server.arrival(left)
+            self.server.turn_of.wait(left)
 
     def on_ack(self, what: bytes) -> None:
         said = parse(what)
@@ -390,7 +408,6 @@ class _Line:
                 self.store.paused |= set(every)
             case "RESUME":
                 self.store.paused -= set(every)
-                self.server.ring()
             case "REMOVE":
                 for name in every:
                     del self.store.queues[name]
@@ -405,7 +422,6 @@ class _Line:
         if b" " in what:
             raise Wrong("invalid format")
         self.store.mutate(parse(what))
-        self.server.ring()
 
     def on_batch(self, _: bytes) -> None:
         raise Wrong("batches are only available in Faktory Enterprise")
