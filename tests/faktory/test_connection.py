@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -61,17 +62,12 @@ async def test_what_is_no_faktory_server_is_a_mistake_in_the_configuration(greet
 
 
 async def test_a_server_that_listens_and_says_nothing_is_away() -> None:
-    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    listener = await asyncio.start_server(silence, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    client = Client(replace(parse(f"faktory://127.0.0.1:{port}", {}), timeout=0.2))
-    with pytest.raises(NotSent, match=r"no answer within 0\.2 s|hung up"):
-        await client.ask("INFO")
-    listener.close()
-    await client.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # nobody accepts, yet the connection comes about
+        port = listener.getsockname()[1]
+        client = Client(replace(parse(f"faktory://127.0.0.1:{port}", {}), timeout=0.2))
+        with pytest.raises(NotSent, match=r"no answer within 0\.2 s|hung up"):
+            await client.ask("INFO")
+        await client.close()
 
 
 async def test_a_newer_version_is_tried_and_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -60,19 +60,15 @@ class Connection(asyncio.Protocol):
         self._patience = address.timeout
         self._timer: asyncio.TimerHandle | None = None
         self._asked = False
-        self._answer: asyncio.Future[Reply] | None = self.loop.create_future()
-        """For the greeting at first, which comes unasked."""
+        self.greeting: asyncio.Future[Reply] = self.loop.create_future()
+        """What the server says first, unasked."""
+        self._answer: asyncio.Future[Reply] | None = self.greeting
         self._gone: asyncio.Future[None] = self.loop.create_future()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is still to come."""
         return self._answer is not None
-
-    def greeted(self) -> asyncio.Future[Reply]:
-        """What the server says first."""
-        assert self._answer is not None
-        return self._answer
 
     def ask(self, line: bytes, patience: float | None = None) -> asyncio.Future[Reply]:
         """Send a command. Who cancels the future gives up the answer, not the command."""
@@ -264,7 +260,7 @@ async def _greet(connection: Connection, address: Address, identity: talk.Identi
 
 async def _greeting(connection: Connection, address: Address) -> talk.Greeting:
     try:
-        said = await connection.greeted()
+        said = await connection.greeting
         return talk.greeting(said if isinstance(said, bytes) else b"")
     except (ValueError, Said) as strange:
         raise ConfigError(f"what answers at {address.shown} is no Faktory server: {strange}") from strange
