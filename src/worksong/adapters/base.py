@@ -17,8 +17,8 @@ from worksong.domain.outcome import Settlement, following
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
-    Backend,
     Allowance,
+    Backend,
     Beat,
     BusyView,
     Deed,

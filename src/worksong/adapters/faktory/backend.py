@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from worksong.adapters.base import BaseBackend
+from worksong.adapters.base import BaseBackend, precede
 from worksong.adapters.faktory.address import Address, parse
 from worksong.adapters.faktory.broker import Broker
 from worksong.adapters.faktory.client import Client
@@ -98,6 +98,8 @@ class FaktoryBackend(BaseBackend):
         return await self._fetcher.fetch(want)
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        held = [one for one in batch if self._ledger.holds(one.delivery.receipt)]
+        await precede(self, held, now)  # what follows an ending that is repeated may be there twice: ids are not known
         return await self._broker.settle(batch, now)
 
     # Upkeep
