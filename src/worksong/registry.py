@@ -14,7 +14,10 @@ from worksong.domain.errors import ConfigError, RegistrationError
 from worksong.domain.job import Args, Unique
 from worksong.domain.names import wrong_with
 from worksong.domain.verdict import Policy
+from worksong.ports.backend import Allowance
 from worksong.signature import Signature
+
+USUAL = retry.gocraft(random.random)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Not run when it has been waiting for longer, in seconds."""
     aliases: tuple[str, ...] = ()
     """Old names of the type that are still accepted."""
-    backoff: retry.Backoff = retry.gocraft(random.random)
+    backoff: retry.Backoff = USUAL
     timeout: float | None = None
     """Seconds a run may take; a plain function in a thread cannot be stopped, only given up (see `isolate`)."""
     unique: Unique | None = None
@@ -46,7 +49,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def policy(self) -> Policy:
         """What happens after a failure."""
-        return Policy(self.backoff, self.max_fails, self.skip_dead, self.retry_for, self.discard_on)
+        usual = self.backoff is USUAL
+        return Policy(self.backoff, self.max_fails, self.skip_dead, self.retry_for, self.discard_on, usual)
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -122,6 +126,13 @@ class Registry:
     def weights(self) -> dict[str, int]:
         """The priority of every name and alias."""
         return {name: spec.options.priority for name, spec in self._by_name.items()}
+
+    def allowance(self, name: str) -> Allowance | None:
+        """What a type allows, for stores that count or time by themselves; None: nobody here knows the type."""
+        spec = self._by_name.get(name)
+        if spec is None:
+            return None
+        return Allowance(spec.options.timeout, spec.options.max_fails, spec.options.skip_dead)
 
     def limits(self) -> Mapping[str, int]:
         """The cluster-wide limits of those types that have one."""

@@ -94,6 +94,10 @@ class Worker:
         """Whether this process puts periodic jobs on the schedule."""
         self.on_pool: Callable[[str], None] = lambda _: None
         """Hears the id of every pool this worker forms."""
+        self.on_dismissed: Callable[[], None] = lambda: None
+        """Hears that the server wants this process to end. `run` ends by itself; one that was started within another
+        program has gone quiet, and leaves the rest to it."""
+        self._end_run: Callable[[], object] = lambda: None
         self.warns = True
         """Whether to log what the store warns of at the start."""
         self._context = context
@@ -115,7 +119,7 @@ class Worker:
         """Whether this process ever ran jobs."""
         self.admin = Admin(self.backend, self.background, self.clock)
         self._reader = ResultReader(self)
-        self._backends: PerLoop[Backend] = PerLoop(connect(url, namespace=name))
+        self._backends = self._connected(url, name)
         self._stores = PerLoop(connect_results(results, namespace=name)) if results is not None else None
         atexit.register(_warn_of_waiting, weakref.ref(self))
 
@@ -125,8 +129,13 @@ class Worker:
             used = self._backends.origin.name
             raise ConfigError(f"this worker already uses {used}: connect it before it does anything")
         check_name(name or self.name, "worker name")
-        self._backends = PerLoop(connect(url, namespace=name or self.name))
+        self._backends = self._connected(url, name or self.name)
         self.url, self.name = url, name or self.name
+
+    def _connected(self, url: str, name: str) -> PerLoop[Backend]:
+        backend = connect(url, namespace=name)
+        backend.advise(self.registry.allowance)
+        return PerLoop(backend)
 
     # registration
 
@@ -351,7 +360,13 @@ class Worker:
             results=self._stores.here() if self._stores else None,
             scheduler=scheduler,
             on_pool=self.on_pool,
+            on_dismissed=self._dismissed,
         )
+
+    def _dismissed(self) -> None:
+        log.warning("the server wants this worker to end")
+        self._end_run()
+        self.on_dismissed()
 
     def _layers(self, spec: JobSpec) -> list[Callable[..., Any]]:
         """What stands around a job type: its own limits in time, then the user's middleware."""
@@ -418,6 +433,7 @@ class Worker:
     async def _run(self, grace: float, *, burst: bool) -> Stats:
         stop = asyncio.Event()
         listen(stop.set, self.quiet)
+        self._end_run = stop.set
         stopping = asyncio.ensure_future(stop.wait())
         starting = asyncio.ensure_future(self.astart(burst=burst))
         try:

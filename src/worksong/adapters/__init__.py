@@ -10,6 +10,9 @@ from worksong.ports.results import ResultStore, ResultStoreFactory
 
 _EXTRAS = {"redis": "redis", "hiredis": "redis", "asyncpg": "postgres", "asyncmy": "mysql"}
 
+BARE = frozenset({"faktory:", "faktory+tls:"})
+"""URLs that are schemes alone."""
+
 
 def connect(url: str, *, namespace: str) -> Backend:
     """The backend for `url`; opens nothing yet. `namespace` keeps applications apart, unless the URL names one."""
@@ -32,6 +35,8 @@ def _found(url: str, what: str) -> Any:
     from importlib.metadata import entry_points  # a third of the time that importing worksong would take
 
     scheme = url.partition("://")[0].lower() if "://" in url else ""
+    if url.lower() in BARE:  # the rest is in the environment
+        scheme = url[:-1].lower()
     found = {entry.name: entry for entry in entry_points(group=_GROUPS[what])}
     if scheme not in found:
         shown = scheme if scheme.isalnum() else ""  # anything else could be a login

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 from msgspec.structs import replace
@@ -17,6 +17,7 @@ from worksong.domain.outcome import Settlement, following
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
+    Allowance,
     Backend,
     Beat,
     BusyView,
@@ -57,6 +58,9 @@ class BaseBackend:
                 f"job {job.handler!r}: {self.name} carries arguments by name only; "
                 f"{INSTEAD[Capability.POSITIONAL]}, as in args={{'user_id': 123}}"
             )
+
+    def advise(self, allowance: Callable[[str], Allowance | None]) -> None:
+        """It counts and times nothing by itself."""
 
     def within(self, connection: object) -> Transaction:
         self.refuse(Capability.TRANSACTION)

@@ -31,6 +31,8 @@ class Retried(msgspec.Struct, frozen=True):
 
     run_at: float
     error: str
+    usual: bool = False
+    """The time is that of the usual formula: a store that times its retries itself may take its own."""
 
 
 class Snoozed(msgspec.Struct, frozen=True):

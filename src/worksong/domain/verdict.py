@@ -62,6 +62,8 @@ class Policy(msgspec.Struct, frozen=True):
     retry_for: tuple[type[BaseException], ...] = (BaseException,)
     """Other failures are final at once."""
     discard_on: tuple[type[BaseException], ...] = ()
+    usual: bool = False
+    """Nobody chose the backoff: it is the usual one."""
 
 
 DONE = Done()
@@ -94,7 +96,7 @@ def of_failure(job: Job, failure: BaseException, policy: Policy, now: float) -> 
 def _retried(failed: Job, policy: Policy, now: float) -> Retried:
     """By the backoff of the job type; one that fails itself must not cost the job its retry, nor go unseen."""
     try:
-        return Retried(now + _sound(policy.backoff(failed)), failed.error)
+        return Retried(now + _sound(policy.backoff(failed)), failed.error, policy.usual)
     except Exception as broken:
         told = f"{failed.error} (its backoff failed, so it waits 60 s: {error_text(broken)})"
         return Retried(now + 60.0, _shortened(told))

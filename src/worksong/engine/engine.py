@@ -65,18 +65,19 @@ class Engine:
         results: ResultStore | None = None,
         scheduler: bool = True,
         on_pool: Callable[[str], None] = lambda _: None,
+        on_dismissed: Callable[[], None] = lambda: None,
     ) -> None:
         """`queues`: names in strict order, or with weights; None: all. `middleware` answers what stands around a job
         type, outermost first. `results` keeps what handlers return, unless the backend does. `on_pool` hears every pool
-        id in use."""
+        id in use, `on_dismissed` that the server wants this process to end."""
         self._backend, self._registry, self._clock = backend, registry, ServerTime(clock)
         self._concurrency, self._queues, self._context = concurrency, queues, context
         self._middleware, self._scheduler, self._on_pool = middleware, scheduler, on_pool
-        self._results = results
+        self._results, self._on_dismissed = results, on_dismissed
         self._upkeep: Upkeep | None = None
         self._upkeep_task: asyncio.Task[None] | None = None
         self._upkeep_thread: Beside | None = None
-        self._stopped = self._quiet = self._fetches = False
+        self._stopped = self._quiet = self._fetches = self._dismissed = False
         self.finished = asyncio.Event()
         """Set when a burst has nothing left to do."""
 
@@ -269,7 +270,7 @@ class Engine:
         """May be called from the upkeep's thread: each copy is one step of the interpreter."""
         running = [slot for slot in self._lane.slots.copy() if slot]
         lane = self._lane
-        return Beat(lane.pool, tuple(running), tuple(lane.held.copy().values()), lane.fetch)
+        return Beat(lane.pool, tuple(running), tuple(lane.held.copy().values()), lane.fetch, self._quiet)
 
     def _post(self, do: Callable[[T], None], what: T) -> None:
         self._loop.call_soon_threadsafe(do, what)
@@ -279,6 +280,11 @@ class Engine:
             self._lane.cancel_job(job_id)
         if orders.lost:
             self._lane.lose({delivery.fence for delivery in orders.lost})
+        if (orders.quiet or orders.stop) and not self._quiet:
+            self.quiet()
+        if orders.stop and not self._dismissed:
+            self._dismissed = True
+            self._on_dismissed()
 
     def _move_to(self, pool: Pool) -> None:
         self._lane.move_to(pool)

@@ -112,7 +112,7 @@ class Upkeep:
             self.pool = replace(self.pool, id=new_id())
             await self.enlist()
             self._move_to(self.pool)
-        elif orders.cancel or orders.lost:
+        elif orders.cancel or orders.lost or orders.quiet or orders.stop:
             self._obey(orders)
 
     async def promote(self) -> bool:

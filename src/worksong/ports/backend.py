@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -55,6 +55,16 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float = 0.0
 
 
+class Allowance(msgspec.Struct, frozen=True):
+    """What a job type allows its runs, for stores that count failures or time runs by themselves."""
+
+    timeout: float | None = None
+    """Seconds that a run may take; None: any time."""
+    max_fails: int | None = None
+    """None: as the store likes."""
+    skip_dead: bool = False
+
+
 class Want(msgspec.Struct, frozen=True):
     """What a fetch asks for."""
 
@@ -94,6 +104,8 @@ class Beat(msgspec.Struct, frozen=True):
     """Every delivery not yet settled, running ones included."""
     fetch: int = 0
     """The number of the fetch whose answer is not read yet: what it was lent is nobody's loss so far; 0: none."""
+    quiet: bool = False
+    """The pool fetches nothing more."""
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -107,6 +119,10 @@ class Orders(msgspec.Struct, frozen=True):
     """Held deliveries that are no longer this pool's."""
     server_now: float | None = None
     """The store's own clock, where it has one."""
+    quiet: bool = False
+    """Fetch nothing more. Told again and again, as is `stop`."""
+    stop: bool = False
+    """Finish what runs, and end."""
 
 
 class Reaped(msgspec.Struct, frozen=True):
@@ -406,6 +422,10 @@ class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Cargo, Protocol
 
     @property
     def capabilities(self) -> frozenset[Capability]: ...
+
+    def advise(self, allowance: Callable[[str], Allowance | None]) -> None:
+        """Where to ask what a job type allows; None: it is not known here. Siblings made afterwards ask there, too."""
+        ...
 
     def sibling(self) -> Backend:
         """The same store, for use in another event loop."""

@@ -16,6 +16,7 @@ from worksong.domain.outcome import Settlement
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
 from worksong.ports.backend import (
+    Allowance,
     Backend,
     Beat,
     BusyView,
@@ -75,6 +76,9 @@ class FlakyBackend:
     @property
     def capabilities(self) -> frozenset[Capability]:
         return self.inner.capabilities
+
+    def advise(self, allowance: Callable[[str], Allowance | None]) -> None:
+        self.inner.advise(allowance)
 
     def sibling(self) -> FlakyBackend:
         other = FlakyBackend(self.inner.sibling())

@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
+from worksong.adapters.tls import Tls
 from worksong.domain.errors import ConfigError
 from worksong.domain.names import wrong_with_namespace
 
@@ -29,15 +30,6 @@ _OPTIONS = {
 }
 _HOST = re.compile(r"(?:\[(?P<six>[\w:.%]+)\]|(?P<name>[\w.-]+))(?::(?P<port>\d{1,5}))?")
 _SPELLING = "; in a password, write / as %2F, ? as %3F, # as %23 and @ as %40"
-
-
-class Tls(msgspec.Struct, frozen=True):
-    """Whom to trust and who we are; by default the system's authorities, and the host's name is checked."""
-
-    ca: str | None = None
-    certificate: str | None = None
-    key: str | None = None
-    verify: bool = True
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):

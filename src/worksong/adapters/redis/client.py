@@ -11,13 +11,12 @@ from importlib import resources
 
 import msgspec
 
+from worksong.adapters.outage import NoAnswer, NotSent, Outage
 from worksong.adapters.redis.address import Address, Node
 from worksong.adapters.redis.connection import (
     Arg,
     Connection,
     Heard,
-    NoAnswer,
-    NotSent,
     Reply,
     ServerError,
     connect,
@@ -30,8 +29,6 @@ __all__ = ["Arg", "NoAnswer", "NotSent", "Redis", "Reply", "Script", "ServerErro
 _log = logging.getLogger("worksong.redis")
 _HOPS = 5
 _SENTINEL_PATIENCE = 1.0
-_SETTLED = 1.0
-_REMINDED = 10.0
 
 
 class Script:
@@ -60,7 +57,7 @@ class Redis:
         """`heard`: see `sibling`."""
         self.address = address
         self._draw, self._heard = draw, heard
-        self._outage = _Outage(address.shown, draw)
+        self._outage = Outage(address.shown, draw, _log)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
         self._connection: Connection | None = None
@@ -158,7 +155,7 @@ class Redis:
         if connection is self._connection:
             self._connection = self._node = None
             if not self._closed:
-                self._outage.broke(connection, cause, missed=missed)
+                self._outage.broke(connection.born, connection.loop.time(), cause, missed=missed)
 
     def _drop(self, connection: Connection) -> None:
         """Send nothing more here; whoever waits still gets the answer."""
@@ -180,7 +177,7 @@ class Redis:
                 break
         if error.code in {"READONLY", "UNBLOCKED"} and connection is self._connection:
             self._drop(connection)
-            self._outage.broke(connection, str(error), missed=True)
+            self._outage.broke(connection.born, connection.loop.time(), str(error), missed=True)
             raise meaning(error, self.address)
         means = meaning(error, self.address)
         if means is not error:
@@ -202,55 +199,6 @@ class Redis:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-class _Outage:
-    """Since when the server is away, and when to knock again."""
-
-    def __init__(self, shown: str, draw: Callable[[], float]) -> None:
-        self._shown, self._draw = shown, draw
-        self.failures = 0
-        self._row = 0
-        self._until = 0.0
-        self._told = False
-        self._refused = float("-inf")
-        self._since: float | None = None
-        self._cause: WorksongError = NotSent()
-
-    def check(self, now: float, failures: int) -> None:
-        """Raise while it is too early for a try, and to who waited for one that failed."""
-        if now < self._until or failures != self.failures:
-            raise type(self._cause)(f"{self._cause}; next try in {max(0.0, self._until - now):.1f} s")
-
-    def failed(self, now: float, cause: WorksongError, *, missed: bool = True) -> None:
-        self._until = now + self._draw() * min(5.0, 0.1 * 2 ** min(self._row, 7))
-        self.failures += 1
-        self._row += 1
-        self._cause = cause
-        if missed and not self._told:
-            self._told, self._since = True, now
-            _log.warning("%s; trying again when asked", cause)
-
-    def broke(self, connection: Connection, cause: str, *, missed: bool) -> None:
-        """A connection that lived may be renewed at once; one that comes and goes is told of once, if missed."""
-        now = connection.loop.time()
-        settled = now - connection.born > _SETTLED
-        if settled:
-            self._row, self._told = 0, False
-        self.failed(now, NotSent(f"the connection to {self._shown} broke ({cause})"), missed=missed)
-        if settled:
-            self._row, self._until = 0, now
-
-    def refused(self, now: float, cause: WorksongError) -> None:
-        """A server that answers and does nothing: callers wait as if it were away, and leave it to us to tell."""
-        if now - self._refused >= _REMINDED:
-            self._refused = now
-            _log.warning("%s; trying again when asked", cause)
-
-    def over(self, now: float) -> None:
-        if self._since is not None:
-            _log.info("%s is back after %.1f s", self._shown, now - self._since)
-        self._since = None
 
 
 def _pointed(error: ServerError, connection: Connection) -> Node:

@@ -14,7 +14,9 @@ from typing import Any, TypeAlias, cast
 
 import hiredis
 
-from worksong.adapters.redis.address import Address, Node, Tls
+from worksong.adapters.outage import NoAnswer, NotSent
+from worksong.adapters.redis.address import Address, Node
+from worksong.adapters.tls import trust
 from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable, ConfigError, WorksongError
 
 Arg: TypeAlias = str | bytes | int | float
@@ -35,16 +37,8 @@ _NO_SPACE = "No space left on device"
 """What a MISCONF says of a full disk."""
 
 
-class NotSent(BackendUnavailable):
-    """the server could not be asked; nothing was carried out"""
-
-
 class NoRoom(NotSent, BackendFull):
     """the server has no room for more; nothing was carried out"""
-
-
-class NoAnswer(BackendUnavailable):
-    """the connection broke before the answer came; the command may or may not have been carried out"""
 
 
 class ServerError(BackendRefused):
@@ -273,21 +267,6 @@ async def _open(address: Address, node: Node | None, lost: Lost | None, heard: H
         context = trust(address.tls) if address.tls else None
         _, connection = await loop.create_connection(protocol, host, port, ssl=context)
     return connection
-
-
-def trust(tls: Tls) -> ssl.SSLContext:
-    """The TLS rules of an address."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:
-        files = ", ".join(filter(None, (tls.ca, tls.certificate, tls.key)))
-        raise ConfigError(f"the TLS files {files} cannot be used: {error}; they must exist and hold PEM") from error
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 async def _greet(connection: Connection, address: Address) -> None:
