@@ -361,9 +361,7 @@ def _listens(port: int) -> bool:
         return True
 
 
-def _first_rabbitmq(
-    program: str, directory: Path, mapper: int
-) -> tuple[subprocess.Popen[bytes], int, dict[str, str]]:
+def _first_rabbitmq(program: str, directory: Path, mapper: int) -> tuple[subprocess.Popen[bytes], int, dict[str, str]]:
     for _ in range(TRIES):
         port = free_port()
         environment = _rabbitmq_environment(directory, port, free_port(), mapper)

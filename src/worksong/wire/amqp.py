@@ -111,9 +111,7 @@ def again(received: Received, job: Job, *, run_at: float = 0.0) -> Message:
 def dead(received: Received, job: Job, error_class: str) -> Message:
     """The message of a job that failed for good."""
     message = again(received, job)
-    return msgspec.structs.replace(
-        message, headers={**message.headers, ERROR_CLASS: error_class, ATTEMPTS: job.fails}
-    )
+    return msgspec.structs.replace(message, headers={**message.headers, ERROR_CLASS: error_class, ATTEMPTS: job.fails})
 
 
 def revived(received: Received, handler: str, now: float) -> Message:
@@ -219,10 +217,12 @@ def _meant(headers: Mapping[str, Any], handler: str, ready_at: float) -> float:
 
 
 def time_of(headers: Mapping[str, Any], name: str) -> float:
+    """A header that is a time, in seconds; 0.0 when it is none."""
     return finite(headers.get(name), _FAR * 1000) / 1000
 
 
 def text_of(value: object) -> str:
+    """A header that is a text; empty when it is none."""
     return value if isinstance(value, str) else ""
 
 

@@ -7,9 +7,9 @@ raises `Unreadable`, whatever is wrong with it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from struct import Struct
-from struct import error as StructError
 from typing import Any, NamedTuple, cast
 
 DEEPEST = 64
@@ -94,31 +94,28 @@ def _short(text: str) -> bytes:
 
 
 def _value(value: Any) -> bytes:
-    match value:
-        case str():
-            raw = value.encode("utf-8", "surrogateescape")
-            return b"S" + _U32.pack(len(raw)) + raw
-        case bool():
-            return b"t\x01" if value else b"t\x00"
-        case Stamp():
-            return b"T" + _U64.pack(value)
-        case int():
-            return b"l" + _I64.pack(value)
-        case float():
-            return b"d" + _DOUBLE.pack(value)
-        case bytes():
-            return b"x" + _U32.pack(len(value)) + value
-        case None:
-            return b"V"
-        case Fixed(places, digits):
-            return b"D" + _DECIMAL.pack(places, digits)
-        case list():
-            body = b"".join([_value(one) for one in cast("list[Any]", value)])
-            return b"A" + _U32.pack(len(body)) + body
-        case dict():
-            return b"F" + encode_table(cast("dict[str, Any]", value))
-        case _:
-            raise TypeError(f"a header cannot be of type {type(value).__name__}")
+    write = _WRITERS.get(cast("type[object]", type(value)))
+    if write is None:
+        raise TypeError(f"a header cannot be of type {type(value).__name__}")
+    return write(value)
+
+
+def _long(kind: bytes, raw: bytes) -> bytes:
+    return kind + _U32.pack(len(raw)) + raw
+
+
+_WRITERS: dict[type, Callable[[Any], bytes]] = {
+    str: lambda value: _long(b"S", value.encode("utf-8", "surrogateescape")),
+    bool: lambda value: b"t\x01" if value else b"t\x00",
+    int: lambda value: b"l" + _I64.pack(value),
+    float: lambda value: b"d" + _DOUBLE.pack(value),
+    bytes: lambda value: _long(b"x", value),
+    type(None): lambda value: b"V",
+    Stamp: lambda value: b"T" + _U64.pack(value),
+    Fixed: lambda value: b"D" + _DECIMAL.pack(*value),
+    list: lambda value: _long(b"A", b"".join(map(_value, value))),
+    dict: lambda value: b"F" + encode_table(value),
+}
 
 
 # in
@@ -128,7 +125,7 @@ def decode_properties(raw: bytes, at: int = 0) -> Properties:
     """From the flags on."""
     try:
         return _properties(raw, at)
-    except (StructError, IndexError, RecursionError) as wrong:
+    except (struct.error, IndexError, RecursionError) as wrong:
         raise Unreadable(f"the message's properties cannot be read: {wrong}") from None
 
 
@@ -180,30 +177,26 @@ def _table(raw: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
 
 def _read(raw: bytes, at: int, depth: int) -> tuple[Any, int]:
     kind = raw[at]
-    at += 1
     number = _NUMBERS.get(kind)
     if number is not None:
-        return number.unpack_from(raw, at)[0], at + number.size
-    match chr(kind):
-        case "S" | "x":
-            (size,) = _U32.unpack_from(raw, at)
-            at += 4
-            value = raw[at : at + size]
-            return value if kind == ord("x") else value.decode("utf-8", "surrogateescape"), at + size
-        case "t":
-            return raw[at] != 0, at + 1
-        case "T":
-            return Stamp(_U64.unpack_from(raw, at)[0]), at + 8
-        case "F":
-            return _table(raw, at, depth + 1)
-        case "A":
-            return _array(raw, at, depth + 1)
-        case "D":
-            return Fixed(*_DECIMAL.unpack_from(raw, at)), at + 5
-        case "V":
-            return None, at
-        case other:
-            raise Unreadable(f"the message's headers have a value of the unknown type {other!r}")
+        return number.unpack_from(raw, at + 1)[0], at + 1 + number.size
+    read = _READERS.get(kind)
+    if read is None:
+        raise Unreadable(f"the message's headers have a value of the unknown type {chr(kind)!r}")
+    return read(raw, at + 1, depth)
+
+
+def _bytes(raw: bytes, at: int, depth: int) -> tuple[bytes, int]:
+    (size,) = _U32.unpack_from(raw, at)
+    end = at + 4 + size
+    if end > len(raw):
+        raise Unreadable("the message's headers end before they should")
+    return raw[at + 4 : end], end
+
+
+def _string(raw: bytes, at: int, depth: int) -> tuple[str, int]:
+    value, end = _bytes(raw, at, depth)
+    return value.decode("utf-8", "surrogateescape"), end
 
 
 def _array(raw: bytes, at: int, depth: int) -> tuple[list[Any], int]:
@@ -216,6 +209,18 @@ def _array(raw: bytes, at: int, depth: int) -> tuple[list[Any], int]:
         value, at = _read(raw, at, depth)
         values.append(value)
     return values, at
+
+
+_READERS: dict[int, Callable[[bytes, int, int], tuple[Any, int]]] = {
+    ord("S"): _string,
+    ord("x"): _bytes,
+    ord("t"): lambda raw, at, depth: (raw[at] != 0, at + 1),
+    ord("T"): lambda raw, at, depth: (Stamp(_U64.unpack_from(raw, at)[0]), at + 8),
+    ord("F"): lambda raw, at, depth: _table(raw, at, depth + 1),
+    ord("A"): lambda raw, at, depth: _array(raw, at, depth + 1),
+    ord("D"): lambda raw, at, depth: (Fixed(*_DECIMAL.unpack_from(raw, at)), at + 5),
+    ord("V"): lambda raw, at, depth: (None, at),
+}
 
 
 def finite(value: object, largest: float) -> float:

@@ -9,17 +9,18 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from worksong.adapters import rounds
 from worksong.adapters.amqp.address import Address, parse
+from worksong.adapters.amqp.channel import ChannelClosed
 from worksong.adapters.amqp.core import Core
-from worksong.adapters.amqp.doctor import AmqpDoctor
+from worksong.adapters.amqp.doctor import Doctor
 from worksong.adapters.amqp.hub import Hub
-from worksong.adapters.amqp.link import ChannelClosed
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import refused
 from worksong.adapters.base import BaseBackend
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, InvalidArguments
-from worksong.domain.finding import Finding
+from worksong.domain.finding import Finding, verdict
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
@@ -109,7 +110,9 @@ class AmqpBackend(BaseBackend):
     def _message(self, job: Job, now: float) -> amqp.Message:
         self.check(job)
         if len(self._queues.queue(job.handler).encode()) > LONGEST_NAME:
-            raise InvalidArguments(f"job type {job.handler!r}: with its namespace it must not exceed {LONGEST_NAME} bytes")
+            raise InvalidArguments(
+                f"job type {job.handler!r}: with its namespace it must not exceed {LONGEST_NAME} bytes"
+            )
         return amqp.encode(job, run_at=job.run_at if job.run_at > now else 0.0)
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
@@ -186,11 +189,15 @@ class AmqpBackend(BaseBackend):
     # Doctor
 
     async def admit(self) -> list[Finding]:
-        return await self._do(lambda core: AmqpDoctor(core).admit())
+        return await self._do(lambda core: Doctor(core).admit())
 
     async def examine(self, now: float) -> list[Finding]:
-        found = await self._do(lambda core: AmqpDoctor(core).examine(now))
-        return [*found, *(replace(one, fixable=False) for one in await super().examine(now))]
+        pools = await self.pools()
+        found = await self._do(lambda core: Doctor(core).examine(pools))
+        found += verdict("pools", "Every registered pool gives signs of life.", rounds.silent(pools, now))
+        lonely = await rounds.unserved(self, pools, now, apart=False)
+        found += verdict("jobs.served", "Every job that waits has a worker that knows it.", lonely)
+        return [replace(finding, fixable=False) for finding in found]
 
 
 async def _push_claimed(core: Core, ready: Sequence[tuple[Job, amqp.Message]], now: float) -> list[bool]:

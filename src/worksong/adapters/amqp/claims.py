@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 
-from worksong.adapters.amqp.link import OTHERWISE, ChannelClosed
+from worksong.adapters.amqp.channel import OTHERWISE, ChannelClosed
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import Topology, refused
 from worksong.domain.job import Job

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 
 from worksong.adapters.amqp.address import Address
+from worksong.adapters.amqp.channel import ChannelClosed
 from worksong.adapters.amqp.claims import Claims
 from worksong.adapters.amqp.graveyard import Graveyard
 from worksong.adapters.amqp.lendings import Lendings
-from worksong.adapters.amqp.link import ChannelClosed, Link
+from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.outage import Outage
 from worksong.adapters.amqp.publisher import Outgoing, Publisher, Unconfirmed
@@ -66,10 +68,8 @@ class Core:
     async def close(self) -> None:
         for errand in list(self._errands):
             errand.cancel()
-        try:
+        with contextlib.suppress(WorksongError, ChannelClosed):  # the server takes back everything anyway
             await self.lendings.close()
-        except (WorksongError, ChannelClosed):
-            pass  # the server takes everything back when the connection ends
         await self.into.close()
         await self.out.close()
 

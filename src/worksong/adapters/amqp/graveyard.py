@@ -1,16 +1,17 @@
 """The dead jobs of all types: looked at, queued again, dropped.
 
-A queue can only be read by taking messages out. What is taken out here is unacknowledged until it is dealt with: whoever
-is killed meanwhile leaves everything in the queue. A job queued again is confirmed first and acknowledged then, so one
-who is killed between the two leaves it in both places.
+A queue can only be read by taking messages out. What is taken out here is unacknowledged until it is dealt with:
+whoever is killed meanwhile leaves everything in the queue. A job queued again is confirmed first and acknowledged then,
+so one who is killed between the two leaves it in both places.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
-from worksong.adapters.amqp.link import Channel, Delivered, Link
+from worksong.adapters.amqp.channel import Channel, Delivered
+from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.publisher import Outgoing, Publisher
 from worksong.adapters.amqp.topology import Topology
 from worksong.domain.job import Job, JobView
@@ -74,16 +75,13 @@ class Graveyard:
         return await self._topology.ask(lambda channel: channel.purge(self._topology.names.dead(handler)))
 
     async def _views(self, handler: str, most: int) -> list[JobView]:
-        found: list[JobView] = []
         async with self._opened(handler, most) as (_, messages):
-            async for delivered in messages:
-                found.append(view(delivered, handler))
-        return found
+            return [view(delivered, handler) async for delivered in messages]
 
     @asynccontextmanager
     async def _opened(
         self, handler: str, most: int | None = None
-    ) -> AsyncIterator[tuple[Channel, AsyncIterator[Delivered]]]:
+    ) -> AsyncGenerator[tuple[Channel, AsyncIterator[Delivered]]]:
         """As many as there are now; at the end, what was not acknowledged is back."""
         channel = await self._link.channel()
         count = await self.count(handler)
@@ -107,7 +105,7 @@ def view(delivered: Delivered, handler: str) -> JobView:
     reason = headers.get(amqp.REASON)
     at = amqp.time_of(headers, amqp.FAILED_AT)
     if isinstance(reason, str) and reason:
-        job = Job(handler, id=received.id or "", error=amqp.text_of(headers, amqp.ERROR), failed_at=at)
+        job = Job(handler, id=received.id or "", error=amqp.text_of(headers.get(amqp.ERROR)), failed_at=at)
         return JobView(job=job, state=State.DEAD, at=at, reason=reason, raw=received.body)
     try:
         job = amqp.decode(received, handler)

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from worksong.adapters.amqp.link import Channel, ChannelClosed, Link
+from worksong.adapters.amqp.channel import Channel, ChannelClosed
+from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.publisher import Outgoing, Publisher
 from worksong.adapters.amqp.tap import Held, Tap
 from worksong.adapters.amqp.topology import Topology
@@ -25,6 +26,8 @@ from worksong.domain.poison import Poison
 from worksong.ports.backend import Pool, Want
 from worksong.wire import amqp
 
+SOON = 0.02
+"""Seconds in which a server with jobs has sent some."""
 log = logging.getLogger("worksong.amqp")
 
 
@@ -50,9 +53,7 @@ class _Lent(NamedTuple):
 class Lendings:
     """Every message that a pool of this process has in its hands."""
 
-    def __init__(
-        self, link: Link, topology: Topology, publisher: Publisher, *, repair: bool = False
-    ) -> None:
+    def __init__(self, link: Link, topology: Topology, publisher: Publisher, *, repair: bool = False) -> None:
         """`link`: what jobs come through. `repair`: see `worksong.wire.amqp.decode`."""
         self._link, self._topology, self._publisher, self._repair = link, topology, publisher, repair
         self.members: dict[str, Member] = {}
@@ -86,7 +87,9 @@ class Lendings:
             found = await self._buffered(member, want, now)
             if found or want.limit <= 0:
                 return found
-            return await (self._waited(member, want, now) if want.wait else self._drawn(member, want, now))
+            if want.wait:
+                return await self._waited(member, want, now)
+            return await (self._swept(member, want, now) if member.tap.flows else self._drawn(member, want, now))
         except asyncio.CancelledError:  # the pool goes quiet: nothing more may pile up here
             self._spawn(_quietly(member.tap))
             raise
@@ -118,6 +121,19 @@ class Lendings:
                     errands.append(errand)
             if not errands or not all(await asyncio.gather(*errands)):
                 break
+        member.tap.drew(len(found) if len(found) >= want.limit else 0)
+        return found
+
+    async def _swept(self, member: Member, want: Want, now: float) -> list[Delivery]:
+        """What the server sends, until it surely has no more."""
+        names = [share.name for share in want.handlers]
+        await member.tap.listen(names, want.limit)
+        await member.tap.wait(SOON)
+        found = await self._buffered(member, want, now)
+        while not found and await member.tap.more(names):
+            found = await self._buffered(member, want, now)
+            if not found and self._errands:
+                await asyncio.wait(self._errands, return_when=asyncio.FIRST_COMPLETED)
         return found
 
     async def _waited(self, member: Member, want: Want, now: float) -> list[Delivery]:
@@ -164,7 +180,9 @@ class Lendings:
         return task
 
     async def _bury_poison(self, held: Held, wrong: Poison, now: float) -> bool:
-        return await self._replace(held, self._to_dead(held.handler, amqp.poison(held.delivered.received, held.handler, wrong, now)))
+        return await self._replace(
+            held, self._to_dead(held.handler, amqp.poison(held.delivered.received, held.handler, wrong, now))
+        )
 
     async def _postpone(self, held: Held, job: Job, run_at: float, now: float) -> bool:
         """It came out of its delay queue before its time, since those have only lengths of a ladder: the next one."""

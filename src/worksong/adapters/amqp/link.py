@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ and its channels: pika behind few typed calls, each of which is answered in time or fails."""
+"""A connection to RabbitMQ, made anew when it is gone."""
 
 from __future__ import annotations
 
@@ -6,289 +6,27 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
-from struct import Struct
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, cast
 
 import pika  # pyright: ignore[reportMissingTypeStubs]
 import pika.adapters.asyncio_connection  # pyright: ignore[reportMissingTypeStubs]
 import pika.exceptions  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.amqp.address import Address, Node
-from worksong.adapters.amqp.names import Arguments
+from worksong.adapters.amqp.channel import Channel, answered
+from worksong.adapters.amqp.frames import read_frame
 from worksong.adapters.amqp.outage import Outage
 from worksong.domain.errors import BackendUnavailable, ConfigError
-from worksong.wire.amqp import Message, Received
-from worksong.wire.amqp_table import Properties, Unreadable, decode_properties, encode_properties
 
 _pika = cast("Any", pika)
-_quiet = logging.getLogger("pika")
-_quiet.setLevel(logging.CRITICAL)  # what it says of every lost connection, we say once
-
-NOT_FOUND = 404
-REFUSED = 403
-LOCKED = 405
-OTHERWISE = 406
-
-
-class ChannelClosed(Exception):
-    """The server closed a channel, and says why."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{code} {text}")
-        self.code, self.text = code, text
+_asyncio_connection = cast("Any", pika.adapters.asyncio_connection)
+_exceptions = cast("Any", pika.exceptions)
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it says of every lost connection, we say once
 
 
 class Lost(BackendUnavailable):
     """the connection is gone"""
-
-
-class Declared(NamedTuple):
-    """What the server says of a queue."""
-
-    name: str
-    messages: int
-    consumers: int
-
-
-class Delivered(NamedTuple):
-    """A message and the tag under which it is acknowledged."""
-
-    tag: int
-    consumer: str
-    received: Received
-    correlation: str
-    reply_to: str
-
-
-class Channel:
-    """One channel. A closed one answers every call with `ChannelClosed`."""
-
-    def __init__(self, link: Link, raw: Any) -> None:
-        self._link, self._raw = link, raw
-        self._loop = asyncio.get_running_loop()
-        self._asked: set[asyncio.Future[Any]] = set()
-        self._got: asyncio.Future[Any] | None = None
-        self.closed: ChannelClosed | None = None
-        self.on_closed: Callable[[ChannelClosed], None] = lambda _: None
-        raw.add_on_close_callback(self._on_close)
-        raw.add_callback(self._on_empty, [_pika.spec.Basic.GetEmpty], one_shot=False)
-
-    @property
-    def open(self) -> bool:
-        return self.closed is None
-
-    def _on_close(self, _: Any, reason: Exception) -> None:
-        code, text = getattr(reason, "reply_code", 0), getattr(reason, "reply_text", "") or str(reason)
-        self.closed = ChannelClosed(code, text)
-        for answer in (*self._asked, *([self._got] if self._got else [])):
-            if not answer.done():
-                answer.set_exception(self.closed)
-        self._asked.clear()
-        self._got = None
-        self.on_closed(self.closed)
-
-    async def _ask(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        """The method of the server's answer."""
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._asked.add(answer)
-        try:
-            self._do(call, *args, callback=lambda frame: _answered(answer, frame.method), **options)
-            return await self._link.in_time(answer)
-        finally:
-            self._asked.discard(answer)
-
-    def _do(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if self.closed:
-            raise self.closed
-        try:
-            return call(*args, **options)
-        except pika.exceptions.AMQPError as wrong:
-            raise ChannelClosed(0, str(wrong) or type(wrong).__name__) from wrong
-
-    # queues and exchanges
-
-    async def look(self, queue: str) -> Declared:
-        """What there is under this name; a missing one closes the channel."""
-        return _declared(await self._ask(self._raw.queue_declare, queue, passive=True))
-
-    async def declare(self, queue: str, arguments: Arguments, *, passing: bool = False) -> Declared:
-        """A durable queue; `passing`: one that goes with its last consumer."""
-        options = {"durable": not passing, "auto_delete": passing, "arguments": dict(arguments) or None}
-        return _declared(await self._ask(self._raw.queue_declare, queue, **options))
-
-    async def declare_own(self) -> str:
-        """A queue of this connection alone; answers its name."""
-        return _declared(await self._ask(self._raw.queue_declare, "", exclusive=True, auto_delete=True)).name
-
-    async def delete(self, queue: str) -> int:
-        return int((await self._ask(self._raw.queue_delete, queue)).message_count)
-
-    async def purge(self, queue: str) -> int:
-        return int((await self._ask(self._raw.queue_purge, queue)).message_count)
-
-    async def exchange(self, name: str, kind: str, *, durable: bool = True) -> None:
-        await self._ask(self._raw.exchange_declare, name, exchange_type=kind, durable=durable, auto_delete=not durable)
-
-    async def look_exchange(self, name: str) -> None:
-        """A missing one closes the channel."""
-        await self._ask(self._raw.exchange_declare, name, passive=True)
-
-    async def bind(self, queue: str, exchange: str, key: str) -> None:
-        await self._ask(self._raw.queue_bind, queue, exchange, routing_key=key)
-
-    # messages out
-
-    async def confirm(self, on_confirmed: Callable[[int, bool, bool], None], on_returned: Callable[..., None]) -> None:
-        """From now on the server confirms: (tag, whether also all before it, whether it took them)."""
-
-        def confirmed(frame: Any) -> None:
-            on_confirmed(frame.method.delivery_tag, frame.method.multiple, isinstance(frame.method, _ACK))
-
-        self._raw.add_on_return_callback(
-            lambda _channel, method, properties, _body: on_returned(properties.read.message_id or "", method.reply_text)
-        )
-        await self._ask(self._raw.confirm_delivery, confirmed)
-
-    def publish(
-        self,
-        exchange: str,
-        key: str,
-        message: Message,
-        *,
-        reply_to: str = "",
-        correlation: str = "",
-        mandatory: bool = True,
-    ) -> None:
-        """Write it to the socket."""
-        properties = _Outgoing(
-            encode_properties(
-                message.headers, message.id, message.timestamp, message.type, correlation=correlation, reply_to=reply_to
-            )
-        )
-        self._do(self._raw.basic_publish, exchange, key, message.body, properties, mandatory=mandatory)
-
-    # messages in
-
-    async def get(self, queue: str) -> Delivered | None:
-        """The next message; None: there is none."""
-        answer: asyncio.Future[Any] = self._loop.create_future()
-        self._got = answer
-        try:
-            self._do(self._raw.basic_get, queue, lambda _, method, props, body: _answered(answer, (method, props, body)))
-            found = await self._link.in_time(answer)
-        finally:
-            self._got = None
-        return None if found is None else _delivered("", *found)
-
-    def _on_empty(self, _: Any) -> None:
-        if self._got:
-            _answered(self._got, None)
-
-    async def consume(
-        self, queue: str, tag: str, prefetch: int, on_message: Callable[[Delivered], None], *, no_ack: bool = False
-    ) -> None:
-        """Have messages delivered, at most `prefetch` of them unacknowledged."""
-        if prefetch:
-            await self._ask(self._raw.basic_qos, prefetch_count=prefetch)
-
-        def delivered(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            on_message(_delivered(tag, method, properties, body))
-
-        await self._ask(self._raw.basic_consume, queue, delivered, consumer_tag=tag, auto_ack=no_ack)
-
-    def on_cancelled(self, heard: Callable[[str], None]) -> None:
-        """The server ends a consumer by itself, as when its queue is deleted: its tag."""
-        self._raw.add_on_cancel_callback(lambda frame: heard(frame.method.consumer_tag))
-
-    async def cancel(self, tag: str) -> None:
-        await self._ask(self._raw.basic_cancel, consumer_tag=tag)
-
-    def ack(self, tag: int, *, multiple: bool = False) -> None:
-        self._do(self._raw.basic_ack, tag, multiple)
-
-    def requeue(self, tag: int) -> None:
-        """To where it was in its queue, if nothing else came back meanwhile."""
-        self._do(self._raw.basic_nack, tag, False, True)
-
-    async def settled(self) -> None:
-        """Return when the server has carried out all that was said on this channel."""
-        await self._ask(self._raw.basic_qos, prefetch_count=0)
-
-    async def close(self) -> None:
-        """Return when the server has taken back all that was delivered and not ended."""
-        if self.open:
-            gone: asyncio.Future[Any] = self._loop.create_future()
-            self._raw.add_on_close_callback(lambda *_: _answered(gone, None))
-            self._raw.close()
-            await self._link.in_time(gone)
-
-
-_ACK = _pika.spec.Basic.Ack
-_HEADER_AT = 7 + 12
-"""Where a content header's properties begin: behind the frame's header, class, weight and size of the body."""
-
-
-class _Outgoing(_pika.BasicProperties):  # type: ignore[misc]
-    """Properties that are bytes already."""
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw = raw
-
-    def encode(self) -> list[bytes]:
-        return [self._raw]
-
-
-class _Incoming:
-    """Properties as they came. Unreadable ones spoil their message, and not the connection."""
-
-    __slots__ = ("read", "wrong")
-
-    def __init__(self, raw: bytes, at: int) -> None:
-        self.wrong = ""
-        try:
-            self.read = decode_properties(raw, at)
-        except Unreadable as wrong:
-            self.read, self.wrong = _NOTHING, str(wrong)
-
-
-_NOTHING = Properties({}, None, None, "", "")
-_Connection = pika.adapters.asyncio_connection.AsyncioConnection
-
-
-class _Lenient(_Connection):  # type: ignore[misc]
-    """pika's connection, but for headers: a foreign one that pika cannot read would end it, again and again."""
-
-    def _read_frame(self) -> tuple[int, Any]:
-        buffer: bytes = self._frame_buffer
-        if len(buffer) < _HEADER_AT or buffer[0] != _HEADER_FRAME:
-            return cast("tuple[int, Any]", super()._read_frame())
-        channel, size = _FRAME.unpack_from(buffer, 1)
-        end = 7 + size + 1
-        if len(buffer) < end:
-            return 0, None
-        (body_size,) = _BODY_SIZE.unpack_from(buffer, 11)
-        return end, _pika.frame.Header(channel, body_size, _Incoming(bytes(buffer[_HEADER_AT : end - 1]), 0))
-
-
-_HEADER_FRAME = 2
-_FRAME, _BODY_SIZE = Struct(">HI"), Struct(">Q")
-
-
-def _answered(answer: asyncio.Future[Any], value: Any) -> None:
-    if not answer.done():
-        answer.set_result(value)
-
-
-def _declared(method: Any) -> Declared:
-    return Declared(method.queue, method.message_count, method.consumer_count)
-
-
-def _delivered(consumer: str, method: Any, properties: Any, body: bytes) -> Delivered:
-    read: Properties = properties.read
-    received = Received(
-        body, read.message_id, read.timestamp, read.headers, method.redelivered, wrong=properties.wrong
-    )
-    return Delivered(method.delivery_tag, consumer, received, read.correlation_id, read.reply_to)
 
 
 class Link:
@@ -303,14 +41,12 @@ class Link:
         self.blocked = ""
         """Why the server takes nothing in at the moment."""
 
-    @property
-    def alive(self) -> bool:
-        return self._raw is not None
-
     async def reach(self) -> None:
         """Connect, unless that is done; at once an error while the server is given a rest."""
-        if self._raw is not None:
-            return
+        if self._raw is None:
+            await self._connect()
+
+    async def _connect(self) -> None:
         time, failures = asyncio.get_running_loop().time, self._outage.failures
         async with self._lock:
             if self._raw is not None:
@@ -327,8 +63,8 @@ class Link:
         await self.reach()
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._raw.channel(on_open_callback=lambda raw: _answered(opened, raw))
-        except (pika.exceptions.AMQPError, AttributeError) as wrong:
+            self._raw.channel(on_open_callback=_told(opened))
+        except (_exceptions.AMQPError, AttributeError) as wrong:
             raise self._gone(str(wrong)) from wrong
         return Channel(self, await self.in_time(opened))
 
@@ -363,7 +99,7 @@ class Link:
         if raw is None or not raw.is_open:
             return
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        raw.add_on_close_callback(lambda *_: _answered(gone, None))
+        raw.add_on_close_callback(_told(gone))
         raw.close()
         done, _ = await asyncio.wait([gone], timeout=self._address.timeout)
         if not done:
@@ -381,13 +117,14 @@ class Link:
 
     async def _try(self, node: Node) -> Any:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        raw = _Lenient(
+        raw: Any = _asyncio_connection.AsyncioConnection(
             self._parameters(node),
-            on_open_callback=lambda raw: _answered(opened, raw),
-            on_open_error_callback=lambda _, failure: _answered(opened, failure),
+            on_open_callback=_told(opened),
+            on_open_error_callback=_told(opened),
             on_close_callback=self._on_close,
             custom_ioloop=asyncio.get_running_loop(),
         )
+        raw._read_frame = partial(read_frame, raw, raw._read_frame)
         raw.add_on_connection_blocked_callback(self._on_blocked)
         raw.add_on_connection_unblocked_callback(self._on_unblocked)
         done, _ = await asyncio.wait([opened], timeout=self._address.timeout)
@@ -440,9 +177,18 @@ class Link:
         self._open.set()
 
 
+def _told(answer: asyncio.Future[Any]) -> Callable[..., None]:
+    """A callback that answers with what it is told last."""
+
+    def told(*said: Any) -> None:
+        answered(answer, said[-1])
+
+    return told
+
+
 def _abort(raw: Any) -> None:
     """End it without waiting for the other side."""
-    raw._terminate_stream(pika.exceptions.ConnectionClosed(0, "given up"))
+    raw._terminate_stream(_exceptions.ConnectionClosed(0, "given up"))
 
 
 def _translated(failure: BaseException, address: Address) -> Exception:
@@ -455,9 +201,11 @@ def _translated(failure: BaseException, address: Address) -> Exception:
         cause = cause.__cause__ or getattr(cause, "exception", None)
     for one in seen:
         text = str(one)
-        if isinstance(one, pika.exceptions.ProbableAuthenticationError) or "ACCESS_REFUSED" in text:
-            return ConfigError(f"{address.shown} refuses the login: {text}; see the user, password and vhost in the URL")
-        if "NOT_ALLOWED" in text or isinstance(one, pika.exceptions.ProbableAccessDeniedError):
+        if isinstance(one, _exceptions.ProbableAuthenticationError) or "ACCESS_REFUSED" in text:
+            return ConfigError(
+                f"{address.shown} refuses the login: {text}; see the user, password and vhost in the URL"
+            )
+        if "NOT_ALLOWED" in text or isinstance(one, _exceptions.ProbableAccessDeniedError):
             return ConfigError(f"{address.shown} refuses the vhost: {text}; create it, and give the user permissions")
         told = text or told
     return Lost(f"{address.shown} cannot be reached: {told}")

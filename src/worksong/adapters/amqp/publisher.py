@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from worksong.adapters.amqp.link import Channel, ChannelClosed, Link, Lost
+from worksong.adapters.amqp.channel import Channel, ChannelClosed
+from worksong.adapters.amqp.link import Link, Lost
 from worksong.adapters.amqp.topology import Topology
 from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable
 from worksong.wire.amqp import Message
@@ -40,7 +41,11 @@ class _Batch:
         self.left = count
         self.refused: dict[int, str] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.done.add_done_callback(asyncio.Future.exception)  # who waited may have been cancelled
+        self.done.add_done_callback(_looked_at)  # who waited may have been cancelled
+
+
+def _looked_at(done: asyncio.Future[None]) -> None:
+    done.exception()
 
 
 class Publisher:
@@ -132,14 +137,16 @@ class Publisher:
 
     def _give_up(self) -> None:
         if self._link.blocked:  # it reads nothing now, and may read what was written once that is over
-            raise Unconfirmed(f"no confirmation within {self._timeout:g} s: the server is blocked: {self._link.blocked}")
+            raise Unconfirmed(
+                f"no confirmation within {self._timeout:g} s: the server is blocked: {self._link.blocked}"
+            )
         self._link.drop(f"no confirmation within {self._timeout:g} s")
 
     # what the server says
 
     def _confirm(self, tag: int, everything: bool, taken: bool) -> None:
         if everything:
-            tags = []
+            tags: list[int] = []
             for waiting in self._waiting:
                 if waiting > tag:
                     break

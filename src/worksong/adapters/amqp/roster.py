@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from worksong.adapters.amqp.channel import Channel, Delivered
 from worksong.adapters.amqp.lendings import Member
-from worksong.adapters.amqp.link import Channel, Delivered, Link
+from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import Topology
 from worksong.adapters.memory.views import busy_view, pool_view

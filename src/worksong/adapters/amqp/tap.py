@@ -9,11 +9,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from worksong.adapters.amqp.link import Channel, ChannelClosed, Delivered, Link, Lost
+from worksong.adapters.amqp.channel import Channel, ChannelClosed, Delivered
+from worksong.adapters.amqp.link import Link, Lost
 from worksong.adapters.amqp.topology import Topology
 from worksong.domain.job import new_id
 from worksong.domain.turns import Share
 
+FULL, LARGE = 2, 5
+"""After so many draws in a row, of so many jobs at least, the server is asked to send by itself."""
+SOON = 0.02
 log = logging.getLogger("worksong.amqp")
 
 
@@ -37,7 +41,7 @@ class _Consumer:
 
 
 class Tap:
-    """Takes no more than the pool has slots for: that is its prefetch, shared out among the job types that have jobs."""
+    """Takes no more than the pool has slots for: so many are shared out among the job types that have jobs."""
 
     def __init__(
         self, link: Link, topology: Topology, slots: int, label: str, on_closed: Callable[[Channel], None]
@@ -53,10 +57,20 @@ class Tap:
         self._bell = asyncio.Event()
         self.asked = False
         """Whether somebody fetched since the last beat."""
+        self._full = 0
 
     @property
     def buffered(self) -> int:
         return sum(map(len, self._buffer.values()))
+
+    @property
+    def flows(self) -> bool:
+        """Whether the server sends by itself: worth it where there are many jobs, even for one who may not wait."""
+        return bool(self._consumers) or self._full >= FULL
+
+    def drew(self, count: int) -> None:
+        """A draw gave all it was asked for, so many; 0: it did not."""
+        self._full = self._full + 1 if count >= LARGE else 0
 
     async def ready(self) -> Channel:
         """The channel; a new one if the last is gone, and all that was delivered on that with it."""
@@ -131,6 +145,19 @@ class Tap:
         self._buffer.setdefault(consumer.handler, deque()).append(Held(consumer.handler, delivered, channel, self))
         self._bell.set()
 
+    async def more(self, handlers: Iterable[str]) -> bool:
+        """Whether something came, now that the server has sent all it had."""
+        channel, left = await self.ready(), False
+        for name in handlers:  # a queue answers after it has sent
+            queue = self._topology.names.queue(name)
+            declared = await channel.look(queue)
+            left = left or declared.messages > 0
+        await channel.settled()
+        if left and not self.buffered and not self._unended:
+            await self.wait(SOON)
+            return True
+        return bool(self.buffered)
+
     async def wait(self, seconds: float) -> None:
         """Until something came, or nothing can come any more, so long at most."""
         if not self.buffered:
@@ -191,7 +218,8 @@ class Tap:
                 await channel.cancel(tag)
             held = [held for waiting in self._buffer.values() for held in waiting]
             self._buffer.clear()
-            self.requeue(held.delivered.tag for held in held)
+            self.requeue([one.delivered.tag for one in held])
+            self._full = 0
             self._consumers.clear()
             return len(held)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from worksong.adapters.amqp.link import LOCKED, NOT_FOUND, OTHERWISE, REFUSED, Channel, ChannelClosed, Declared, Link, Lost
+from worksong.adapters.amqp.channel import LOCKED, NOT_FOUND, OTHERWISE, REFUSED, Channel, ChannelClosed, Declared
+from worksong.adapters.amqp.link import Link, Lost
 from worksong.adapters.amqp.names import RENEWED, Arguments, Names
 from worksong.domain.errors import BackendRefused
 
@@ -32,7 +33,7 @@ class Topology:
         self._channel = None
 
     @asynccontextmanager
-    async def channel(self) -> AsyncIterator[Channel]:
+    async def channel(self) -> AsyncGenerator[Channel]:
         """A channel for one caller at a time."""
         async with self._lock:
             if self._channel is None or not self._channel.open:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from worksong.adapters.amqp.link import Channel, Delivered, Link
+from worksong.adapters.amqp.channel import Channel, Delivered
+from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.publisher import Outgoing, Publisher
 from worksong.domain.job import new_id
