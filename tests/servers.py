@@ -307,35 +307,75 @@ def _mariadb_answers(port: int) -> bool:
         return len(connection.recv(64)) > 4
 
 
-class Broker(NamedTuple):
+class Broker:
     """A RabbitMQ of our own."""
 
-    url: str
-    """`amqp://guest:guest@127.0.0.1:PORT/`"""
-    port: int
-    pid: int
-    """Of the Erlang machine; it changes with a restart."""
-    directory: Path
-    command: tuple[str, ...]
-    environment: dict[str, str]
+    def __init__(self, program: str, directory: Path, mapper: int) -> None:
+        self._program, self.directory = program, directory
+        for _ in range(TRIES):
+            self.port = free_port()
+            self._environment = _rabbitmq_environment(directory, self.port, free_port(), mapper)
+            process = self._start()
+            if process:
+                self._process = process
+                return
+        log = (directory / "server.log").read_text(errors="replace").strip()[-500:]
+        raise Missing("rabbitmq-server", f"it did not start: {log}")
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def kill(self) -> None:
+        """What it stored stays."""
+        _kill_group(self._process)
+
+    def start(self) -> None:
+        """Again, on what it stored."""
+        process = self._start()
+        if not process:
+            raise Missing("rabbitmq-server", "it did not start again")
+        self._process = process
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        with (self.directory / "server.log").open("ab") as output:
+            process = subprocess.Popen(
+                [self._program],
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            return process if _answers(process, self.port, "rabbitmq-server", _speaks_amqp, patience=SLOW) else None
+        except BaseException:
+            _kill_group(process)
+            raise
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """A script, and the Erlang machine that it waits for."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @contextlib.contextmanager
 def rabbitmq(settings: str = "") -> Iterator[Broker]:
     """A RabbitMQ with these lines of configuration, and an epmd of its own; `Missing` when there is none."""
     # The program on everybody's path is a wrapper that changes to another user.
-    program = str(Path(find("rabbitmq-server")).parent.parent / "lib/rabbitmq/bin/rabbitmq-server")
-    program = program if Path(program).exists() else find("rabbitmq-server")
+    own = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    found = find("rabbitmq-server")
     with tempfile.TemporaryDirectory(prefix="worksong-rabbitmq-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         (directory / "rabbitmq.conf").write_text(f"loopback_users = none\n{settings}\n")
         with _port_mapper() as mapper:
-            process, port, environment = _first_rabbitmq(program, directory, mapper)
-            url = f"amqp://guest:guest@127.0.0.1:{port}/"
+            broker = Broker(str(own) if own.exists() else found, directory, mapper)
             try:
-                yield Broker(url, port, process.pid, directory, (program,), environment)
+                yield broker
             finally:
-                end_rabbitmq(process, directory)
+                broker.kill()
 
 
 @contextlib.contextmanager
@@ -361,17 +401,6 @@ def _listens(port: int) -> bool:
         return True
 
 
-def _first_rabbitmq(program: str, directory: Path, mapper: int) -> tuple[subprocess.Popen[bytes], int, dict[str, str]]:
-    for _ in range(TRIES):
-        port = free_port()
-        environment = _rabbitmq_environment(directory, port, free_port(), mapper)
-        process = start_rabbitmq((program,), environment, directory, port)
-        if process:
-            return process, port, environment
-    log = (directory / "server.log").read_text(errors="replace").strip()[-500:]
-    raise Missing("rabbitmq-server", f"it did not start: {log}")
-
-
 def _rabbitmq_environment(directory: Path, port: int, distribution: int, mapper: int) -> dict[str, str]:
     mine = {
         "HOME": str(directory),
@@ -392,37 +421,11 @@ def _rabbitmq_environment(directory: Path, port: int, distribution: int, mapper:
     return {**os.environ, **mine}
 
 
-def start_rabbitmq(
-    command: tuple[str, ...], environment: dict[str, str], directory: Path, port: int
-) -> subprocess.Popen[bytes] | None:
-    """Start it, or start it again on what it has stored; None when it ended instead of answering."""
-    with (directory / "server.log").open("ab") as output:
-        process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
-        )
-    try:
-        if _answers(process, port, "rabbitmq-server", _rabbitmq_answers, patience=SLOW):
-            return process
-    except BaseException:
-        end_rabbitmq(process, directory)
-        raise
-    return None
-
-
-def _rabbitmq_answers(port: int) -> bool:
+def _speaks_amqp(port: int) -> bool:
     """It answers a protocol that it does not know with the one it does."""
     with socket.create_connection(("127.0.0.1", port), timeout=5.0) as connection:
         connection.sendall(b"AMQP\0\1\0\0")
         return connection.recv(8).startswith(b"AMQP")
-
-
-def end_rabbitmq(process: subprocess.Popen[bytes], directory: Path) -> None:
-    """Kill it: what it stored goes with the directory."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(OSError, ValueError):
-        os.kill(int((directory / "pid").read_text()), signal.SIGKILL)
-    process.wait()
 
 
 def _somebody(directory: Path, account: str) -> str | None:
