@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from worksong.adapters.amqp.doctor import AILMENTS as AMQP_AILMENTS
 from worksong.adapters.gocraft.doctor import AILMENTS
 from worksong.adapters.memory.backend import VOLATILE
 from worksong.adapters.sql.doctor.ailments import AILMENTS as SQL_AILMENTS
 from worksong.domain.finding import Ailment, Severity
 from worksong.domain.why import Reason
 
-EVERY = (*AILMENTS, *SQL_AILMENTS, VOLATILE)
+EVERY = (*AILMENTS, *SQL_AILMENTS, *AMQP_AILMENTS, VOLATILE)
 PAGE = Path(__file__).parents[1] / "docs" / "guides" / "doctor.md"
 
 

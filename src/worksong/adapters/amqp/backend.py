@@ -192,8 +192,8 @@ class AmqpBackend(BaseBackend):
         return await self._do(lambda core: Doctor(core).admit())
 
     async def examine(self, now: float) -> list[Finding]:
-        pools = await self.pools()
-        found = await self._do(lambda core: Doctor(core).examine(pools))
+        pools, busy = await self.pools(), await self.busy()
+        found = await self._do(lambda core: Doctor(core).examine(pools, busy))
         found += verdict("pools", "Every registered pool gives signs of life.", rounds.silent(pools, now))
         lonely = await rounds.unserved(self, pools, now, apart=False)
         found += verdict("jobs.served", "Every job that waits has a worker that knows it.", lonely)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from worksong.adapters.amqp.channel import NOT_FOUND, OTHERWISE, ChannelClosed
 from worksong.adapters.amqp.core import Core
 from worksong.adapters.amqp.names import Arguments
 from worksong.domain.finding import Ailment, Finding, Severity, some, verdict
-from worksong.ports.backend import PoolView
+from worksong.ports.backend import BusyView, PoolView
 
 OTHER = Ailment(
     "amqp.declared",
@@ -32,8 +33,8 @@ BLOCKED = Ailment(
 STALE = Ailment(
     "amqp.unattended",
     Severity.WARNING,
-    "Jobs wait in queues that no consumer is registered at.",
-    "worksong run APP, with an app that registers them; a live worker that consumes nothing says in its log why",
+    "Jobs wait, and idle workers that know their types consume nothing of them.",
+    "see the log of those workers: it says what keeps them; a restart registers their consumers anew",
 )
 UNBOUND = Ailment(
     "amqp.unbound",
@@ -41,8 +42,8 @@ UNBOUND = Ailment(
     "The exchange is missing, or is not of the kind direct and durable: what is published to it is lost or refused.",
     "delete the exchange; a worker declares it again, and binds its queues",
 )
-LEADER = Ailment(
-    "amqp.single",
+CLASSIC = Ailment(
+    "amqp.classic",
     Severity.INFO,
     "Queues are classic ones: they live on one node, and count no deliveries of jobs that kill their workers.",
     "for queues of your own: ?namespace=myapp&queue_type=quorum",
@@ -55,6 +56,7 @@ UNSEEN = Ailment(
     "rabbitmqctl list_policies; list_operator_policies; and rabbitmqctl environment for consumer_timeout, "
     "which must exceed the longest job (30 minutes by default)",
 )
+AILMENTS = (OTHER, DROPPING, BLOCKED, STALE, UNBOUND, CLASSIC, UNSEEN)
 LOSING = ("x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes", "x-overflow")
 _ARGUMENT = re.compile(r"inequivalent arg '([^']+)' for queue")
 
@@ -70,19 +72,19 @@ class Doctor:
         await self._core.reach()
         return self._alarm()
 
-    async def examine(self, pools: Sequence[PoolView]) -> list[Finding]:
+    async def examine(self, pools: Sequence[PoolView], busy: Sequence[BusyView]) -> list[Finding]:
         core = self._core
         await core.reach()
         handlers = await core.handlers()
         found = verdict("amqp.alarm", "The server has no alarm on that this connection was told of.", self._alarm())
         found += verdict("amqp.queues", "Every queue is declared as it should be.", await self._declared(handlers))
         found += verdict(
-            "amqp.consumers", "Every queue with jobs has a consumer.", await self._attended(handlers, pools)
+            "amqp.consumers", "Every queue with jobs has a consumer.", await self._attended(handlers, pools, busy)
         )
         if core.address.exchange:
             found += verdict("amqp.exchange", "The exchange is there, direct and durable.", await self._bound())
         if not core.names.quorum:
-            found.append(LEADER.found("for a single node, and together with Go's adapter, that is as it must be"))
+            found.append(CLASSIC.found("for a single node, and together with Go's adapter, that is as it must be"))
         found.append(UNSEEN.found("look at them once, and after each change"))
         return found
 
@@ -115,15 +117,18 @@ class Doctor:
             return closed.text.partition(" - ")[2] or closed.text if closed.code == OTHERWISE else ""
         return ""
 
-    async def _attended(self, handlers: Sequence[str], pools: Sequence[PoolView]) -> list[Finding]:
+    async def _attended(
+        self, handlers: Sequence[str], pools: Sequence[PoolView], busy: Sequence[BusyView]
+    ) -> list[Finding]:
         """A worker whose slots are all busy consumes nothing for a while: that is no ailment."""
-        living = {name for pool in pools for name in pool.handlers}
+        working = Counter(view.pool_id for view in busy)
+        idle = {name for pool in pools if working[pool.id] < pool.concurrency for name in pool.handlers}
         lonely: list[str] = []
-        for handler in handlers:
+        for handler in idle.intersection(handlers):
             declared = await self._core.topology.look(self._core.names.queue(handler))
-            if declared and declared.messages and not declared.consumers and handler not in living:
+            if declared and declared.messages and not declared.consumers:
                 lonely.append(f"{handler} ({declared.messages:,} waiting)")
-        return [STALE.found(some(lonely))] if lonely else []
+        return [STALE.found(some(sorted(lonely)))] if lonely else []
 
     async def _bound(self) -> list[Finding]:
         exchange = self._core.address.exchange
