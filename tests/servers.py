@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 PATIENCE = 20.0
 """Seconds a server may take to answer."""
-SLOW = 90.0
+SLOW = 200.0
 """The same for one that takes long even on a fast machine."""
 TRIES = 5
 """A port that was free a moment ago may be taken: so often another one is tried."""

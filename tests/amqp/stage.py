@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -26,10 +25,3 @@ def until(happened: Callable[[], object], what: str) -> None:
     while not happened():
         assert time.monotonic() < end, f"in vain: {what}"
         time.sleep(0.01)
-
-
-async def auntil(happened: Callable[[], object], what: str) -> None:
-    """Wait for it."""
-    async with asyncio.timeout(PATIENCE):
-        while not happened():
-            await asyncio.sleep(0.01)

@@ -20,6 +20,7 @@ from worksong.domain.job import new_id
 from worksong.testing.contract.steps import a_job, beat, fetch, join, push, settle
 
 TESTS = Path(__file__).parents[1]
+pytestmark = pytest.mark.timeout(400)  # servers take long to start
 
 
 def test_a_killed_worker_loses_nothing(rabbitmq_url: str, tmp_path: Path) -> None:

@@ -15,6 +15,17 @@ from amqp.stage import a_worker, until
 from worksong import Job, Retry
 from worksong.domain.job import new_id
 
+pytestmark = pytest.mark.timeout(400)  # the first one waits for the server to start
+
+
+def collect(ran: list[Any]) -> Any:
+    """A handler that notes its arguments."""
+
+    def handler(args: dict[str, Any]) -> None:
+        ran.append(args)
+
+    return handler
+
 
 def test_one_handler_runs_more_jobs_than_go_would(rabbitmq_url: str) -> None:
     # Given a hundred jobs for a type, and four slots: Go's adapter stops for ever at 25 (B1), and hoards the queue (B8)
@@ -64,7 +75,7 @@ def test_a_delay_is_never_shorter_than_asked_for(rabbitmq_url: str, seconds: flo
 
 def test_a_time_long_past_means_at_once(rabbitmq_url: str) -> None:
     worker, ran = a_worker(rabbitmq_url), []
-    worker.register("note", lambda args: ran.append(args))
+    worker.register("note", collect(ran))
     worker.start()
     worker.perform_at(Job("note", {"n": 1}), datetime.now(UTC) - timedelta(days=300))
     until(lambda: ran, "the job")  # Go's adapter dies of it (B3)
@@ -105,7 +116,7 @@ def test_what_kills_handlers_kills_no_worker(rabbitmq_url: str) -> None:
     async def exits() -> None:
         raise SystemExit(3)
 
-    worker.register("note", lambda args: ran.append(args))
+    worker.register("note", collect(ran))
     worker.start()
     worker.perform(Job("exits"))
     until(lambda: worker.stats.buried == 1, "the burial")
@@ -121,7 +132,7 @@ def test_bodies_that_go_writes_are_read_and_others_buried(rabbitmq_url: str) -> 
     for body in (b"null", b"", b"[1]", b'{"a":1}', b'"text"', b"\x80\x04pickle", b"{} {}"):
         put(rabbitmq_url, handler, body)
     worker = a_worker(f"{rabbitmq_url}?namespace=")
-    worker.register(handler, lambda args: ran.append(args))
+    worker.register(handler, collect(ran))
     # When a worker meets them
     worker.start()
     until(lambda: len(ran) == 2, "the readable ones")
@@ -158,7 +169,7 @@ def test_headers_of_any_kind_spoil_no_job(rabbitmq_url: str) -> None:
     for headers in odd:
         put(rabbitmq_url, f"{namespace}.note", b"{}", headers=headers, content_type="application/python-pickle")
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}")
-    worker.register("note", lambda args: ran.append(args))
+    worker.register("note", collect(ran))
     worker.start()
     # Then they run like any other
     until(lambda: len(ran) == len(odd), "all of them")
@@ -187,7 +198,7 @@ def test_a_queue_that_others_declared_otherwise_is_used_as_it_is(rabbitmq_url: s
     with connected(rabbitmq_url) as channel:
         channel.queue_declare(f"{namespace}.note", durable=True, arguments={"x-max-length": 1000})
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}")
-    worker.register("note", lambda args: ran.append(args))
+    worker.register("note", collect(ran))
     # When a worker uses it, then it works
     worker.start()
     worker.perform(Job("note", {}))
@@ -286,7 +297,7 @@ def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str) -> None:
     assert running.wait(60.0)
     other = a_worker(f"{rabbitmq_url}?namespace={namespace}")
     # When it asks, then it is told of the pool and of what that runs
-    until(lambda: other.admin.busy(), "the running job")
+    until(other.admin.busy, "the running job")
     (pool,) = other.admin.pools()
     (busy,) = other.admin.busy()
     assert (pool.concurrency, pool.handlers) == (3, ("hold",))

@@ -50,7 +50,7 @@ class Names:
 
     def rung(self, seconds: float) -> int:
         """The longest delay that is over when `seconds` are, but for the shortest of all."""
-        place = bisect_right(self.ladder, int(seconds * 1000))
+        place = bisect_right(self.ladder, round(seconds * 1000))
         return self.ladder[max(0, place - 1)]
 
     # arguments
