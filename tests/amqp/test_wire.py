@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worksong.adapters.amqp import AmqpBackend
@@ -25,6 +25,8 @@ from worksong.wire.amqp_table import (
     encode_table,
 )
 
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
+"""However slow the machine is."""
 HEADER = st.recursive(
     st.none()
     | st.booleans()
@@ -39,6 +41,7 @@ HEADER = st.recursive(
 )
 
 
+@UNHURRIED
 @given(st.dictionaries(st.text(max_size=20), HEADER, max_size=5), st.text(max_size=60))
 def test_headers_come_back_as_they_went_out(headers: dict[str, Any], job_id: str) -> None:
     raw = encode_properties(headers, job_id, 1_700_000_000, "note", correlation="c", reply_to="r")
@@ -47,6 +50,7 @@ def test_headers_come_back_as_they_went_out(headers: dict[str, Any], job_id: str
     assert (read.correlation_id, read.reply_to) == ("c", "r")
 
 
+@UNHURRIED
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_properties_are_told_and_nothing_else(raw: bytes) -> None:
     for at in (b"", b"\xff\xf8", b"\x20\x00"):
@@ -129,6 +133,7 @@ def test_what_go_meant_by_a_delay_is_known(first: object, waits: float) -> None:
     assert amqp.decode(came, "note").run_at == 0.0
 
 
+@UNHURRIED
 @given(st.floats(0.0, 4e8))
 def test_a_delay_queue_is_over_in_time_and_few_hops_suffice(seconds: float) -> None:
     names, left, hops = Names(""), seconds, 0
