@@ -75,7 +75,7 @@ class AmqpBackend(BaseBackend):
         self._address, self._queues, self._hub = address, names, hub
         self._user = next(_users)
         self.name = address.shown
-        weakref.finalize(self, hub.forget, self._user)
+        weakref.finalize(self, hub.forget, self._user).atexit = False  # then the thread ends with all others
 
     def sibling(self) -> AmqpBackend:
         other = type(self).__new__(type(self))
