@@ -177,6 +177,11 @@ def test_a_url_says_where_and_never_the_password() -> None:
     assert "cret" not in f"{address!r}{address.shown}"
 
 
+async def test_queues_of_others_are_never_erased() -> None:
+    with pytest.raises(ConfigError, match="without a namespace"):
+        await AmqpBackend("amqp://127.0.0.1:1/").erase()
+
+
 def test_names_too_long_for_the_server_are_refused() -> None:
     backend = AmqpBackend(f"amqp://host/?namespace={'n' * 100}")
     with pytest.raises(InvalidArguments, match="200 bytes"):

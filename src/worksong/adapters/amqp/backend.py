@@ -19,7 +19,7 @@ from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import refused
 from worksong.adapters.base import BaseBackend
 from worksong.domain.capability import Capability
-from worksong.domain.errors import BackendUnavailable, InvalidArguments
+from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArguments
 from worksong.domain.finding import Finding, verdict
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
@@ -92,6 +92,8 @@ class AmqpBackend(BaseBackend):
             raise BackendUnavailable(f"the connection to {self.name} broke ({closed.text})") from closed
 
     async def erase(self) -> None:
+        if not self._address.namespace:
+            raise ConfigError(f"{self.name}: without a namespace, queues of other programs would be deleted as well")
         await self._do(lambda core: core.erase())
 
     async def close(self) -> None:
