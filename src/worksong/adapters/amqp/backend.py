@@ -17,7 +17,7 @@ from worksong.adapters.amqp.doctor import Doctor
 from worksong.adapters.amqp.hub import Hub
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import refused
-from worksong.adapters.base import BaseBackend
+from worksong.adapters.base import BaseBackend, precede
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArguments
 from worksong.domain.finding import Finding, verdict
@@ -123,6 +123,7 @@ class AmqpBackend(BaseBackend):
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         if not batch:
             return []
+        await precede(self, batch, now)
         return await self._do(lambda core: core.lendings.settle(batch, now))
 
     # Upkeep
