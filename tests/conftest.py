@@ -76,6 +76,19 @@ def mariadb_url(mariadb_server: servers.Database) -> str:
     return mariadb_server.url
 
 
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[servers.Broker]:
+    """A RabbitMQ for the whole run (`url`, `port`, `pid`, `directory`): use a namespace of your own in it."""
+    with _started(servers.rabbitmq()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq_server: servers.Broker) -> str:
+    """`amqp://guest:guest@127.0.0.1:PORT/` of the run's RabbitMQ."""
+    return rabbitmq_server.url
+
+
 @contextmanager
 def _started(server: AbstractContextManager[S]) -> Iterator[S]:
     """A server for the whole run; who needs it is skipped, or fails, when it cannot be had."""

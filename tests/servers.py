@@ -21,6 +21,8 @@ from typing import NamedTuple
 
 PATIENCE = 20.0
 """Seconds a server may take to answer."""
+SLOW = 200.0
+"""The same for one that takes long even on a fast machine."""
 TRIES = 5
 """A port that was free a moment ago may be taken: so often another one is tried."""
 PACKAGES = {
@@ -28,13 +30,20 @@ PACKAGES = {
     "postgres": "postgresql",
     "mariadbd": "mariadb-server",
     "pgbouncer": "pgbouncer",
+    "rabbitmq-server": "rabbitmq-server",
 }
 """Server program -> the Debian package it comes with."""
 DISPENSABLE = {"pgbouncer"}
 """Without these, tests are skipped everywhere."""
-SERVICES = {"redis-server": "redis-server", "postgres": "postgresql", "mariadbd": "mariadb", "pgbouncer": "pgbouncer"}
+SERVICES = {
+    "redis-server": "redis-server",
+    "postgres": "postgresql",
+    "mariadbd": "mariadb",
+    "pgbouncer": "pgbouncer",
+    "rabbitmq-server": "rabbitmq-server",
+}
 """Server program -> the system service that its package starts, and that nobody asked for."""
-PLACES = ("usr/sbin", "usr/lib/postgresql/*/bin")
+PLACES = ("usr/sbin", "usr/lib/postgresql/*/bin", "usr/lib/rabbitmq/bin")
 """Where programs are that Debian does not put on everybody's path."""
 
 
@@ -154,9 +163,16 @@ def _start_redis(program: str, directory: Path, options: tuple[str, ...]) -> tup
     raise Missing("redis-server", f"it did not start: {log.read_text(errors='replace').strip()[-500:]}")
 
 
-def _answers(process: subprocess.Popen[bytes], port: int, program: str, probe: Callable[[int], bool]) -> bool:
+def _answers(
+    process: subprocess.Popen[bytes],
+    port: int,
+    program: str,
+    probe: Callable[[int], bool],
+    *,
+    patience: float = PATIENCE,
+) -> bool:
     """Wait until the server answers; False when it ended instead."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + patience
     while time.monotonic() < until:
         if process.poll() is not None:
             return False
@@ -164,7 +180,7 @@ def _answers(process: subprocess.Popen[bytes], port: int, program: str, probe: C
             if probe(port) and process.poll() is None:
                 return True
         time.sleep(0.01)
-    raise Missing(program, f"no answer within {PATIENCE:.0f} s")
+    raise Missing(program, f"no answer within {patience:.0f} s")
 
 
 def _redis_answers(port: int) -> bool:
@@ -289,6 +305,127 @@ def _mariadb_answers(port: int) -> bool:
     """It speaks first."""
     with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
         return len(connection.recv(64)) > 4
+
+
+class Broker:
+    """A RabbitMQ of our own."""
+
+    def __init__(self, program: str, directory: Path, mapper: int) -> None:
+        self._program, self.directory = program, directory
+        for _ in range(TRIES):
+            self.port = free_port()
+            self._environment = _rabbitmq_environment(directory, self.port, free_port(), mapper)
+            process = self._start()
+            if process:
+                self._process = process
+                return
+        log = (directory / "server.log").read_text(errors="replace").strip()[-500:]
+        raise Missing("rabbitmq-server", f"it did not start: {log}")
+
+    @property
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def kill(self) -> None:
+        """What it stored stays."""
+        _kill_group(self._process)
+
+    def start(self) -> None:
+        """Again, on what it stored."""
+        process = self._start()
+        if not process:
+            raise Missing("rabbitmq-server", "it did not start again")
+        self._process = process
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        with (self.directory / "server.log").open("ab") as output:
+            process = subprocess.Popen(
+                [self._program],
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            return process if _answers(process, self.port, "rabbitmq-server", _speaks_amqp, patience=SLOW) else None
+        except BaseException:
+            _kill_group(process)
+            raise
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """A script, and the Erlang machine that it waits for."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def rabbitmq(settings: str = "") -> Iterator[Broker]:
+    """A RabbitMQ with these lines of configuration, and an epmd of its own; `Missing` when there is none."""
+    # The program on everybody's path is a wrapper that changes to another user.
+    own = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    found = find("rabbitmq-server")
+    with tempfile.TemporaryDirectory(prefix="worksong-rabbitmq-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        (directory / "rabbitmq.conf").write_text(f"loopback_users = none\n{settings}\n")
+        with _port_mapper() as mapper:
+            broker = Broker(str(own) if own.exists() else found, directory, mapper)
+            try:
+                yield broker
+            finally:
+                broker.kill()
+
+
+@contextlib.contextmanager
+def _port_mapper() -> Iterator[int]:
+    """The epmd of our nodes: one that a node starts by itself would outlive it."""
+    program = shutil.which("epmd") or "epmd"
+    for _ in range(TRIES):
+        port = free_port()
+        process = subprocess.Popen(
+            [program, "-port", str(port), "-address", "127.0.0.1"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            if _answers(process, port, "epmd", _listens):
+                yield port
+                return
+        finally:
+            _end(process)
+    raise Missing("rabbitmq-server", "its port mapper epmd did not start")
+
+
+def _listens(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+
+
+def _rabbitmq_environment(directory: Path, port: int, distribution: int, mapper: int) -> dict[str, str]:
+    mine = {
+        "HOME": str(directory),
+        "ERL_EPMD_PORT": str(mapper),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"worksong{port}@localhost",
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(directory / "log"),
+        "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
+        "RABBITMQ_CONF_ENV_FILE": str(directory / "none"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
+        "RABBITMQ_PID_FILE": str(directory / "pid"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+    }
+    return {**os.environ, **mine}
+
+
+def _speaks_amqp(port: int) -> bool:
+    """It answers a protocol that it does not know with the one it does."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5.0) as connection:
+        connection.sendall(b"AMQP\0\1\0\0")
+        return connection.recv(8).startswith(b"AMQP")
 
 
 def _somebody(directory: Path, account: str) -> str | None:

@@ -8,7 +8,7 @@ from worksong.domain.errors import ConfigError
 from worksong.ports.backend import Backend, BackendFactory
 from worksong.ports.results import ResultStore, ResultStoreFactory
 
-_EXTRAS = {"redis": "redis", "hiredis": "redis", "asyncpg": "postgres", "asyncmy": "mysql"}
+_EXTRAS = {"redis": "redis", "hiredis": "redis", "asyncpg": "postgres", "asyncmy": "mysql", "pika": "amqp"}
 
 BARE = frozenset({"faktory:", "faktory+tls:"})
 """URLs that are schemes alone."""

@@ -93,7 +93,8 @@ class Crew:
 def measure(plan: Plan, *, show: bool) -> Figures:
     """Carry out the plan in a namespace of its own, and leave nothing behind."""
     worker = bench_jobs.make(sync=plan.sync)
-    worker.connect(without_namespace(plan.url), name=f"worksong-bench-{new_id()[:8]}")
+    name = f"worksong-bench-{new_id()[:8]}"
+    worker.connect(_apart(without_namespace(plan.url), name), name=name)
     worker.concurrency = plan.concurrency
     crew = Crew(plan, worker) if plan.processes > 1 else None
     try:
@@ -105,6 +106,13 @@ def measure(plan: Plan, *, show: bool) -> Figures:
     finally:
         asyncio.run(sweep(worker.url, worker.name))
     return Figures(enqueue_rate=bulk, single_rate=single, drain_rate=done / seconds, latencies=latencies)
+
+
+def _apart(url: str, name: str) -> str:
+    """Queues of RabbitMQ are called like the job types, as their peers' are, unless the URL itself says otherwise."""
+    if not url.startswith(("amqp://", "amqps://")):
+        return url
+    return f"{url}{'&' if '?' in url else '?'}namespace={name}"
 
 
 def _enqueue(plan: Plan, worker: Worker, *, show: bool) -> tuple[float, float]:

@@ -14,6 +14,7 @@ USUAL = (
     "mysql://localhost/jobs",
     "redis://localhost",
     "faktory://localhost",
+    "amqp://localhost",
 )
 
 

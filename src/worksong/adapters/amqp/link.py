@@ -1,0 +1,227 @@
+"""A connection to RabbitMQ, made anew when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import pika  # pyright: ignore[reportMissingTypeStubs]
+import pika.adapters.asyncio_connection  # pyright: ignore[reportMissingTypeStubs]
+import pika.exceptions  # pyright: ignore[reportMissingTypeStubs]
+
+from worksong.adapters.amqp.address import Address, Node
+from worksong.adapters.amqp.channel import Channel, answered
+from worksong.adapters.amqp.frames import read_frame
+from worksong.adapters.amqp.outage import Outage
+from worksong.domain.errors import BackendUnavailable, ConfigError
+
+_pika = cast("Any", pika)
+_asyncio_connection = cast("Any", pika.adapters.asyncio_connection)
+_exceptions = cast("Any", pika.exceptions)
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it says of every lost connection, we say once
+
+
+class Lost(BackendUnavailable):
+    """the connection is gone"""
+
+
+class Link:
+    """One connection, made anew by `reach` when it is gone. Lives in one event loop."""
+
+    def __init__(self, address: Address, purpose: str, outage: Outage, on_lost: Callable[[], None]) -> None:
+        self._address, self._purpose, self._outage, self._on_lost = address, purpose, outage, on_lost
+        self._raw: Any = None
+        self._lock = asyncio.Lock()
+        self._open = asyncio.Event()
+        self._open.set()
+        self.blocked = ""
+        """Why the server takes nothing in at the moment."""
+
+    async def reach(self) -> None:
+        """Connect, unless that is done; at once an error while the server is given a rest."""
+        if self._raw is None:
+            await self._connect()
+
+    async def _connect(self) -> None:
+        time, failures = asyncio.get_running_loop().time, self._outage.failures
+        async with self._lock:
+            if self._raw is not None:
+                return
+            self._outage.check(time(), failures)
+            try:
+                self._raw = await self._dial()
+            except (BackendUnavailable, ConfigError) as failure:
+                self._outage.failed(time(), failure)
+                raise
+            self._outage.over(time())
+
+    async def channel(self) -> Channel:
+        await self.reach()
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            self._raw.channel(on_open_callback=_told(opened))
+        except (_exceptions.AMQPError, AttributeError) as wrong:
+            raise self._gone(str(wrong)) from wrong
+        return Channel(self, await self.in_time(opened))
+
+    async def in_time(self, answer: asyncio.Future[Any]) -> Any:
+        """An answer that does not come means a connection that is dead."""
+        done, _ = await asyncio.wait([answer], timeout=self._address.timeout)
+        if done:
+            return answer.result()
+        why = f"{self._address.shown} did not answer within {self._address.timeout:g} s"
+        self.drop(why)
+        raise Lost(why)
+
+    async def unblocked(self) -> bool:
+        """Wait, as long as for an answer, until the server takes messages in."""
+        try:
+            async with asyncio.timeout(self._address.timeout):
+                await self._open.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def drop(self, why: str) -> None:
+        """Give the connection up, whatever its other end does."""
+        raw = self._raw
+        self._forget(why)
+        if raw is not None:
+            _abort(raw)
+
+    async def close(self) -> None:
+        """Say goodbye, and wait for no answer longer than it takes."""
+        raw, self._raw = self._raw, None
+        if raw is None or not raw.is_open:
+            return
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        raw.add_on_close_callback(_told(gone))
+        raw.close()
+        done, _ = await asyncio.wait([gone], timeout=self._address.timeout)
+        if not done:
+            _abort(raw)
+
+    async def _dial(self) -> Any:
+        wrong: BaseException | None = None
+        for node in self._address.nodes:
+            try:
+                return await self._try(node)
+            except (BackendUnavailable, ConfigError) as failure:
+                wrong = failure
+        assert wrong is not None, "an address has a node"
+        raise wrong
+
+    async def _try(self, node: Node) -> Any:
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        raw: Any = _asyncio_connection.AsyncioConnection(
+            self._parameters(node),
+            on_open_callback=_told(opened),
+            on_open_error_callback=_told(opened),
+            on_close_callback=self._on_close,
+            custom_ioloop=asyncio.get_running_loop(),
+        )
+        raw._read_frame = partial(read_frame, raw, raw._read_frame)
+        raw.add_on_connection_blocked_callback(self._on_blocked)
+        raw.add_on_connection_unblocked_callback(self._on_unblocked)
+        done, _ = await asyncio.wait([opened], timeout=self._address.timeout)
+        if not done:
+            _abort(raw)
+            raise Lost(f"{self._address.shown} did not answer within {self._address.timeout:g} s")
+        found = opened.result()
+        if isinstance(found, BaseException):
+            raise _translated(found, self._address) from found
+        self.blocked = ""
+        self._open.set()
+        return found
+
+    def _parameters(self, node: Node) -> Any:
+        address = self._address
+        return _pika.ConnectionParameters(
+            host=node[0],
+            port=node[1],
+            virtual_host=address.vhost,
+            credentials=_pika.PlainCredentials(address.user, address.password),
+            heartbeat=address.heartbeat,
+            ssl_options=_tls(address, node[0]),
+            connection_attempts=1,
+            socket_timeout=address.timeout,
+            stack_timeout=address.timeout,
+            client_properties={"connection_name": f"worksong {self._purpose}"},
+        )
+
+    def _on_close(self, raw: Any, reason: Exception) -> None:
+        if raw is self._raw:
+            self._forget(str(reason))
+
+    def _forget(self, why: str) -> None:
+        if self._raw is not None:
+            self._raw = None
+            self.blocked = ""
+            self._open.set()
+            self._outage.broke(asyncio.get_running_loop().time(), str(self._gone(why)))
+            self._on_lost()
+
+    def _gone(self, why: str) -> Lost:
+        return Lost(f"the connection to {self._address.shown} broke ({why})")
+
+    def _on_blocked(self, _: Any, method: Any) -> None:
+        self.blocked = str(method.method.reason) or "it says no reason"
+        self._open.clear()
+
+    def _on_unblocked(self, _: Any, __: Any) -> None:
+        self.blocked = ""
+        self._open.set()
+
+
+def _told(answer: asyncio.Future[Any]) -> Callable[..., None]:
+    """A callback that answers with what it is told last."""
+
+    def told(*said: Any) -> None:
+        answered(answer, said[-1])
+
+    return told
+
+
+def _abort(raw: Any) -> None:
+    """End it without waiting for the other side."""
+    raw._terminate_stream(_exceptions.ConnectionClosed(0, "given up"))
+
+
+def _translated(failure: BaseException, address: Address) -> Exception:
+    """A login that is refused will be refused again; all else may pass."""
+    cause: BaseException | None = failure
+    told = str(failure) or type(failure).__name__
+    seen = list(getattr(failure, "exceptions", ()))
+    while cause is not None:
+        seen += [cause, *getattr(cause, "exceptions", ())]
+        cause = cause.__cause__ or getattr(cause, "exception", None)
+    for one in seen:
+        text = str(one)
+        if isinstance(one, _exceptions.ProbableAuthenticationError) or "ACCESS_REFUSED" in text:
+            return ConfigError(
+                f"{address.shown} refuses the login: {text}; see the user, password and vhost in the URL"
+            )
+        if "NOT_ALLOWED" in text or isinstance(one, _exceptions.ProbableAccessDeniedError):
+            return ConfigError(f"{address.shown} refuses the vhost: {text}; create it, and give the user permissions")
+        told = text or told
+    return Lost(f"{address.shown} cannot be reached: {told}")
+
+
+def _tls(address: Address, host: str) -> Any:
+    if address.tls is None:
+        return None
+    tls = address.tls
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.certificate:
+            context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as wrong:
+        raise ConfigError(f"{address.shown}: the certificates cannot be read: {wrong}") from wrong
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return _pika.SSLOptions(context, host)

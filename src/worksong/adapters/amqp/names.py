@@ -1,0 +1,86 @@
+"""Every name in the server and every argument of a queue, in one place."""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_right
+from typing import TypeAlias
+
+Arguments: TypeAlias = dict[str, int | str]
+
+FINEST = 25
+"""Milliseconds of the shortest delay queue."""
+LADDER = tuple(FINEST << step for step in range(27))
+"""Milliseconds of each delay queue: the longest is 19 days, and what waits longer passes it several times."""
+SPARE = 600
+"""Seconds that a delay queue outlives the last message that can be in it."""
+RENEWED = 60.0
+"""Seconds for which a delay queue need not be declared again, well below `SPARE`."""
+REDELIVERIES = 20
+"""Deliveries without an ending after which a quorum queue gives a job to the dead."""
+
+
+class Names:
+    """The names of one namespace. The server allows 255 bytes to each."""
+
+    def __init__(self, namespace: str, *, quorum: bool = False, ladder: tuple[int, ...] = LADDER) -> None:
+        self.namespace, self.quorum, self.ladder = namespace, quorum, ladder
+        self._prefix = f"{namespace}." if namespace else ""
+        self.ask = f"{self._prefix}worksong.ask"
+        """The exchange through which all pools are asked who they are."""
+        self.crew = f"{self._prefix}worksong.crew"
+        """A queue without messages: it has as many consumers as there are processes with pools."""
+        self.types = f"{self._prefix}worksong.types"
+        """A queue with one message: the job types that ever had a worker."""
+
+    def queue(self, handler: str) -> str:
+        """Where a job type's jobs wait. Without a namespace its bare name, as Go's adapter has it."""
+        return f"{self._prefix}{handler}"
+
+    def dead(self, handler: str) -> str:
+        return f"{self._prefix}{handler}.dead"
+
+    def delay(self, handler: str, milliseconds: int) -> str:
+        """Never `<handler>_delayed_<n>`: those are Go's, declared with other arguments."""
+        return f"{self._prefix}{handler}.delay.{milliseconds}"
+
+    def claim(self, job_id: str) -> str:
+        """A queue that only one process can declare: whoever does enqueues the job of this id."""
+        return f"{self._prefix}worksong.once.{hashlib.sha256(job_id.encode()).hexdigest()[:40]}"
+
+    def rung(self, seconds: float) -> int:
+        """The longest delay that is over when `seconds` are, but for the shortest of all."""
+        place = bisect_right(self.ladder, round(seconds * 1000))
+        return self.ladder[max(0, place - 1)]
+
+    # arguments
+
+    def queue_arguments(self, handler: str) -> Arguments:
+        """None for classic queues: Go declares them with none, and others would be refused."""
+        if not self.quorum:
+            return {}
+        return {**_quorum("", self.dead(handler)), "x-delivery-limit": REDELIVERIES}
+
+    def dead_arguments(self) -> Arguments:
+        return {"x-queue-type": "quorum"} if self.quorum else {}
+
+    def delay_arguments(self, handler: str, milliseconds: int) -> Arguments:
+        """The same formula everywhere: whoever declares the queue must do so alike."""
+        arguments: Arguments = {
+            "x-message-ttl": milliseconds,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.queue(handler),
+            "x-expires": milliseconds + SPARE * 1000,
+        }
+        return arguments | _quorum("", self.queue(handler)) if self.quorum else arguments
+
+
+def _quorum(exchange: str, key: str) -> Arguments:
+    """Dead-lettering loses messages unless it is confirmed, and that needs a queue that refuses instead of dropping."""
+    return {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": exchange,
+        "x-dead-letter-routing-key": key,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }

@@ -1,0 +1,266 @@
+"""One pool's channel: what it asked for is delivered there, held until lent, acknowledged or given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from worksong.adapters.amqp.channel import Channel, ChannelClosed, Delivered
+from worksong.adapters.amqp.link import Link, Lost
+from worksong.adapters.amqp.topology import Topology
+from worksong.domain.job import new_id
+from worksong.domain.turns import Share
+
+FULL, LARGE = 2, 5
+"""After so many draws in a row, of so many jobs at least, the server is asked to send by itself."""
+SOON = 0.02
+log = logging.getLogger("worksong.amqp")
+
+
+class Held(NamedTuple):
+    """A message that the server has given us, and waits to hear of."""
+
+    handler: str
+    delivered: Delivered
+    channel: Channel
+    tap: Tap
+
+
+class _Consumer:
+    """What the server may send of one job type before we end some of it."""
+
+    __slots__ = ("handler", "prefetch", "unended")
+
+    def __init__(self, handler: str, prefetch: int) -> None:
+        self.handler, self.prefetch = handler, prefetch
+        self.unended = 0
+
+
+class Tap:
+    """Takes no more than the pool has slots for: so many are shared out among the job types that have jobs."""
+
+    def __init__(
+        self, link: Link, topology: Topology, slots: int, label: str, on_closed: Callable[[Channel], None]
+    ) -> None:
+        self._link, self._topology, self._slots, self._label = link, topology, max(1, slots), label
+        self._on_closed = on_closed
+        self._lock = asyncio.Lock()
+        self._channel: Channel | None = None
+        self._consumers: dict[str, _Consumer] = {}
+        self._buffer: dict[str, deque[Held]] = {}
+        self._unended: dict[int, str] = {}
+        """Delivery tag -> consumer, in the order of delivery."""
+        self._bell = asyncio.Event()
+        self.asked = False
+        """Whether somebody fetched since the last beat."""
+        self._full = 0
+
+    @property
+    def buffered(self) -> int:
+        return sum(map(len, self._buffer.values()))
+
+    @property
+    def flows(self) -> bool:
+        """Whether the server sends by itself: worth it where there are many jobs, even for one who may not wait."""
+        return bool(self._consumers) or self._full >= FULL
+
+    def drew(self, count: int) -> None:
+        """A draw gave all it was asked for, so many; 0: it did not."""
+        self._full = self._full + 1 if count >= LARGE else 0
+
+    async def ready(self) -> Channel:
+        """The channel; a new one if the last is gone, and all that was delivered on that with it."""
+        if self._channel is None or not self._channel.open:
+            async with self._lock:
+                if self._channel is None or not self._channel.open:
+                    self._forget()
+                    channel = await self._link.channel()
+                    channel.on_closed = lambda closed: self._closed(channel, closed)
+                    channel.on_cancelled(self._cancelled)
+                    self._channel = channel
+        return self._channel
+
+    # messages in
+
+    def take(self, shares: Sequence[Share], limit: int) -> list[Held]:
+        """From what is here: each type its quota, then what is left to whoever has more."""
+        found: list[Held] = []
+        if self._buffer:
+            for name, quota in (*shares, *((share.name, limit) for share in shares)):
+                waiting = self._buffer.get(name)
+                if waiting:
+                    found += [waiting.popleft() for _ in range(min(quota, limit - len(found), len(waiting)))]
+        return found
+
+    async def draw(self, shares: Sequence[Share], limit: int) -> list[Held]:
+        """What waits in the server now, one by one: the server's word for 'no more' is sure this way."""
+        channel, found, empty = await self.ready(), list[Held](), set[str]()
+        for name, quota in (*shares, *((share.name, limit) for share in shares)):
+            left = min(quota, limit - len(found))
+            while left > 0 and name not in empty:
+                await self._topology.ensure(name)
+                delivered = await channel.get(self._topology.names.queue(name))
+                if delivered is None:
+                    empty.add(name)
+                    break
+                self._unended[delivered.tag] = ""
+                found.append(Held(name, delivered, channel, self))
+                left -= 1
+        return found
+
+    async def listen(self, handlers: Iterable[str], limit: int) -> None:
+        """Have the server send what comes; more of a type that has filled its share while slots stay free."""
+        channel, names = await self.ready(), tuple(handlers)
+        most = max(self._slots, limit)
+        for name in names:
+            mine = [consumer for consumer in self._consumers.values() if consumer.handler == name]
+            granted = sum(consumer.prefetch for consumer in mine)
+            if not mine:
+                await self._consume(channel, name, max(1, -(-most // len(names))))
+            elif granted < most and all(consumer.unended >= consumer.prefetch for consumer in mine):
+                await self._consume(channel, name, min(granted, most - granted))
+
+    async def _consume(self, channel: Channel, name: str, prefetch: int) -> None:
+        async with self._lock:
+            await self._topology.ensure(name)
+            tag = f"{self._label}_{name}_{new_id()}"[-255:]
+            self._consumers[tag] = _Consumer(name, prefetch)
+            try:
+                await channel.consume(self._topology.names.queue(name), tag, prefetch, self._came)
+            except BaseException:
+                self._consumers.pop(tag, None)
+                self._topology.forget_type(name)
+                raise
+
+    def _came(self, delivered: Delivered) -> None:
+        consumer, channel = self._consumers.get(delivered.consumer), self._channel
+        if consumer is None or channel is None:
+            return  # of a channel that is gone: the server has it back
+        consumer.unended += 1
+        self._unended[delivered.tag] = delivered.consumer
+        self._buffer.setdefault(consumer.handler, deque()).append(Held(consumer.handler, delivered, channel, self))
+        self._bell.set()
+
+    async def more(self, handlers: Iterable[str]) -> bool:
+        """Whether something came, now that the server has sent all it had."""
+        channel, left = await self.ready(), False
+        for name in handlers:  # a queue answers after it has sent
+            queue = self._topology.names.queue(name)
+            declared = await channel.look(queue)
+            left = left or declared.messages > 0
+        await channel.settled()
+        if left and not self.buffered and not self._unended:
+            await self.wait(SOON)
+            return True
+        return bool(self.buffered)
+
+    async def wait(self, seconds: float) -> None:
+        """Until something came, or nothing can come any more, so long at most."""
+        if not self.buffered:
+            self._bell.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._bell.wait()
+
+    # endings
+
+    def ack(self, tags: Sequence[int]) -> None:
+        """A run of the oldest ones takes one word."""
+        channel, ended = self._channel, set(tags)
+        if channel is None:
+            return
+        run = 0
+        oldest: list[int] = []
+        for tag in self._unended:
+            if tag not in ended:
+                break
+            oldest.append(tag)
+        if len(oldest) > 1:
+            run = oldest[-1]
+            channel.ack(run, multiple=True)
+            ended.difference_update(oldest)
+        for tag in ended:
+            channel.ack(tag)
+        self._ended(tags)
+
+    def requeue(self, tags: Iterable[int]) -> None:
+        """Each goes back to where it was in its queue."""
+        given = list(tags)
+        if self._channel:
+            for tag in given:
+                self._channel.requeue(tag)
+        self._ended(given)
+
+    def _ended(self, tags: Iterable[int]) -> None:
+        for tag in tags:
+            consumer = self._consumers.get(self._unended.pop(tag, ""))
+            if consumer:
+                consumer.unended -= 1
+
+    async def sure(self) -> None:
+        """Return when the server has done all that was said on this channel."""
+        if self._channel and self._channel.open:
+            await self._channel.settled()
+
+    # back to rest
+
+    async def rest(self) -> int:
+        """Have nothing more sent, and give back what was not lent; answers how many."""
+        async with self._lock:
+            channel = self._channel
+            if channel is None or not channel.open:
+                return 0
+            for tag in list(self._consumers):
+                await channel.cancel(tag)
+            held = [held for waiting in self._buffer.values() for held in waiting]
+            self._buffer.clear()
+            self.requeue([one.delivered.tag for one in held])
+            self._full = 0
+            self._consumers.clear()
+            return len(held)
+
+    async def close(self) -> None:
+        """Everything unended goes back."""
+        channel = self._channel
+        self._forget()
+        self._channel = None
+        if channel:
+            await channel.close()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._forget()
+        self._channel = None
+
+    def _closed(self, channel: Channel, closed: ChannelClosed) -> None:
+        if channel is self._channel:
+            if "timed out" in closed.text:
+                log.warning(
+                    "the server took the jobs of this process back, since one of them ran longer than it allows: %s; "
+                    "raise its consumer_timeout above the longest job, or split that",
+                    closed.text,
+                )
+            elif closed.code > 300:
+                log.warning("the server closed the channel that jobs come through: %s", closed)
+            self.lost()
+            self._on_closed(channel)
+
+    def _cancelled(self, tag: str) -> None:
+        """Its queue was deleted, or moved: look for it anew at the next fetch."""
+        consumer = self._consumers.pop(tag, None)
+        if consumer:
+            self._topology.forget_type(consumer.handler)
+            self._bell.set()
+
+    def _forget(self) -> None:
+        self._consumers.clear()
+        self._buffer.clear()
+        self._unended.clear()
+        self._bell.set()
+
+
+__all__ = ["Held", "Lost", "Tap"]

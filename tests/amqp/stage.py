@@ -1,0 +1,27 @@
+"""What tests on RabbitMQ have in common: a worker in a namespace of its own, and patience."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from worksong import Worker
+from worksong.domain.job import new_id
+
+PATIENCE = 60.0
+"""Seconds in which what must happen has happened, on a slow machine."""
+
+
+def a_worker(url: str, **options: object) -> Worker:
+    """A worker on the server, in a namespace of its own unless the URL names one."""
+    mark = "&" if "?" in url else "?"
+    named = url if "namespace=" in url else f"{url}{mark}namespace={new_id()}"
+    return Worker(named, **options)
+
+
+def until(happened: Callable[[], object], what: str) -> None:
+    """Wait for it."""
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, f"in vain: {what}"
+        time.sleep(0.01)

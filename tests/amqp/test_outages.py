@@ -1,0 +1,156 @@
+"""Workers that are killed, lines that are cut, a server that dies: nothing is lost, and what is doubled is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import servers
+from amqp.cutter import Cutter
+from amqp.stage import a_worker, until
+from worksong import Job
+from worksong.adapters.amqp import AmqpBackend
+from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
+from worksong.domain.job import new_id
+from worksong.testing.contract.steps import a_job, beat, fetch, join, push, settle
+
+TESTS = Path(__file__).parents[1]
+pytestmark = pytest.mark.timeout(400)  # servers take long to start
+
+
+def test_a_killed_worker_loses_nothing(rabbitmq_url: str, tmp_path: Path) -> None:
+    # Given jobs, and a worker process
+    url, ledger = f"{rabbitmq_url}?namespace={new_id()}", tmp_path / "ledger"
+    ledger.touch()
+    producer = a_worker(url)
+    producer.perform_many([Job("note", {"n": n}) for n in range(200)])
+    environment = {**os.environ, "WORKSONG_URL": url, "AMQP_LEDGER": str(ledger), "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-m", "worksong.faces.cli", "run", "amqp.killed_app:worker"]
+
+    def done() -> set[str]:
+        return {line for line in ledger.read_text().splitlines() if line.startswith("done ")}
+
+    # When it is killed in the midst of them, and another one comes
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    until(lambda: len(done()) >= 20, "20 jobs")
+    first.kill()
+    first.wait()
+    second = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    # Then every job was done, and only those doubled that ran when it died
+    until(lambda: len(done()) == 200, "all jobs")
+    second.terminate()
+    assert second.wait(60.0) == 0
+    begun = [line for line in ledger.read_text().splitlines() if line.startswith("begun ")]
+    assert len(begun) - 200 <= 4
+
+
+def test_a_cut_line_is_made_anew(rabbitmq_server: servers.Broker) -> None:
+    # Given a worker behind a line that can be cut
+    ran: list[int] = []
+    with Cutter(rabbitmq_server.port) as line:
+        worker = a_worker(f"amqp://guest:guest@127.0.0.1:{line.port}/")
+        worker.register("note", lambda args: ran.append(args["n"]))
+        worker.start()
+        worker.perform(Job("note", {"n": 0}))
+        until(lambda: ran == [0], "the first job")
+        # When it is cut, again and again
+        for n in range(1, 4):
+            assert line.cut() > 0
+            _enqueued(worker, Job("note", {"n": n}))
+            # Then the next job runs all the same
+            until(lambda n=n: n in ran, f"job {n}")
+        worker.stop()
+
+
+def _enqueued(worker: object, job: Job) -> None:
+    """Enqueue it, as a producer does that tries again."""
+
+    def tried() -> bool:
+        try:
+            worker.perform(job)
+        except BackendUnavailable:
+            return False
+        return True
+
+    until(tried, "the server's answer")
+
+
+async def test_the_tag_of_a_dead_channel_settles_nothing(rabbitmq_server: servers.Broker) -> None:
+    # Given a job lent over a line that is cut
+    with Cutter(rabbitmq_server.port) as line:
+        backend = AmqpBackend(f"amqp://guest:guest@127.0.0.1:{line.port}/?namespace={new_id()}")
+        job, other = a_job(), a_job()
+        await push(backend, job, other)
+        pool = await join(backend)
+        (old,) = await fetch(backend, pool)
+        line.cut()
+        # When it is lent again over the next one, with a tag that is the same
+        again = await _insist(backend, pool)
+        # Then the old receipt acknowledges nothing
+        assert (again.job.id, again.receipt.tag) == (job.id, old.receipt.tag)
+        assert again.receipt != old.receipt
+        assert not await settle(backend, old)
+        # And a beat tells whoever still runs it
+        orders = await beat(backend, pool, old, again)
+        assert orders.lost == (old,)
+        assert await settle(backend, again)
+        (last,) = await fetch(backend, pool)
+        assert last.job.id == other.id
+        await backend.close()
+
+
+async def _insist(backend: AmqpBackend, pool: object) -> object:
+    for _ in range(600):
+        try:
+            found = await fetch(backend, pool, wait=0.1)
+        except WorksongError:
+            continue
+        if found:
+            return found[0]
+    raise AssertionError("it is not lent again")
+
+
+def test_a_killed_server_loses_nothing_that_it_confirmed(rabbitmq_server: servers.Broker) -> None:
+    # Given a worker, jobs that wait, jobs for later, and a producer that goes on
+    ran: set[int] = set()
+    worker = a_worker(rabbitmq_server.url, concurrency=5)
+    hold = threading.Event()
+
+    @worker.job()
+    def note(n: int) -> None:
+        hold.wait(60.0)
+        ran.add(n)
+
+    worker.perform_many([Job("note", {"n": n}) for n in range(100)])
+    for n in range(100, 110):
+        worker.perform_in(Job("note", {"n": n}), 1.0)
+    worker.start()
+    # When the server is killed, and started again
+    rabbitmq_server.kill()
+    with pytest.raises(BackendUnavailable):
+        worker.perform(Job("note", {"n": -1}))
+    hold.set()
+    rabbitmq_server.start()
+    for n in range(110, 120):
+        _enqueued(worker, Job("note", {"n": n}))
+    # Then every job that was taken in runs
+    until(lambda: ran >= set(range(120)), "all jobs")
+    worker.stop()
+
+
+def test_a_wrong_password_is_told(rabbitmq_server: servers.Broker) -> None:
+    worker = a_worker(f"amqp://guest:wrong@127.0.0.1:{rabbitmq_server.port}/")
+    with pytest.raises(ConfigError, match="refuses the login") as told:
+        worker.perform(Job("note", {}))
+    assert "wrong@" not in str(told.value)
+
+
+def test_a_vhost_that_is_not_there_is_told(rabbitmq_server: servers.Broker) -> None:
+    worker = a_worker(f"amqp://guest:guest@127.0.0.1:{rabbitmq_server.port}/nothing")
+    with pytest.raises(ConfigError, match="vhost"):
+        worker.perform(Job("note", {}))

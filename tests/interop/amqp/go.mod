@@ -1,0 +1,5 @@
+module worksong.test/amqp
+
+go 1.21
+
+require github.com/rabbitmq/amqp091-go v1.10.0

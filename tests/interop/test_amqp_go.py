@@ -1,0 +1,123 @@
+"""Jobs between Go and Python over RabbitMQ, in the form of Buffalo's adapter: none lost, none altered."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import servers
+from amqp.server import connected, got
+from amqp.stage import a_worker, until
+from chaos.scale import SEED, sized
+from conftest import GoBuild
+from worksong import Job
+from worksong.domain.job import new_id
+
+JOBS = sized(5000)
+pytestmark = pytest.mark.timeout(400)  # the server, and the Go program, take long the first time
+
+
+@pytest.fixture(scope="module")
+def peer(go_binary: GoBuild) -> Path:
+    """The Go program; its module must be had from the network."""
+    try:
+        return go_binary(Path(__file__).parent / "amqp")
+    except servers.GoRefused as refused:
+        pytest.skip(f"the peer on RabbitMQ cannot be built here: {refused}")
+
+
+def random_args(chance: random.Random) -> dict[str, Any]:
+    """Whatever a job may carry; numbers are those that Go reads without losing digits."""
+    return {_text(chance): _value(chance, 3) for _ in range(chance.randrange(6))}
+
+
+def _value(chance: random.Random, depth: int) -> Any:
+    kinds: list[Callable[[], Any]] = [
+        lambda: chance.randrange(-(2**53) + 1, 2**53),
+        lambda: chance.uniform(-1e6, 1e6),
+        lambda: _text(chance),
+        lambda: chance.choice([True, False, None]),
+        lambda: [_value(chance, depth - 1) for _ in range(chance.randrange(4))],
+        lambda: {_text(chance): _value(chance, depth - 1) for _ in range(chance.randrange(4))},
+    ]
+    return chance.choice(kinds if depth else kinds[:4])()
+
+
+def _text(chance: random.Random) -> str:
+    letters = string.ascii_letters + 'äß漢<>&\u2028"\\\n\t\0\N{PARTY POPPER}'
+    return "".join(chance.choice(letters) for _ in range(chance.randrange(12)))
+
+
+def canonical(args: Any) -> str:
+    return json.dumps(args, sort_keys=True)
+
+
+def test_jobs_of_go_run_here(rabbitmq_url: str, peer: Path) -> None:
+    # Given jobs that Go enqueued into a queue that it declared
+    chance, queue, ran = random.Random(SEED), f"from-go-{new_id()}", []
+    jobs = [random_args(chance) for _ in range(JOBS)]
+    lines = "".join(f"{json.dumps(args)}\n" for args in jobs)
+    subprocess.run([peer, "produce", rabbitmq_url, queue], input=lines.encode(), check=True, timeout=100)
+    # When a worker runs them
+    worker = a_worker(f"{rabbitmq_url}?namespace=")
+    worker.register(queue, lambda args: ran.append(canonical(args)))
+    worker.start()
+    until(lambda: len(ran) >= JOBS, f"{JOBS} jobs of Go (seed {SEED})")
+    worker.stop()
+    # Then none was lost, and none altered
+    assert sorted(ran) == sorted(map(canonical, jobs))
+    assert got(rabbitmq_url, queue) == []
+    _forget(rabbitmq_url, queue)
+
+
+def test_jobs_of_ours_run_there(rabbitmq_url: str, peer: Path) -> None:
+    # Given jobs that we enqueued, into a queue that we declared first
+    chance, queue = random.Random(SEED + 1), f"to-go-{new_id()}"
+    jobs = {new_id(): random_args(chance) for _ in range(JOBS)}
+    worker = a_worker(f"{rabbitmq_url}?namespace=")
+    worker.perform_many([Job(queue, args, id=job_id) for job_id, args in jobs.items()])
+    # When Go declares the queue and runs them
+    command = [peer, "consume", rabbitmq_url, queue, str(JOBS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
+    # Then none was lost, and none altered
+    ran = dict(line.split("\t", 1) for line in done.stdout.splitlines())
+    assert {job_id: canonical(json.loads(args)) for job_id, args in ran.items()} == {
+        job_id: canonical(args) for job_id, args in jobs.items()
+    }
+    _forget(rabbitmq_url, queue)
+
+
+def test_a_retried_job_reaches_go(rabbitmq_url: str, peer: Path) -> None:
+    # Given a job that fails here, and waits in a delay queue when its worker stops
+    queue = f"late-{new_id()}"
+    worker = a_worker(f"{rabbitmq_url}?namespace=", concurrency=1)
+    tries: list[str] = []
+
+    @worker.job(name=queue, max_fails=5, backoff=lambda job: 0.05)
+    async def fails(n: int) -> None:
+        tries.append("")
+        raise ValueError(n)
+
+    worker.start()
+    worker.perform(Job(queue, {"n": 1}))
+    until(lambda: tries, "the first try")
+    worker.stop()
+    # When Go consumes, then it comes as it was
+    done = subprocess.run(
+        [peer, "consume", rabbitmq_url, queue, "1"], capture_output=True, text=True, check=True, timeout=100
+    )
+    assert done.stdout.partition("\t")[2] == '{"n":1}\n'
+    _forget(rabbitmq_url, queue)
+
+
+def _forget(url: str, queue: str) -> None:
+    with connected(url) as channel:
+        for name in (queue, f"{queue}.dead"):
+            channel.queue_delete(name)
