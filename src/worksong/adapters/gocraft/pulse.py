@@ -8,8 +8,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from worksong.adapters.gocraft.space import BEAT, LOCK_KEPT, Item, Space, misnamed, text, unlocked
+from worksong.adapters.gocraft.space import BEAT, LOCK_KEPT, Item, Space, misnamed, unlocked
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.store import text
 from worksong.domain.errors import ConfigError, InvalidArguments
 from worksong.domain.job import Delivery, Job, shown
 from worksong.domain.poison import Poison

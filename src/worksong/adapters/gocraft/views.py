@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from msgspec.structs import replace
 
 from worksong.adapters.gocraft.mover import Mover, is_job, landmark
-from worksong.adapters.gocraft.space import Space, kept_apart, text, view, whole
+from worksong.adapters.gocraft.space import Space, kept_apart, view
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.store import text, whole
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison

@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from worksong.adapters import rounds
-from worksong.adapters.gocraft.doctor import server, vitals, ward
+from worksong.adapters.gocraft.doctor import ward
 from worksong.adapters.gocraft.doctor.remedies import REMEDIES
 from worksong.adapters.gocraft.doctor.tracer import Tracer
 from worksong.adapters.gocraft.doctor.ward import Ward
 from worksong.adapters.gocraft.reaper import Reaper
 from worksong.adapters.gocraft.space import Space
 from worksong.adapters.gocraft.views import Views
+from worksong.adapters.redis.doctor import server, vitals
 from worksong.domain.capability import Capability
 from worksong.domain.errors import ConfigError, InvalidArguments
 from worksong.domain.finding import Finding

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import NamedTuple
 
-from worksong.adapters.gocraft.doctor.vitals import REFUSALS
-from worksong.adapters.gocraft.reaper import Reaper, escaped
-from worksong.adapters.gocraft.space import Space, text
+from worksong.adapters.gocraft.reaper import Reaper
+from worksong.adapters.gocraft.space import Space
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.doctor.vitals import REFUSALS
+from worksong.adapters.redis.store import escaped, text
 from worksong.adapters.rounds import LOST_AFTER, ORPHANS, alive
 from worksong.domain.finding import Ailment, Finding, Severity, some, verdict
 from worksong.domain.poison import Poison
