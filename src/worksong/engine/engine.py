@@ -175,6 +175,7 @@ class Engine:
             id=new_id(),
             handlers=self._registry.names(),
             limits=self._registry.limits(),
+            queues=tuple(self._queues or ()),
             concurrency=self._concurrency,
             worker_ids=tuple(new_id() for _ in range(self._concurrency)),
             host=socket.gethostname(),

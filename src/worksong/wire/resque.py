@@ -193,9 +193,14 @@ def foreign_id(handler: str, args: bytes) -> str:
     return FOREIGN + hashlib.sha1(told, usedforsecurity=False).hexdigest()[:24]
 
 
-def is_foreign(job: Job) -> bool:
-    """Whether its payload has no member of ours."""
-    return job.id.startswith(FOREIGN)
+def is_bare(job: Job) -> bool:
+    """Whether its payload tells nothing of its tries."""
+    return job.id.startswith(FOREIGN) and job.attempt == 1
+
+
+def is_numbered(raw: bytes) -> bool:
+    """Whether a payload ends in our member, which the server numbers."""
+    return next(reversed(gojson.verbatim(raw)), "") == "worksong"
 
 
 # anew
@@ -222,9 +227,10 @@ def rewrite(raw: bytes, job: Job, *, queue: str | None = None, plain: bool = Fal
 
 def queued(raw: bytes, job: Job, now: float) -> bytes:
     """What a due payload becomes in its queue: of a foreign one what the scheduler of its own kind would write."""
-    if not is_foreign(job):
+    members = gojson.verbatim(raw)
+    if "worksong" in members:
         return rewrite(raw, job, enqueued_at=number(now))
-    return rewrite(raw, job) if next(reversed(gojson.verbatim(raw))) == "queue" else raw
+    return rewrite(raw, job) if next(reversed(members)) == "queue" else raw
 
 
 def forgotten(now: float) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""Where a Resque namespace is: the URL of a Redis server with `resque+` before it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from worksong.adapters.redis.address import Address, parse
+from worksong.domain.errors import ConfigError
+
+NAMESPACE = "resque"
+"""The peers' default: whoever says nothing meets them there."""
+PREFIX = "resque+"
+
+
+class Place(NamedTuple):
+    """A namespace on a server, and how payloads are written there."""
+
+    address: Address
+    namespace: str
+    plain: bool
+    """Nothing but class and arguments, so that peers find a payload by its text."""
+
+    @property
+    def shown(self) -> str:
+        """The URL for errors and logs: without passwords and options."""
+        return f"{PREFIX}{self.address.shown}"
+
+
+def read(url: str) -> Place:
+    """The place that `url` means; `ConfigError` with the cause and the mend when it means none."""
+    bare = url[len(PREFIX) :] if url[: len(PREFIX)].lower() == PREFIX else url
+    try:
+        parts = urlsplit(bare)
+    except ValueError:
+        parse(bare)  # raises, and says what is wrong without showing the password
+        raise
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    plain = dict(options).get("plain", "false")
+    if plain not in ("true", "false"):
+        raise ConfigError(f"plain={plain} in the Resque URL is unknown; write false or true")
+    rest = [(name, value) for name, value in options if name != "plain"]
+    address = parse(parts._replace(query=urlencode(rest)).geturl() if len(rest) < len(options) else bare)
+    return Place(address, NAMESPACE if address.namespace is None else address.namespace, plain == "true")
