@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from chaos.certificates import Certify
 from chaos.scale import FULL, SEED
 from worksong.adapters.gocraft import space, views
-from worksong.adapters.redis import address
+from worksong.adapters.redis import address, observation
 from worksong.blocking import Background
 from worksong.domain import cron, go_duration
 from worksong.domain.errors import ConfigError, InvalidArguments, WorksongError
