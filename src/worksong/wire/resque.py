@@ -233,9 +233,11 @@ def queued(raw: bytes, job: Job, now: float) -> bytes:
     return rewrite(raw, job) if next(reversed(members)) == "queue" else raw
 
 
-def forgotten(now: float) -> dict[str, Any]:
-    """The changes of a job that begins anew."""
-    return {"attempt": 1, "error": "", "failed_at": 0, "enqueued_at": number(now)}
+def revived(raw: bytes, job: Job, now: float) -> bytes:
+    """What a payload among the failures becomes in its queue: as it was before it failed for the first time."""
+    if "worksong" not in gojson.verbatim(raw):
+        return raw
+    return rewrite(raw, job, attempt=1, error="", failed_at=0, enqueued_at=number(now))
 
 
 def identity(job: Job) -> str:

@@ -85,7 +85,8 @@ def decode(raw: bytes) -> Failed:
         members = gojson.members(raw, limit=READ)
         payload = bytes(gojson.verbatim(raw).get("payload", msgspec.Raw(b"null")))
     except Poison as poison:
-        return Failed(Job("", error=f"unreadable failure: {poison}"), b"", "", poison.reason, raw)
+        unreadable = Job("", id=resque.foreign_id("", raw), error=f"unreadable failure: {poison}")
+        return Failed(unreadable, b"", "", poison.reason, raw)
     queue, failed_at = _text(members.get("queue")), resque_time.read(members.get("failed_at"))
     error = _error(members)
     try:
@@ -95,7 +96,8 @@ def decode(raw: bytes) -> Failed:
             return _unwrapped(own, document.args, error, queue, failed_at)
         job = resque.job_of(document, meta, queue=queue)
     except Poison as poison:
-        return Failed(Job("", error=error, failed_at=failed_at), b"", queue, poison.reason, payload)
+        unreadable = Job("", id=resque.foreign_id("", raw), error=error or str(poison), failed_at=failed_at)
+        return Failed(unreadable, b"", queue, poison.reason, payload)
     job = msgspec.structs.replace(job, attempt=job.attempt + 1, error=error, failed_at=failed_at)
     return Failed(job, payload, queue)
 

@@ -128,11 +128,7 @@ class Mover:
             if found.reason and found.raw and found.queue:  # poison, which somebody wants looked at once more
                 return Move(None, raw, "queue", found.queue, found.raw)
             return None
-        job = found.job
-        new = resque.rewrite(found.payload, job)
-        if resque.is_numbered(new):
-            new = resque.rewrite(found.payload, job, **resque.forgotten(now))
-        return Move(None, raw, "queue", job.queue, new, job.id)
+        return Move(None, raw, "queue", found.job.queue, resque.revived(found.payload, found.job, now), found.job.id)
 
     async def delete(self, state: State, job_ids: Sequence[str] | None, now: float) -> int:
         """Dropped, with what lies apart for it."""
