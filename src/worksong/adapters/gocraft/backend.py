@@ -43,6 +43,7 @@ from worksong.wire.gocraft_keys import Keys
 
 LACKS = {
     Capability.QUEUES,
+    Capability.PATTERNS,
     Capability.SUBSECOND,
     Capability.POSITIONAL,
     Capability.RESULTS,

@@ -1,4 +1,4 @@
-"""Lists of queues with patterns in them, as Ruby's workers take them: `*`, `high*`, `{a,b}`, `!slow`."""
+"""Lists of queues with patterns in them, as Ruby's workers take them: `*`, `high*`, `q[0-9]`, `!slow`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
-SIGNS = frozenset("*?[]{}!")
+from worksong.domain.names import is_pattern
 
 
 def any_in(queues: Sequence[str]) -> bool:
     """Whether the list must be worked out from the queues that there are."""
-    return any(not SIGNS.isdisjoint(name) for name in queues)
+    return any(map(is_pattern, queues))
 
 
 def chosen(patterns: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def chosen(patterns: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     for pattern in patterns:
         if pattern.startswith("!"):
             continue
-        fitting = [pattern] if SIGNS.isdisjoint(pattern) else [name for name in known if _compiled(pattern)(name)]
+        fitting = [name for name in known if _compiled(pattern)(name)] if is_pattern(pattern) else [pattern]
         found.update(dict.fromkeys(sorted(fitting)))
     return tuple(name for name in found if not any(fits(name) for fits in excluded))
 
@@ -33,7 +33,7 @@ def _compiled(pattern: str) -> Callable[[str], bool]:
 
 
 def _parts(pattern: str) -> Iterator[str]:
-    """As a regular expression: `*` any text, `?` any character, `[...]` one of these, `{a,b}` one of these texts."""
+    """As a regular expression: `*` any text, `?` any character, `[...]` one of these."""
     for sign in _SIGN.findall(pattern):
         if sign == "*":
             yield ".*"
@@ -43,10 +43,8 @@ def _parts(pattern: str) -> Iterator[str]:
             inner = sign[1:-1]
             negated = inner[0] in "^!" and len(inner) > 1
             yield f"[{'^' if negated else ''}{re.sub(r'([][^])', '', inner[negated:]).replace(chr(92), '') or '.'}]"
-        elif len(sign) > 2 and sign[0] == "{":
-            yield f"(?:{'|'.join(map(re.escape, sign[1:-1].split(',')))})"
         else:
             yield re.escape(sign)
 
 
-_SIGN = re.compile(r"\[[^\]]+\]|\{[^{}]+\}|.", re.DOTALL)
+_SIGN = re.compile(r"\[[^\]]+\]|.", re.DOTALL)

@@ -50,7 +50,7 @@ from worksong.ports.cargo import Known, Landing, Load
 class SqlBackend(BaseBackend):
     """Jobs in tables; every method is one transaction, or one for each chunk where it says how many."""
 
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.PATTERNS}
 
     def __init__(self, store: Store, namespace: str) -> None:
         self._store, self._namespace = store, namespace
@@ -60,7 +60,7 @@ class SqlBackend(BaseBackend):
         places, fences = self._shared.places, self._shared.fences
         self._results = SqlResults(store, namespace)
         if not self._results.endings.seconds:
-            self.capabilities = frozenset(Capability) - {Capability.RESULTS}
+            self.capabilities = type(self).capabilities - {Capability.RESULTS}
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
         self._finish = None if keep.seconds else Finish(space, self._results.endings, at_once=store.at_once)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
