@@ -127,12 +127,13 @@ class ResqueBroker:
         for name, quota in want.handlers:
             args += (name, min(quota, MOST))
         keys = (k.queues, k.fence, k.lent(want.pool), k.pause_all)
-        first, parts, wrong = await self._space.run(FETCH, keys, args)
-        if wrong:
-            self._complain(map(text, wrong))
-        if not parts:
-            return []
-        return await self._read(want.pool, int(first), parts, now)
+        while True:
+            first, parts, wrong = await self._space.run(FETCH, keys, args)
+            if wrong:
+                self._complain(map(text, wrong))
+            found = await self._read(want.pool, int(first), parts, now)
+            if found or not parts:  # poison alone is gone now, and says nothing of what lies behind it
+                return found
 
     async def _read(self, pool: str, fence: int, parts: Sequence[Any], now: float) -> list[Delivery]:
         """The lent bytes as deliveries, fenced one by one; what is no job goes to the failures at once."""

@@ -107,9 +107,9 @@ else
   end
   local first, before = tonumber(redis.call('GET', KEYS[2]) or '0'), nil
   for _, job in ipairs(all) do
-    if not job.number then
-      job.number = before and before.queue == job.queue and before.number or oldest or 0
-    end
+    -- What was put behind others later, as after a crash of its worker, comes behind them.
+    local least = before and before.queue == job.queue and before.number
+    job.number = math.max(job.number or least or oldest or 0, least or 0)
     job.turn = (job.queue + first) % #names
     before = job
   end
