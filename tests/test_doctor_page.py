@@ -7,11 +7,12 @@ from pathlib import Path
 
 from worksong.adapters.gocraft.doctor import AILMENTS
 from worksong.adapters.memory.backend import VOLATILE
+from worksong.adapters.resque.doctor import AILMENTS as RESQUE_AILMENTS
 from worksong.adapters.sql.doctor.ailments import AILMENTS as SQL_AILMENTS
 from worksong.domain.finding import Ailment, Severity
 from worksong.domain.why import Reason
 
-EVERY = (*AILMENTS, *SQL_AILMENTS, VOLATILE)
+EVERY = (*AILMENTS, *RESQUE_AILMENTS, *SQL_AILMENTS, VOLATILE)
 PAGE = Path(__file__).parents[1] / "docs" / "guides" / "doctor.md"
 
 

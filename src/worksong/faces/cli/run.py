@@ -21,6 +21,7 @@ from worksong.faces.cli.app import directory, load
 from worksong.faces.cli.banner import Start, greet, take_leave
 from worksong.faces.cli.changes import watch
 from worksong.faces.cli.commands import Command
+from worksong.faces.cli.goworker import goworker_options
 from worksong.faces.cli.logs import set_up
 from worksong.faces.cli.moments import duration
 from worksong.faces.cli.target import VARIABLE, in_namespace, url_options
@@ -76,6 +77,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--grace", type=duration, default=GRACE, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
 @click.option("--leash", hidden=True)
+@goworker_options
 def run(**options: Any) -> None:
     """Run the jobs of an app.
 

@@ -7,7 +7,14 @@ import sys
 from worksong.adapters import connect
 from worksong.testing.contract.table import capability_table
 
-USUAL = ("memory://", "sqlite:///jobs.db", "postgresql://localhost/jobs", "mysql://localhost/jobs", "redis://localhost")
+USUAL = (
+    "memory://",
+    "sqlite:///jobs.db",
+    "postgresql://localhost/jobs",
+    "mysql://localhost/jobs",
+    "redis://localhost",
+    "resque+redis://localhost",
+)
 
 
 def main(urls: list[str]) -> None:
