@@ -15,6 +15,8 @@ UNDECODABLE = "(undecodable)"
 """The class of a failure that stands for bytes that are no job; Ruby's page needs one."""
 PLAIN_ERROR = "Error"
 """The exception of an error that has no type: goworker writes no other."""
+CRASHED = "worker_crashed"
+"""The exception of a job that took its workers with it: that is no try of its own."""
 READ = 64 * resque.LIMIT
 """Failures are read up to this size: they hold a payload and more."""
 
@@ -25,7 +27,7 @@ class Failed(NamedTuple):
     """A failure as it was read."""
 
     job: Job
-    """With the attempt after the one that failed, its error and the time of that."""
+    """With the attempt after those that failed, its error and the time of that."""
     payload: bytes
     """The bytes of the payload; empty where that is no job."""
     queue: str
@@ -98,7 +100,8 @@ def decode(raw: bytes) -> Failed:
     except Poison as poison:
         unreadable = Job("", id=resque.foreign_id("", raw), error=error or str(poison), failed_at=failed_at)
         return Failed(unreadable, b"", queue, poison.reason, payload)
-    job = msgspec.structs.replace(job, attempt=job.attempt + 1, error=error, failed_at=failed_at)
+    tries = job.attempt if _text(members.get("exception")) == CRASHED else job.attempt + 1
+    job = msgspec.structs.replace(job, attempt=tries, error=error, failed_at=failed_at)
     return Failed(job, payload, queue)
 
 

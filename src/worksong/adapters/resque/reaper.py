@@ -99,8 +99,8 @@ class Reaper:
         log.error("job %s is dead: worker_crashed: %s", item.id, said)
         document = resque_failure.encode(
             lent.raw,
-            f"worker_crashed: {said}",
-            failure=Failure("worker_crashed", said),
+            f"{resque_failure.CRASHED}: {said}",
+            failure=Failure(resque_failure.CRASHED, said),
             worker=self._space.who(pool),
             queue=lent.queue,
             now=now,
