@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 120.0
+PATIENCE = 400.0
 """Seconds until something that does not come is a failure."""
 LINE = 1 << 24
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from chaos.scale import SEED, sized
+from chaos.scale import FULL, SEED
 from interop.fleet import eventually, left, plain, random_args, running
 from resque.conftest import Open, Stored
 from resque.peers import NodeResque
 from worksong import Job, Worker
 from worksong.domain.lifecycle import State
 
-pytestmark = pytest.mark.timeout(400)
-MANY = sized(5000)
+pytestmark = pytest.mark.timeout(1500)
+MANY = 5000 if FULL else 150
 NewWorker = Callable[..., Worker]
 
 
