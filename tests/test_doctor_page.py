@@ -9,11 +9,12 @@ from worksong.adapters.faktory.doctor import AILMENTS as FAKTORY_AILMENTS
 from worksong.adapters.amqp.doctor import AILMENTS as AMQP_AILMENTS
 from worksong.adapters.gocraft.doctor import AILMENTS
 from worksong.adapters.memory.backend import VOLATILE
+from worksong.adapters.resque.doctor import AILMENTS as RESQUE_AILMENTS
 from worksong.adapters.sql.doctor.ailments import AILMENTS as SQL_AILMENTS
 from worksong.domain.finding import Ailment, Severity
 from worksong.domain.why import Reason
 
-EVERY = (*AILMENTS, *FAKTORY_AILMENTS, *SQL_AILMENTS, *AMQP_AILMENTS, VOLATILE)
+EVERY = (*AILMENTS, *RESQUE_AILMENTS, *FAKTORY_AILMENTS, *SQL_AILMENTS, *AMQP_AILMENTS, VOLATILE)
 PAGE = Path(__file__).parents[1] / "docs" / "guides" / "doctor.md"
 
 

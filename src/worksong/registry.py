@@ -12,7 +12,7 @@ from worksong.domain import retry
 from worksong.domain.cron import Schedule
 from worksong.domain.errors import ConfigError, RegistrationError
 from worksong.domain.job import Args, Unique
-from worksong.domain.names import wrong_with
+from worksong.domain.names import wrong_with, wrong_with_queues
 from worksong.domain.verdict import Policy
 from worksong.ports.backend import Allowance
 from worksong.signature import Signature
@@ -176,7 +176,8 @@ def check_queues(queues: object) -> None:
             "queues=['high', 'low'] or queues={'high': 2, 'low': 1}"
         )
     for name in cast("Iterable[object]", queues):
-        check_name(name, "queue")
+        if wrong := wrong_with_queues(name):
+            raise ConfigError(f"queue: {wrong}")
     if isinstance(queues, Mapping):
         for name, weight in cast("Mapping[str, object]", queues).items():
             if not _whole(weight, 1, 100_000):

@@ -26,8 +26,10 @@ from worksong.engine.engine import Engine
 
 PLACE = Path(os.environ["CHAOS_LEDGER"])
 TIMERS = {
-    "worksong.adapters.gocraft.reaper": ("SILENT_FOR", "GO_SILENT_FOR", "ELECTED_FOR", "REPAIRED"),
+    "worksong.adapters.redis.watch": ("SILENT_FOR", "ELECTED_FOR"),
+    "worksong.adapters.gocraft.reaper": ("GO_SILENT_FOR", "REPAIRED"),
     "worksong.adapters.gocraft.pulse": ("RECONCILE",),
+    "worksong.adapters.resque.pulse": ("RECONCILE",),
     "worksong.adapters.sql.upkeep": ("SILENT_FOR",),
     "worksong.engine.engine": ("TRUST",),
     "worksong.engine.upkeep": ("REAP", "BEAT_EVERY"),

@@ -18,6 +18,7 @@ from chaos.producer import Producer
 from chaos.scale import SCALE, SEED
 from chaos.theatre import EVERYWHERE, Theatre
 from chaos.theatre_redis import RedisTheatre
+from chaos.theatre_resque import ResqueTheatre
 from chaos.theatre_servers import MariadbTheatre, PostgresTheatre, Process
 from chaos.theatre_sqlite import SqliteTheatre
 
@@ -66,6 +67,8 @@ def _opened(request: pytest.FixtureRequest, directory: Path) -> AbstractAsyncCon
     match request.param:
         case "redis":
             return RedisTheatre.open(directory)
+        case "resque":
+            return ResqueTheatre.open(directory)
         case "sqlite":
             return SqliteTheatre.open(directory)
         case "postgres":

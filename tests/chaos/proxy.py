@@ -316,9 +316,13 @@ class _Over(Exception):
 
 def _our_scripts() -> dict[str, str]:
     """SHA -> name."""
-    folder = resources.files("worksong.adapters.redis").joinpath("scripts")
-    names = [entry.name.removesuffix(".lua") for entry in folder.iterdir() if entry.name.endswith(".lua")]
-    return {Script.named(name).sha1: name for name in names}
+    found: dict[str, str] = {}
+    for package, prefix in (("worksong.adapters.redis", ""), ("worksong.adapters.resque", "resque_")):
+        for entry in resources.files(package).joinpath("scripts").iterdir():
+            if entry.name.endswith(".lua"):
+                name = entry.name.removesuffix(".lua")
+                found[Script.named(name, package=package).sha1] = f"{prefix}{name}"
+    return found
 
 
 async def _pump(

@@ -75,7 +75,7 @@ async def test_a1_workers_killed_at_random_lose_nothing(
     )
 
 
-@on(*WITH_A_SERVER)
+@on(*WITH_A_SERVER, "resque")
 async def test_a2_a3_servers_and_workers_killed_at_random_lose_nothing(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
@@ -108,7 +108,7 @@ async def test_a2_a3_servers_and_workers_killed_at_random_lose_nothing(
     await fleet.stop_all()
     verdict = await _judged(fleet, theatre)
     assert await theatre.disorder() == []
-    redis = theatre.url.startswith("redis")
+    redis = theatre.url.startswith(("redis", "resque"))
     if FULL:
         assert max(resumed) <= (10.0 if redis else 15.0)
         assert not fleet.ledger.evictions()

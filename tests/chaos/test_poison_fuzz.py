@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from chaos.certificates import Certify
 from chaos.scale import FULL, SEED
 from worksong.adapters.gocraft import space, views
-from worksong.adapters.redis import address
+from worksong.adapters.redis import address, observation
 from worksong.blocking import Background
 from worksong.domain import cron, go_duration
 from worksong.domain.errors import ConfigError, InvalidArguments, WorksongError
@@ -157,8 +157,8 @@ def test_any_arguments_make_a_unique_key_or_are_refused(name: str, raw: bytes) -
 @given(st.text(max_size=10), FIELDS)
 def test_any_hash_is_a_pool_or_an_observation(name: str, fields: dict[bytes, bytes]) -> None:
     flat = [part for field in fields.items() for part in field]
-    views._pool_view(name, flat)
-    views._busy_view(name, name, flat)
+    observation.pool_view(name, flat)
+    observation.busy_view(name, name, flat)
 
 
 # results

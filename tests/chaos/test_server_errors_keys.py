@@ -12,7 +12,7 @@ import pytest
 
 from worksong import Job, Worker
 from worksong.adapters.gocraft import GocraftBackend
-from worksong.adapters.gocraft.space import MEND
+from worksong.adapters.redis.store import MEND
 from worksong.domain.errors import BackendRefused
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from worksong.adapters.gocraft.doctor import server
-from worksong.adapters.gocraft.doctor.vitals import Vitals
+from worksong.adapters.redis.doctor import server
+from worksong.adapters.redis.doctor.vitals import Vitals
 from worksong.domain.finding import Severity
 
 HEALTHY_INFO = {

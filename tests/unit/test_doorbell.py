@@ -17,7 +17,7 @@ import redis
 import servers
 from engine_bench import PATIENCE, until
 from worksong.adapters.gocraft import GocraftBackend
-from worksong.adapters.gocraft.doorbell import Doorbell
+from worksong.adapters.redis.doorbell import Doorbell
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.outcome import Done, Settlement

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from engine_bench import PATIENCE, until
-from worksong.adapters.gocraft.outbox import HEAVY, MOST, Document, Outbox, portions
 from worksong.adapters.redis.client import NoAnswer, ServerError
+from worksong.adapters.redis.outbox import HEAVY, MOST, Document, Outbox, portions
 from worksong.domain.errors import BackendRefused, BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.job import Job
 

@@ -14,6 +14,7 @@ class Capability(Enum):
     DELAY = "jobs can be scheduled for later"
     SUBSECOND = "delays are finer than a second"
     QUEUES = "queues apart from job types"
+    PATTERNS = "a worker's queues can be patterns, such as high*"
     PRIORITY = "busier turns for important job types"
     UNIQUE = "unique jobs, until they start or until they are done"
     DEDUP = "a job id is enqueued only once"
@@ -35,6 +36,7 @@ class Capability(Enum):
 INSTEAD: dict[Capability, str] = {
     Capability.DELAY: "enqueue when the job is due, or use redis:// or memory://",
     Capability.QUEUES: "use the job type as the queue, or a backend with queues",
+    Capability.PATTERNS: "name the queues one by one, or none to work on all of them",
     Capability.UNIQUE: "make the handler idempotent, or use redis:// or memory://",
     Capability.LIMIT: "limit the worker's own concurrency, or use redis:// or memory://",
     Capability.PAUSE: "stop the workers, or use redis:// or memory://",

@@ -25,6 +25,22 @@ def _is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+SIGNS = frozenset("*?[]!")
+
+
+def is_pattern(queue: str) -> bool:
+    """Whether it stands for all queues that fit: `high*`, `tenant-?`, `q[0-9]`; `!slow` for none that does."""
+    return not SIGNS.isdisjoint(queue)
+
+
+def wrong_with_queues(name: object) -> str:
+    """As `wrong_with`, for what may be a pattern."""
+    if not isinstance(name, str) or not is_pattern(name):
+        return wrong_with(name)
+    rest = "".join(char for char in name if char not in SIGNS and char != "^") or "any"
+    return f"queues {wrong_with(name)}, and in a pattern * ? [ ] and a leading !" if wrong_with(rest) else ""
+
+
 def wrong_with_namespace(name: str) -> str:
     """The same for a namespace: empty is one, and for a cluster a part of it may stand in braces."""
     if not name or _NAME.fullmatch(_TAG.sub(r"\1", name, count=1)):

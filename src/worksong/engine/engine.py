@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from worksong.domain.capability import Capability
-from worksong.domain.errors import BackendUnavailable, WorksongError
+from worksong.domain.capability import INSTEAD, Capability
+from worksong.domain.errors import BackendUnavailable, Unsupported, WorksongError
 from worksong.domain.job import Delivery, new_id
+from worksong.domain.names import is_pattern
 from worksong.domain.outcome import Buried, Discarded, Done, Released, Retried, Snoozed
 from worksong.domain.turns import Sampled, Strict
 from worksong.engine.beside import Beside
@@ -83,6 +84,7 @@ class Engine:
 
     async def start(self, *, burst: bool = False) -> None:
         """Register the pool, then fetch. With `burst`, stop fetching when nothing is left (see `finished`)."""
+        self._refuse_what_it_lacks()
         self._loop = asyncio.get_running_loop()
         contain_children(self._loop)
         self._threads, self._isolation = Threads(self._concurrency), Isolation(self._concurrency)
@@ -180,12 +182,24 @@ class Engine:
             id=new_id(),
             handlers=self._registry.names(),
             limits=self._registry.limits(),
+            queues=tuple(self._queues or ()),
             concurrency=self._concurrency,
             worker_ids=tuple(new_id() for _ in range(self._concurrency)),
             host=socket.gethostname(),
             pid=os.getpid(),
             started_at=self._clock.now(),
         )
+
+    def _refuse_what_it_lacks(self) -> None:
+        """A limit that nobody keeps, or a pattern that is taken for a name, would show much later."""
+        asked = {
+            Capability.LIMIT: bool(self._registry.limits()),
+            Capability.PATTERNS: any(map(is_pattern, self._queues or ())),
+        }
+        for capability, wanted in asked.items():
+            if wanted and capability not in self._backend.capabilities:
+                what = f"promise that {capability.value}"
+                raise Unsupported(what, self._backend.name, INSTEAD[capability])
 
     def _weights(self) -> dict[str, int]:
         """Where a job type is the queue, the queues asked for choose and weigh the types."""

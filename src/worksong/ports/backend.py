@@ -47,6 +47,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """The job types it can run, aliases included."""
     limits: Mapping[str, int] = {}
     """Job types with a cluster-wide limit on jobs running at once."""
+    queues: tuple[str, ...] = ()
+    """Those that it serves, for listings; none: all."""
     concurrency: int = 1
     worker_ids: tuple[str, ...] = ()
     """One per slot, for listings."""

@@ -48,7 +48,7 @@ class Stage(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.backend: Backend = self.make()
-        self.model = Model(LIMITS, self._name_of)
+        self.model = Model(LIMITS if Capability.LIMIT in self.backend.capabilities else {}, self._name_of)
         self.now: float = START
         self.monotonic: float = 0.0
         self.numbers = itertools.count(1)

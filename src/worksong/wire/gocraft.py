@@ -112,7 +112,7 @@ def decode(raw: bytes, *, limit: int = LIMIT) -> Job:
     if len(raw) > gojson.HARMLESS:
         gojson.guard(raw, limit=limit)
     if raw.count(b'"name"') > 1 or raw.count(b'"id"') > 1:
-        _refuse_repeats(raw)
+        gojson.refuse_repeats(raw, "name", "id")
     try:
         document = _document.decode(raw)
     except msgspec.ValidationError:
@@ -169,15 +169,6 @@ def _field(name: str, value: object) -> object:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise Poison(Reason.BAD_NUMBER, f"{name} is beyond 64 bits")
     return value
-
-
-def _refuse_repeats(raw: bytes) -> None:
-    """Of two members with one name peers take one or the other. Counts first; reads exactly only when it must."""
-    values = [bytes(value) for value in gojson.verbatim(raw).values()]
-    for name in (b'"name"', b'"id"'):
-        outside = raw.count(name) - sum(value.count(name) for value in values)
-        if outside > 1 and gojson.names(raw).count(name[1:-1].decode()) > 1:
-            raise Poison(Reason.DUPLICATE_MEMBER, f"more than one member {name.decode()}")
 
 
 def rewrite(raw: bytes, changes: Mapping[str, object], drop: Collection[str] = ()) -> bytes:

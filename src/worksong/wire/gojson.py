@@ -55,17 +55,21 @@ def encode(value: object, *, legacy: bool = True, max_int: int | None = None, ro
         return dump(check(value, max_int=max_int, root=root), legacy=legacy)
 
 
-def prepare(value: object, *, max_int: int | None = None, root: str = "args") -> Any:
+def prepare(
+    value: object, *, max_int: int | None = None, root: str = "args", spell: Callable[[float], str] | None = None
+) -> Any:
     """What `dump` writes as Go would, often `value` itself; lone surrogates may go unnoticed until then."""
     kind = _kind(value)
     if kind in _SIMPLE or (kind in _CONTAINERS and _plain(value, MAX_KEYS, max_int or _HUGE, 8) >= 0):
         return value
-    return check(value, max_int=max_int, root=root)
+    return check(value, max_int=max_int, root=root, spell=spell)
 
 
-def check(value: object, *, max_int: int | None = None, root: str = "args") -> Any:
-    """`prepare` by a complete walk, which finds and names everything that is wrong."""
-    return _Walk(root, max_int).value(value, None)
+def check(
+    value: object, *, max_int: int | None = None, root: str = "args", spell: Callable[[float], str] | None = None
+) -> Any:
+    """`prepare` by a complete walk, which finds and names everything that is wrong; `spell` writes floats."""
+    return _Walk(root, max_int, spell or _float).value(value, None)
 
 
 def dump(tree: object, *, legacy: bool = True) -> bytes:
@@ -136,8 +140,8 @@ def _plain(value: Any, room: int, high: int, depth: int) -> int:
 class _Walk:
     """One complete look at a value: every place has a path, every fault is named with it."""
 
-    def __init__(self, root: str, max_int: int | None) -> None:
-        self._root = root
+    def __init__(self, root: str, max_int: int | None, spell: Callable[[float], str]) -> None:
+        self._root, self._spell = root, spell
         self._high = max_int or _HUGE
         self._open: list[object] = []
         self._keys = self._values = 0
@@ -172,7 +176,7 @@ class _Walk:
     def real(self, value: float, path: Path) -> msgspec.Raw:
         if not isfinite(value):
             self._refuse(path, f"is {value}, which JSON cannot carry: pass None or a text")
-        return msgspec.Raw(_float(float.__float__(value)).encode())
+        return msgspec.Raw(self._spell(float.__float__(value)).encode())
 
     def mapping(self, value: dict[Any, Any], path: Path) -> dict[str, Any]:
         self._keys += len(value)
@@ -348,6 +352,16 @@ def names(raw: bytes) -> list[str]:
     """The names of the members of the JSON object in `raw`, repeated ones too. Slow."""
     pairs = json.loads(raw.decode(errors="replace"), object_pairs_hook=list, parse_int=str, parse_float=str)
     return [name for name, _ in pairs]
+
+
+def refuse_repeats(raw: bytes, *once: str) -> None:
+    """Of two members with one name peers take one or the other. Counts first; reads exactly only when it must."""
+    values = [bytes(value) for value in verbatim(raw).values()]
+    for name in once:
+        written = f'"{name}"'.encode()
+        outside = raw.count(written) - sum(value.count(written) for value in values)
+        if outside > 1 and names(raw).count(name) > 1:
+            raise Poison(Reason.DUPLICATE_MEMBER, f'more than one member "{name}"')
 
 
 def fault(raw: bytes, error: Exception) -> Poison:

@@ -8,14 +8,14 @@ from worksong.adapters.base import BaseBackend
 from worksong.adapters.gocraft.broker import GocraftBroker
 from worksong.adapters.gocraft.cargo import GocraftCargo
 from worksong.adapters.gocraft.doctor import GocraftDoctor, Tracer
-from worksong.adapters.gocraft.lookout import Lookout
 from worksong.adapters.gocraft.mover import Mover
 from worksong.adapters.gocraft.pulse import Pulse
-from worksong.adapters.gocraft.reaper import Reaper, escaped
-from worksong.adapters.gocraft.space import REMOVE, Space
+from worksong.adapters.gocraft.reaper import Reaper
+from worksong.adapters.gocraft.space import REMOVE, Space, is_held
 from worksong.adapters.gocraft.views import Views
 from worksong.adapters.redis.address import Address, parse
 from worksong.adapters.redis.client import Arg, Redis
+from worksong.adapters.redis.lookout import Lookout
 from worksong.domain.capability import Capability
 from worksong.domain.errors import ConfigError
 from worksong.domain.finding import Finding
@@ -43,6 +43,7 @@ from worksong.wire.gocraft_keys import Keys
 
 LACKS = {
     Capability.QUEUES,
+    Capability.PATTERNS,
     Capability.SUBSECOND,
     Capability.POSITIONAL,
     Capability.RESULTS,
@@ -69,7 +70,7 @@ class GocraftBackend(BaseBackend):
     def _reopen(self) -> None:
         self._redis = Redis(self._address)
         space = Space(self._redis, Keys(self._namespace))
-        self._space, self._lookout, self._pulse = space, Lookout(space), Pulse(space)
+        self._space, self._lookout, self._pulse = space, Lookout(space.redis, space.gate, is_held), Pulse(space)
         self._broker = GocraftBroker(space, self._lookout)
         self._mover, self._reaper = Mover(space), Reaper(space, new_id())
         self._views, self._cargo = Views(space, self._mover), GocraftCargo(space)
@@ -83,13 +84,7 @@ class GocraftBackend(BaseBackend):
     async def erase(self) -> None:
         if not self._space.keys.prefix:
             raise ConfigError(f"{self.name}: without a namespace, everything in the database would be dropped")
-        cursor, pattern = b"0", f"{escaped(self._space.keys.prefix)}*"
-        while True:
-            cursor, keys = await self._space.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            if keys:
-                await self._space.call("UNLINK", *keys)
-            if cursor == b"0":
-                return
+        await self._space.erase(self._space.keys.prefix)
 
     async def close(self) -> None:
         redis, lookout, mover = self._redis, self._lookout, self._mover

@@ -11,8 +11,6 @@ from typing import Any, NamedTuple, cast
 
 from msgspec.structs import replace
 
-from worksong.adapters.gocraft.lookout import Lookout
-from worksong.adapters.gocraft.outbox import HEAVY, MOST, Document, Outbox, portions
 from worksong.adapters.gocraft.space import (
     FETCH,
     FOLLOW,
@@ -23,11 +21,13 @@ from worksong.adapters.gocraft.space import (
     Item,
     Receipt,
     Space,
-    as_bytes,
     misnamed,
     unlocked,
 )
 from worksong.adapters.redis.client import Arg, NoAnswer, Script
+from worksong.adapters.redis.lookout import Lookout
+from worksong.adapters.redis.outbox import HEAVY, MOST, Document, Outbox, portions
+from worksong.adapters.redis.store import as_bytes
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments, PayloadTooLarge
 from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import (

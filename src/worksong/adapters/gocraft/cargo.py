@@ -10,10 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from worksong.adapters.gocraft.broker import document, score
-from worksong.adapters.gocraft.outbox import HEAVY
-from worksong.adapters.gocraft.reaper import escaped
-from worksong.adapters.gocraft.space import LOAD, LOCK_KEPT, RELEASE, UNLOAD, Space, kept_apart, text, whole
+from worksong.adapters.gocraft.space import LOAD, LOCK_KEPT, RELEASE, UNLOAD, Space, kept_apart
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.outbox import HEAVY
+from worksong.adapters.redis.store import escaped, text, whole
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State

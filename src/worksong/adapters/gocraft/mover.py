@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from worksong.adapters.gocraft.doorbell import Doorbell
-from worksong.adapters.gocraft.space import MEND, MOVE, Space, kept_apart, stored
+from worksong.adapters.gocraft.space import MOVE, Space, kept_apart
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.doorbell import Doorbell
+from worksong.adapters.redis.store import MEND, stored
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison, Reason

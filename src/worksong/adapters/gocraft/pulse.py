@@ -8,17 +8,18 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from worksong.adapters.gocraft.space import BEAT, LOCK_KEPT, Item, Space, misnamed, text, unlocked
+from worksong.adapters.gocraft.space import BEAT, LOCK_KEPT, Item, Space, misnamed, unlocked
 from worksong.adapters.redis.client import Arg
-from worksong.domain.errors import ConfigError, InvalidArguments
-from worksong.domain.job import Delivery, Job, shown
+from worksong.adapters.redis.observation import Observer, pool_fields
+from worksong.adapters.redis.store import text
+from worksong.domain.errors import ConfigError
+from worksong.domain.job import Delivery
 from worksong.domain.poison import Poison
-from worksong.ports.backend import Beat, Orders, Pool, Running
-from worksong.wire import gocraft, gojson
+from worksong.ports.backend import Beat, Orders, Pool
+from worksong.wire import gocraft
 
 RECONCILE = 5.0
 """Seconds between two comparisons of the in-progress lists with what the pool holds."""
-OBSERVED = 86400
 
 
 class Pulse:
@@ -26,7 +27,7 @@ class Pulse:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._observed: dict[str, tuple[object, ...]] = {}
+        self._observer = Observer(space.keys.worker)
         self._reconciled = 0.0
         self._unheld: Counter[tuple[str, bytes]] = Counter()
         self._missing: set[int] = set()
@@ -46,7 +47,7 @@ class Pulse:
         evicted, seconds, micros, cancelled = await self._beat(beat.pool, first=False)
         server_now = int(seconds) + int(micros) / 1e6
         if evicted:
-            self._observed.clear()
+            self._observer.forget()
             return Orders(evicted=True, lost=beat.held, server_now=server_now)
         await self._observe(beat)
         lost: tuple[Delivery, ...] = ()
@@ -57,12 +58,7 @@ class Pulse:
 
     async def _beat(self, pool: Pool, *, first: bool) -> list[Any]:
         k = self._space.keys
-        fields: tuple[Arg, ...] = (
-            *("started_at", int(pool.started_at), "job_names", ",".join(sorted(pool.handlers))),
-            *("concurrency", pool.concurrency, "worker_ids", ",".join(sorted(pool.worker_ids))),
-            *("host", pool.host or "hostname_errored", "pid", pool.pid),
-        )
-        args: tuple[Arg, ...] = (pool.id, int(first), *fields)
+        args: tuple[Arg, ...] = (pool.id, int(first), *pool_fields(pool))
         answer: list[Any] = await self._space.run(
             BEAT, (k.worker_pools, k.pool(pool.id), k.cancelled, k.own_pools), args
         )
@@ -71,20 +67,8 @@ class Pulse:
     # what the slots do
 
     async def _observe(self, beat: Beat) -> None:
-        """Write what changed since the last beat, as gocraft/work's observer does."""
-        k, ids = self._space.keys, beat.pool.worker_ids
-        busy = {ids[running.slot]: running for running in beat.running if running.slot < len(ids)}
-        commands: list[tuple[Arg, ...]] = [("DEL", k.worker(idle)) for idle in self._observed if idle not in busy]
-        seen: dict[str, tuple[object, ...]] = {}
-        for worker, running in busy.items():
-            seen[worker] = state = (running.delivery.fence, running.checkin, running.checkin_at)
-            before = self._observed.get(worker)
-            if before == state:
-                continue
-            if before and before[0] != state[0]:
-                commands.append(("DEL", k.worker(worker)))
-            commands += (("HSET", k.worker(worker), *_observation(running)), ("EXPIRE", k.worker(worker), OBSERVED))
-        self._observed = seen
+        """Write what changed since the last beat; what runs keeps its lock."""
+        commands = self._observer.changes(beat)
         for running in beat.running:
             held = self._space.held(running.delivery.job)
             if held:
@@ -146,22 +130,6 @@ class Pulse:
         await self._space.strike(pool.id, pool.handlers)
         # All of them: the beats that wrote them may have come from a sibling of this backend.
         gone: list[tuple[Arg, ...]] = [("DEL", self._space.keys.worker(worker)) for worker in pool.worker_ids]
-        self._observed.clear()
+        self._observer.forget()
         await self._space.try_all(gone)
         return back
-
-
-def _observation(running: Running) -> tuple[Arg, ...]:
-    job: Job = running.delivery.job
-    args = shown(job.args, running.hidden)
-    try:
-        written: Arg = gojson.encode(args, max_int=None) if args else ""
-    except InvalidArguments:  # readable, yet too much to be written: no reason to miss a beat
-        written = "…"
-    fields: tuple[Arg, ...] = (
-        *("job_name", job.handler, "job_id", job.id, "started_at", int(running.started_at)),
-        *("args", written),
-    )
-    if not running.checkin:
-        return fields
-    return (*fields, "checkin", running.checkin, "checkin_at", int(running.checkin_at))

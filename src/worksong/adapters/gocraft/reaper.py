@@ -6,20 +6,17 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from worksong.adapters.gocraft.space import DEAD_KEPT, REPAIR, Item, Space, text, unlocked, whole
+from worksong.adapters.gocraft.space import DEAD_KEPT, REPAIR, Item, Space, unlocked
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.store import text, whole
+from worksong.adapters.redis.watch import Watch
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.poison import Poison
-from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, SILENT_FOR, Reaped
+from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, Reaped
 from worksong.wire import gocraft
 
 GO_SILENT_FOR = 15.0
 """Seconds of standing still after which a Go pool is dead: three of its beats."""
-STANDING_FOR = 3.0
-"""Seconds for which a reaper itself must have seen a beat stand still that is too old by the server's clock: three
-beats, so that a jump of that clock kills nobody."""
-ELECTED_FOR = 3200
-"""Milliseconds; somewhat more than two looks of a living reaper take, which keep it in office."""
 SWEEP = 60.0
 REPAIRED = 30.0
 CHUNK = 100
@@ -32,25 +29,22 @@ class Reaper:
     """Watches all pools of the namespace; any number may do so at once, since LREM decides who moved a job."""
 
     def __init__(self, space: Space, name: str) -> None:
-        self._space, self._name = space, name
-        self._seen: dict[str, tuple[bytes | None, float]] = {}
+        self._space = space
+        self._watch = Watch(space, space.keys.reaper, name)
         self._orphans: dict[str, float] = {}
         self._swept = self._mended = float("-inf")
-        self._sure: float | None = None
-        """When the server has been there for so long that everybody who lives has beaten since."""
         self._wrong: set[str] = set()
 
     async def reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
         try:
             return await self._reap(now, monotonic, dead)
         except BackendUnavailable:
-            self._seen.clear()  # while the server was away nobody could beat: that was no silence
-            self._sure = None
+            self._watch.forget()
             raise
 
     async def _reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
-        self._sure = monotonic + SILENT_FOR if self._sure is None else self._sure
-        if not dead and not await self._elected():
+        self._watch.begin(monotonic)
+        if not dead and not await self._watch.elected():
             return Reaped()
         silent = sorted({*dead, *await self._silent(now, monotonic)})
         recovered = crashed = 0
@@ -65,39 +59,17 @@ class Reaper:
             await self._mend(monotonic)
         return Reaped(tuple(silent), recovered, crashed)
 
-    async def _elected(self) -> bool:
-        """Only saves work: the steps are safe to do twice. Who watches goes on, so that its observations last."""
-        key, call = self._space.keys.reaper, self._space.call
-        elected = await call("GET", key)
-        if elected == self._name.encode() and await call("PEXPIRE", key, ELECTED_FOR):
-            return True
-        return elected is None and await call("SET", key, self._name, "NX", "PX", ELECTED_FOR) is not None
-
     async def _silent(self, now: float, monotonic: float) -> list[str]:
         k = self._space.keys
         pools = [text(pool) for pool in await self._space.call("SMEMBERS", k.worker_pools)]
         beats = await self._space.try_all([("HGET", k.pool(pool), "heartbeat_at") for pool in pools])
-        seen: dict[str, tuple[bytes | None, float]] = {}
-        for pool, beat in zip(pools, beats, strict=True):
-            before = self._seen.get(pool)
-            seen[pool] = before if before and before[0] == beat else (beat, monotonic)
-        self._seen = seen
-        standing = {pool: monotonic - since for pool, (_, since) in seen.items() if monotonic - since >= STANDING_FOR}
+        standing = self._watch.standing(dict(zip(pools, beats, strict=True)), monotonic)
         ours = await self._space.try_all([("ZSCORE", k.own_pools, pool) for pool in standing])
         needed = {
-            pool: GO_SILENT_FOR if score is None else self._patience(seen[pool][0], now, monotonic)
+            pool: GO_SILENT_FOR if score is None else self._watch.patience(pool, now, monotonic)
             for pool, score in zip(standing, ours, strict=True)
         }
         return [pool for pool, seconds in standing.items() if seconds >= needed[pool]]
-
-    def _patience(self, beat: bytes | None, now: float, monotonic: float) -> float:
-        """How long a beat of ours must stand still here.
-
-        Beats and `now` are of the server's clock, so who takes office need not wait again for what others saw begin.
-        """
-        sure = self._sure is not None and monotonic >= self._sure
-        old = beat is not None and now - whole(beat) > SILENT_FOR + 1.0  # beats are whole seconds
-        return STANDING_FOR if sure and old else SILENT_FOR
 
     async def _bury_pool(self, pool: str, listed: Iterable[str], now: float) -> tuple[int, int]:
         """Give back all that it held, then strike it off; cut short, the next reaping goes on.
@@ -115,7 +87,7 @@ class Reaper:
             recovered, crashed = recovered + again, crashed + buried
         await self._space.strike(pool, types)
         await self._space.try_all([("DEL", k.worker(id)) for id in text(workers or b"").split(",") if id])
-        self._seen.pop(pool, None)
+        self._watch.strike(pool)
         return recovered, crashed
 
     async def _recover(self, pool: str, name: str, now: float) -> tuple[int, int]:
@@ -210,15 +182,11 @@ class Reaper:
     async def _scan(self) -> dict[str, tuple[str, str]]:
         """Key -> (job type, pool) of all in-progress lists."""
         prefix = self._space.keys.jobs_prefix
-        pattern, cursor = f"{escaped(prefix)}*:*:inprogress", b"0"
         found: dict[str, tuple[str, str]] = {}
-        while True:
-            cursor, keys = await self._space.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            for key in map(text, keys):
-                name, _, owner = key[len(prefix) : -len(":inprogress")].rpartition(":")
-                found[key] = (name, owner)
-            if cursor == b"0":
-                return found
+        for key in await self._space.scan(prefix, "*:*:inprogress"):
+            name, _, owner = key[len(prefix) : -len(":inprogress")].rpartition(":")
+            found[key] = (name, owner)
+        return found
 
     # locks
 
@@ -258,8 +226,3 @@ class Reaper:
             commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
         dropped = await self._space.gather(commands)
         return int(dropped[0]) + int(dropped[1])
-
-
-def escaped(pattern: str) -> str:
-    """Text that MATCH takes literally."""
-    return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in pattern)

@@ -8,7 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from worksong.adapters.redis.client import Arg, Redis, Script, ServerError
+from worksong.adapters.redis.client import Arg, Redis, Script
+from worksong.adapters.redis.lookout import Gate
+from worksong.adapters.redis.store import Store, as_bytes, stored, text, whole
 from worksong.domain.errors import BackendRefused
 from worksong.domain.job import Job, JobView, new_id
 from worksong.domain.lifecycle import State
@@ -26,11 +28,6 @@ PUSH, PUSH_GUARDED, FETCH, SETTLE, MOVE, REMOVE, BEAT, STRIKE, REPAIR = (
     for name in ("push", "push_guarded", "fetch", "settle", "move", "remove", "beat", "strike", "repair")
 )
 LOAD, UNLOAD, RELEASE, FOLLOW = (Script.named(name) for name in ("load", "unload", "release", "follow"))
-
-MEND = "rename that key or delete it, and work goes on by itself"
-"""What to do about a key of a wrong type."""
-_BELONGS = {"G": "string", "H": "hash", "L": "list", "S": "set", "Z": "zset"}
-"""First letter of a command -> what it works on."""
 
 _SUFFIXES = (":paused", ":lock", ":lock_info", ":max_concurrency", ":inprogress")
 
@@ -69,72 +66,13 @@ class Group(NamedTuple):
     items: Sequence[Item]
 
 
-class Space:
+class Space(Store):
     """The namespace as all parts of the adapter see it."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
-        self.redis, self.keys = redis, keys
+        super().__init__(redis)
+        self.keys = keys
         self._complained: set[str] = set()
-
-    async def call(self, *args: Arg) -> Any:
-        """One command."""
-        try:
-            return await self.redis.call(*args)
-        except UnicodeEncodeError:
-            return await self.redis.call(*_as_found(args))
-        except ServerError as error:
-            raise await self._explained(error, args[1:2], args[0]) from None
-
-    async def run(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> Any:
-        """One script."""
-        try:
-            return await self.redis.script(script, keys, args)
-        except UnicodeEncodeError:
-            return await self.redis.script(script, _as_found(keys), _as_found(args))
-        except ServerError as error:
-            raise await self._explained(error, keys) from None
-
-    async def gather(self, commands: Sequence[tuple[Arg, ...]]) -> list[Any]:
-        """Many commands at once; the first error is raised."""
-        answers = await self._gather(commands)
-        for command, answer in zip(commands, answers, strict=True):
-            if isinstance(answer, ServerError):
-                raise await self._explained(answer, command[1:2], command[0])
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
-
-    async def try_all(self, commands: Sequence[tuple[Arg, ...]]) -> list[Any]:
-        """Many commands at once; None in the place of one that was refused, as by a key of a wrong type."""
-        answers = await self._gather(commands)
-        for answer in answers:
-            if isinstance(answer, Exception) and not isinstance(answer, BackendRefused):
-                raise answer
-        return [None if isinstance(answer, Exception) else answer for answer in answers]
-
-    async def _gather(self, commands: Sequence[tuple[Arg, ...]]) -> list[Any]:
-        try:
-            return await self.redis.gather(commands)
-        except UnicodeEncodeError:
-            return await self.redis.gather([_as_found(command) for command in commands])
-
-    async def _explained(self, error: ServerError, keys: Sequence[Arg], command: Arg = "") -> ServerError:
-        """The refusal; one for a key of a wrong type with the key's name, and with what to do about it."""
-        if error.code != "WRONGTYPE":
-            return error
-        said = str(error)
-        if " key " not in said.partition(" Operation ")[0]:  # Redis itself says neither which key nor what it holds
-            said = f"WRONGTYPE {await self._held(keys, _BELONGS.get(str(command)[:1], ''))}"
-        return ServerError(f"{said}; {MEND}")
-
-    async def _held(self, keys: Sequence[Arg], belongs: str) -> str:
-        """What the keys hold; `belongs` is known of a single one."""
-        kinds = [text(kind) for kind in await self.gather([("TYPE", key) for key in keys])]
-        names = [text(key) if isinstance(key, bytes) else str(key) for key in keys]
-        if belongs:
-            return f"key {names[0]} holds a {kinds[0]} where a {belongs} belongs"
-        there = [f"{name} ({kind})" for name, kind in zip(names, kinds, strict=True) if kind != "none"]
-        return f"one of these keys is of a wrong type: {', '.join(there)}"
 
     async def known(self) -> list[str]:
         """The names of all job types ever enqueued or served here."""
@@ -174,6 +112,12 @@ class Space:
         lists = [key for name in names for key in (k.inprogress(name, pool), k.lock(name), k.lock_info(name))]
         return bool(await self.run(STRIKE, (k.worker_pools, k.pool(pool), *lists), (pool,)))
 
+    def gate(self, name: str) -> Gate:
+        """The queue of a job type: a pause holds it, or its limit."""
+        k = self.keys
+        paused, lock, limit = (stored(key(name)) for key in (k.paused, k.lock, k.max_concurrency))
+        return Gate(stored(k.jobs(name)), (paused, lock, limit), (("EXISTS", paused), ("GET", lock), ("GET", limit)))
+
     def held(self, job: Job) -> str:
         """The key that says who holds the lock of a job unique until it is done; '' for all others."""
         return self.keys.held(job.unique_key) if job.unique == "until_done" and self.owns(job.unique_key) else ""
@@ -188,6 +132,14 @@ class Space:
             raw, name, new_id(), reason=poison.reason, detail=poison.detail, now=now, where=where
         )
         return Item("bury", raw, document, int(now))
+
+
+def is_held(answers: Sequence[Any]) -> bool:
+    """Whether a queue gives nothing for now: paused, at its limit, or one of these keys is of a wrong type."""
+    paused, lock, limit = answers
+    if isinstance(lock, Exception) or isinstance(limit, Exception):
+        return True
+    return paused != 0 or 0 < whole(limit) <= whole(lock)
 
 
 def misnamed(name: str) -> str:
@@ -243,32 +195,3 @@ class _Key(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Apart(msgspec.Struct, forbid_unknown_fields=True):
     poison: _Key
-
-
-def text(value: bytes) -> str:
-    """A name as stored by anybody."""
-    return value.decode("utf-8", "surrogateescape")
-
-
-def stored(name: str) -> bytes:
-    """The bytes that `text` read."""
-    return name.encode("utf-8", "surrogateescape")
-
-
-def _as_found(args: Sequence[Arg]) -> tuple[Arg, ...]:
-    """Names that are no UTF-8 as they are stored; the client has sent nothing when it stumbles over them."""
-    return tuple(stored(arg) if isinstance(arg, str) else arg for arg in args)
-
-
-def as_bytes(names: Iterable[str]) -> tuple[bytes, ...]:
-    """Names for the server, which `text` reads back."""
-    return tuple([name.encode("utf-8", "surrogateescape") for name in names])
-
-
-def whole(value: bytes | None) -> int:
-    """A number as stored by anybody; 0 when it is none, or none that Go could have written."""
-    try:
-        number = int(value or 0)
-    except ValueError:
-        return 0
-    return number if -(2**63) <= number < 2**63 else 0

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from msgspec.structs import replace
 
 from worksong.adapters.gocraft.mover import Mover, is_job, landmark
-from worksong.adapters.gocraft.space import Space, kept_apart, text, view, whole
+from worksong.adapters.gocraft.space import Space, kept_apart, view
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.observation import busy_view, pool_view
+from worksong.adapters.redis.store import text, whole
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison
@@ -119,14 +121,14 @@ class Views:
         k = self._space.keys
         ids = sorted(text(pool) for pool in await self._space.call("SMEMBERS", k.worker_pools))
         beats = await self._space.try_all([("HGETALL", k.pool(pool)) for pool in ids])
-        return [_pool_view(pool, beat or []) for pool, beat in zip(ids, beats, strict=True)]
+        return [pool_view(pool, beat or []) for pool, beat in zip(ids, beats, strict=True)]
 
     async def busy(self) -> list[BusyView]:
         k = self._space.keys
         workers = [(worker, pool.id) for pool in await self.pools() for worker in pool.worker_ids]
         found = await self._space.try_all([("HGETALL", k.worker(worker)) for worker, _ in workers])
         return [
-            _busy_view(worker, pool, fields) for (worker, pool), fields in zip(workers, found, strict=True) if fields
+            busy_view(worker, pool, fields) for (worker, pool), fields in zip(workers, found, strict=True) if fields
         ]
 
 
@@ -145,41 +147,4 @@ def _queue_view(name: str, found: list[bytes | int | None], now: float) -> Queue
         paused=bool(paused),
         running=max(0, whole(lock if isinstance(lock, bytes) else None)),
         limit=whole(limit if isinstance(limit, bytes) else None),
-    )
-
-
-def _fields(flat: list[bytes]) -> dict[str, str]:
-    texts = [text(value) for value in flat]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
-def _number(value: str | None) -> int:
-    return whole(value.encode("utf-8", "surrogateescape") if value else None)
-
-
-def _pool_view(pool: str, flat: list[bytes]) -> PoolView:
-    found = _fields(flat)
-    return PoolView(
-        id=pool,
-        heartbeat_at=_number(found.get("heartbeat_at")),
-        started_at=_number(found.get("started_at")),
-        handlers=tuple(sorted(name for name in found.get("job_names", "").split(",") if name)),
-        concurrency=_number(found.get("concurrency")),
-        host=found.get("host", ""),
-        pid=_number(found.get("pid")),
-        worker_ids=tuple(sorted(worker for worker in found.get("worker_ids", "").split(",") if worker)),
-    )
-
-
-def _busy_view(worker: str, pool: str, flat: list[bytes]) -> BusyView:
-    found = _fields(flat)
-    return BusyView(
-        worker_id=worker,
-        pool_id=pool,
-        handler=found.get("job_name", ""),
-        job_id=found.get("job_id", ""),
-        started_at=_number(found.get("started_at")),
-        args=found.get("args", ""),
-        checkin=found.get("checkin", ""),
-        checkin_at=_number(found.get("checkin_at")),
     )

@@ -55,6 +55,7 @@ class MemoryBackend(BaseBackend):
     capabilities = frozenset(Capability) - {
         Capability.SHARED,
         Capability.DURABLE,
+        Capability.PATTERNS,
         Capability.TRANSACTION,
         Capability.EFFECT,
     }

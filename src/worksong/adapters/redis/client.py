@@ -39,9 +39,9 @@ class Script:
         self.sha1 = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
-    def named(cls, name: str) -> Script:
-        """The script in scripts/NAME.lua."""
-        return cls(resources.files("worksong.adapters.redis").joinpath("scripts", f"{name}.lua").read_text("utf-8"))
+    def named(cls, name: str, *, package: str = "worksong.adapters.redis") -> Script:
+        """The script in scripts/NAME.lua of the package."""
+        return cls(resources.files(package).joinpath("scripts", f"{name}.lua").read_text("utf-8"))
 
 
 class Redis:

@@ -54,7 +54,7 @@ class SqlBackend(BaseBackend):
     a push, fetch or settlement is tried in its shortest way first, and what that leaves is a transaction of its own.
     """
 
-    capabilities = frozenset(Capability)
+    capabilities = frozenset(Capability) - {Capability.PATTERNS}
 
     def __init__(self, store: Store, namespace: str) -> None:
         self._store, self._namespace = store, namespace
@@ -64,7 +64,7 @@ class SqlBackend(BaseBackend):
         places, fences = self._shared.places, self._shared.fences
         self._results = SqlResults(store, namespace)
         if not self._results.endings.seconds:
-            self.capabilities = frozenset(Capability) - {Capability.RESULTS}
+            self.capabilities = type(self).capabilities - {Capability.RESULTS}
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
         self._shortest = Shortest(store, self._broker)
         self._finish = None if keep.seconds else Finish(space, self._results.endings, one_step=store.one_step)

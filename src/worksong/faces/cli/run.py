@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from worksong.domain.errors import BackendUnavailable
-from worksong.domain.names import wrong_with
+from worksong.domain.names import wrong_with_queues
 from worksong.engine.leash import LONGEST, Leash, Report
 from worksong.engine.stats import Stats
 from worksong.engine.supervisor import Supervisor
@@ -21,9 +21,10 @@ from worksong.faces.cli.app import directory, load
 from worksong.faces.cli.banner import Start, greet, take_leave
 from worksong.faces.cli.changes import watch
 from worksong.faces.cli.commands import Command
+from worksong.faces.cli.goworker import goworker_options
 from worksong.faces.cli.logs import set_up
 from worksong.faces.cli.moments import duration
-from worksong.faces.cli.target import VARIABLE, url_options, without_namespace
+from worksong.faces.cli.target import VARIABLE, in_namespace, url_options
 from worksong.worker import GRACE, Worker, be_admitted
 
 
@@ -31,7 +32,7 @@ def queues(text: str) -> dict[str, int] | list[str]:
     """`high=2,low=1` (weights) or `high,low` (strict order); a type for options."""
     parts = [part.strip().partition("=") for part in text.split(",")]
     names = [name for name, _, _ in parts]
-    if any(map(wrong_with, names)) or len(set(names)) < len(names):
+    if any(map(wrong_with_queues, names)) or len(set(names)) < len(names):
         raise click.BadParameter(f"{text!r} names a queue twice, or one that cannot be; write high=2,low=1 or high,low")
     weights = [weight for _, _, weight in parts]
     if not any(weights):
@@ -76,6 +77,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--grace", type=duration, default=GRACE, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
 @click.option("--leash", hidden=True)
+@goworker_options
 def run(**options: Any) -> None:
     """Run the jobs of an app.
 
@@ -155,7 +157,7 @@ def _prepare(asked: Options, *, tag: str) -> Worker:
     url = asked.url or os.environ.get(VARIABLE)
     if url or asked.namespace:
         chosen = url or worker.url
-        worker.connect(without_namespace(chosen) if asked.namespace else chosen, name=asked.namespace)
+        worker.connect(in_namespace(chosen, asked.namespace) if asked.namespace else chosen, name=asked.namespace)
     worker.concurrency = asked.concurrency or worker.concurrency
     worker.queues = asked.queues or worker.queues
     worker.scheduler = worker.scheduler and not asked.no_scheduler

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 import click
 
@@ -76,8 +76,19 @@ def aim(url: str | None, namespace: str | None) -> Target:
     if wrong := wrong_with_namespace(namespace or ""):
         raise ConfigError(wrong)
     if namespace:
-        return Target(without_namespace(url), namespace)
+        return Target(in_namespace(url, namespace), namespace)
     return Target(url, parse_qs(url.partition("?")[2]).get("namespace", [DEFAULT_NAMESPACE])[0])
+
+
+def in_namespace(url: str, namespace: str) -> str:
+    """The URL to connect to together with a namespace that was said apart.
+
+    On Resque's format an application's name is none: there it goes into the URL.
+    """
+    plain = without_namespace(url)
+    if not url.startswith("resque+"):
+        return plain
+    return f"{plain}{'&' if '?' in plain else '?'}namespace={quote(namespace)}"
 
 
 def without_namespace(url: str) -> str:

@@ -13,8 +13,9 @@ USUAL = (
     "postgresql://localhost/jobs",
     "mysql://localhost/jobs",
     "redis://localhost",
-    "faktory://localhost",
+    "resque+redis://localhost",
     "amqp://localhost",
+    "faktory://localhost",
 )
 
 

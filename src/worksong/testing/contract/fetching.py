@@ -155,6 +155,24 @@ class Fetching(Suite):
         pool = await join(backend)
         assert await fetch(backend, pool, 2, queues=("high",)) == []
 
+    @needs(Capability.QUEUES, Capability.PATTERNS)
+    async def test_patterns_stand_for_the_queues_that_fit(self, backend: Backend) -> None:
+        jobs = [a_job(queue=queue) for queue in ("low", "high-2", "high-1", "slow", "else")]
+        await push(backend, *jobs)
+        pool = await join(backend)
+        found = await fetch(backend, pool, 9, queues=("high*", "?ow", "!slow"))
+        assert [delivery.job.queue for delivery in found] == ["high-1", "high-2", "low"]
+        assert [delivery.job.queue for delivery in await fetch(backend, pool, 9, queues=("*",))] == ["else", "slow"]
+
+    @needs(Capability.QUEUES, Capability.PATTERNS)
+    async def test_a_fetch_that_waits_hears_of_a_new_queue_that_fits(self, backend: Backend) -> None:
+        pool = await join(backend)
+        waiting = asyncio.create_task(fetch(backend, pool, wait=60.0, queues=("new*",)))
+        await asyncio.sleep(0)
+        job = a_job(queue="new-1")
+        await push(backend, job)
+        assert [delivery.job.id for delivery in await waiting] == [job.id]
+
     @needs(Capability.QUEUES)
     async def test_without_queues_the_oldest_job_of_all_queues_comes_first(self, backend: Backend) -> None:
         jobs = [a_job(queue="b"), a_job(queue="a"), a_job(queue="b")]

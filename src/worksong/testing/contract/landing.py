@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from worksong.domain.capability import Capability
-from worksong.domain.errors import InvalidArguments, Unsupported
+from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.parcel import MOVABLE, Lock, in_whole_seconds, mark, packed
@@ -193,7 +193,7 @@ class Landing(Suite):
         parcel = a_parcel(lock=digest, args={"n": 1}, unique="until_done")
         try:
             backend.carried(parcel)
-        except (InvalidArguments, Unsupported) as refused:
+        except InvalidArguments as refused:
             assert "digest" in str(refused)
         else:
             await backend.unload(a_load(parcel), [], T)

@@ -178,6 +178,7 @@ class Poison(Suite):
         assert whole
         assert whole.raw == POISON[what]
 
+    @needs(Capability.LIMIT)
     async def test_poison_occupies_no_slot_of_a_limit(self, backend: Backend) -> None:
         await self.plant(backend, "send", b"{")
         await push(backend, *some_jobs(2))

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from worksong.adapters.gocraft.mover import is_job
-from worksong.adapters.gocraft.space import Space, whole
+from worksong.adapters.gocraft.space import Space
 from worksong.adapters.gocraft.views import Views
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.store import whole
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Trace

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import NamedTuple
 
-from worksong.adapters.gocraft.doctor.vitals import REFUSALS
-from worksong.adapters.gocraft.reaper import Reaper, escaped
-from worksong.adapters.gocraft.space import Space, text
+from worksong.adapters.gocraft.reaper import Reaper
+from worksong.adapters.gocraft.space import Space
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.doctor import bedside
+from worksong.adapters.redis.doctor.bedside import Check
+from worksong.adapters.redis.doctor.vitals import REFUSALS
 from worksong.adapters.rounds import LOST_AFTER, ORPHANS, alive
-from worksong.domain.finding import Ailment, Finding, Severity, some, verdict
+from worksong.domain.finding import Ailment, Finding, Severity, some
 from worksong.domain.poison import Poison
 from worksong.ports.backend import PoolView
 from worksong.wire import gocraft
@@ -22,16 +23,9 @@ ENDS = 20
 """Documents at each end of a queue that are read."""
 READ_MOST = 20_000
 """Documents that are read to find who holds a lock; in a larger store that is left."""
-CHUNK = 500
 SKEWED = 5.0
 """Seconds; a beat has whole ones."""
 
-TYPES = Ailment(
-    "redis.keys.type",
-    Severity.ERROR,
-    "Keys of the namespace hold another kind of value than belongs there: what needs them does not work.",
-    "redis-cli RENAME KEY KEY.wrong, then look at what somebody has written there",
-)
 LOCKS = Ailment(
     "locks.wrong",
     Severity.WARNING,
@@ -52,12 +46,6 @@ STUCK_UNCHECKED = Ailment(
     "There are too many jobs to look for locks that nobody holds.",
     "look again when the queues are shorter",
 )
-UNREADABLE = Ailment(
-    "jobs.unreadable",
-    Severity.WARNING,
-    "Among the jobs there are documents that cannot be read; workers bury them among the dead when they reach them.",
-    "find out who writes into this namespace; worksong dead shows what was buried",
-)
 LEFTOVER = Ailment(
     "limits.leftover",
     Severity.INFO,
@@ -70,7 +58,7 @@ AHEAD = Ailment(
     "The clock of a host that runs Go workers is ahead of the server's: its jobs for later come early.",
     "let NTP set the clock of that host: timedatectl set-ntp true",
 )
-AILMENTS = (TYPES, LOCKS, STUCK, STUCK_UNCHECKED, UNREADABLE, LEFTOVER, AHEAD)
+AILMENTS = (LOCKS, STUCK, STUCK_UNCHECKED, LEFTOVER, AHEAD)
 
 
 class Ward:
@@ -98,15 +86,7 @@ class Ward:
 
     async def misfits(self) -> list[Finding]:
         """Keys of a wrong type."""
-        wrong: list[str] = []
-        expected = list((await self._expected()).items())
-        for start in range(0, len(expected), CHUNK):
-            part = expected[start : start + CHUNK]
-            kinds = await self.space.gather([("TYPE", key) for key, _ in part])
-            for (key, kind), found in zip(part, map(text, kinds), strict=True):
-                if found not in ("none", kind):
-                    wrong.append(f"{key} holds a {found} where a {kind} belongs")
-        return [TYPES.found(some(wrong))] if wrong else []
+        return await bedside.misfits(self.space, await self._expected())
 
     async def _expected(self) -> dict[str, str]:
         k = self.space.keys
@@ -156,7 +136,7 @@ class Ward:
 
     async def stuck_locks(self) -> list[str] | None:
         """Locks that no job held at two looks; None: too many jobs to tell."""
-        locks = await self.scan(f"{escaped(self.space.keys.unique_prefix)}*")
+        locks = sorted(set(await self.space.scan(self.space.keys.unique_prefix)))
         for look in (1, 2):
             if not locks:
                 break
@@ -173,7 +153,7 @@ class Ward:
         """The locks that documents name. Read the way a job goes, so that none is missed on it."""
         k = self.space.keys
         sets, queues = [k.scheduled, k.retry], [k.jobs(name) for name in await self.known()]
-        lists = [*queues, *await self.scan(f"{escaped(k.jobs_prefix)}*:*:inprogress")]
+        lists = [*queues, *sorted(set(await self.space.scan(k.jobs_prefix, "*:*:inprogress")))]
         sizes = await self.space.try_all([*(("ZCARD", key) for key in sets), *(("LLEN", key) for key in lists)])
         if sum(size or 0 for size in sizes) > READ_MOST:
             return None
@@ -197,7 +177,7 @@ class Ward:
         for name, documents in zip(names, await self.space.try_all(reads), strict=True):
             found[name] = max(found[name], sum(map(_is_poison, documents or ())))
         bad = [f"{name} ({count})" for name, count in found.items() if count]
-        return [UNREADABLE.found(f"in {some(bad)}")] if bad else []
+        return [bedside.UNREADABLE.found(f"in {some(bad)}")] if bad else []
 
     async def leftovers(self) -> list[Finding]:
         """Stored limits that nobody asks for; without any live worker nothing can be said."""
@@ -206,7 +186,7 @@ class Ward:
             return []
         prefix, suffix = self.space.keys.jobs_prefix, ":max_concurrency"
         served = {name for pool in living for name in pool.handlers}
-        keys = await self.scan(f"{escaped(prefix)}*{suffix}")
+        keys = set(await self.space.scan(prefix, f"*{suffix}"))
         left = sorted(key for key in keys if key[len(prefix) : -len(suffix)] not in served)
         return [LEFTOVER.found(some(left))] if left else []
 
@@ -219,25 +199,8 @@ class Ward:
         ]
         return [AHEAD.found(some(ahead))] if ahead else []
 
-    async def scan(self, pattern: str) -> list[str]:
-        """The keys that match, each once."""
-        cursor, found = b"0", set[str]()
-        while True:
-            cursor, keys = await self.space.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            found.update(map(text, keys))
-            if cursor == b"0":
-                return sorted(found)
 
-
-class Check(NamedTuple):
-    """A check and what it means to pass it."""
-
-    id: str
-    passed: str
-    look: Callable[[Ward], Awaitable[list[Finding]]]
-
-
-CHECKS = (
+CHECKS: tuple[Check[Ward], ...] = (
     Check("redis.keys", "Every key of the namespace holds what belongs there.", Ward.misfits),
     Check("locks", "The counts of running jobs are right.", Ward.locks),
     Check("jobs.owned", "Every job in progress belongs to a registered pool.", Ward.orphans),
@@ -246,17 +209,6 @@ CHECKS = (
     Check("limits", "Every stored limit is of a type that is worked on.", Ward.leftovers),
     Check("pools.clocks", "No pool beats in the future.", Ward.clocks),
 )
-
-
-async def examine(ward: Ward, refused: Callable[[str, Exception], Finding]) -> list[Finding]:
-    """All checks; one that the server refuses costs no other."""
-    found: list[Finding] = []
-    for check in CHECKS:
-        try:
-            found += verdict(check.id, check.passed, await check.look(ward))
-        except REFUSALS as refusal:
-            found.append(refused(check.id, refusal))
-    return found
 
 
 def _locks_of(documents: Collection[bytes]) -> set[str]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from worksong.adapters.gocraft.doorbell import Doorbell
-from worksong.adapters.gocraft.space import Space, stored, whole
-from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.client import Arg, Redis
+from worksong.adapters.redis.doorbell import Doorbell
 
 FIRST_NAP, LONGEST_NAP = 0.005, 0.1
 """Seconds between two looks in vain: without a doorbell, and with one when others are always faster."""
@@ -19,15 +18,26 @@ RELOOK = 2.0
 log = logging.getLogger("worksong")
 
 
-class Lookout:
-    """Watches of each job type the keys of which one must change before it can give anything.
+class Gate(NamedTuple):
+    """A queue, and what can hold it back."""
 
-    Of an empty queue that is the queue itself. Of one that is paused or at its limit it is what holds it: jobs that
-    come in behind those that wait already ring for nobody.
+    queue: bytes
+    holders: tuple[bytes, ...]
+    questions: tuple[tuple[Arg, ...], ...]
+    """A command for each of the holders."""
+
+
+class Lookout:
+    """Watches of each name the keys of which one must change before it can give anything.
+
+    Of an empty queue that is the queue itself. Of one that is held it is what holds it: jobs that come in behind those
+    that wait already ring for nobody.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._space, self._bell = space, Doorbell(space.redis)
+    def __init__(self, redis: Redis, gate: Callable[[str], Gate], is_held: Callable[[Sequence[Any]], bool]) -> None:
+        """`is_held` judges what the questions of a gate were answered."""
+        self._shown, self._bell = redis.address.shown, Doorbell(redis)
+        self._gate, self._is_held = gate, is_held
         self._watch: dict[str, list[bytes]] = {}
         self._read = float("-inf")
         self._nap = FIRST_NAP
@@ -35,7 +45,7 @@ class Lookout:
         self._polls = self._complained = False
 
     def silent(self, names: Sequence[str]) -> bool:
-        """Whether nothing has changed since none of these job types had anything to give."""
+        """Whether nothing has changed since none of these had anything to give."""
         return bool(names) and not self._called and all(map(self._quiet, names))
 
     def ring(self) -> None:
@@ -73,7 +83,7 @@ class Lookout:
             log.warning(
                 "%s does not tell when jobs come in, so idle workers look for them every %g s: %s; "
                 "it takes Redis 6 or newer, and a user who may HELLO and CLIENT TRACKING",
-                self._space.redis.address.shown,
+                self._shown,
                 LONGEST_NAP,
                 self._bell.refusal,
             )
@@ -92,7 +102,8 @@ class Lookout:
         unsure = [name for name in names if again or not self._quiet(name)]
         if not unsure:
             return False
-        queues = [stored(self._space.keys.jobs(name)) for name in unsure]
+        gates = [self._gate(name) for name in unsure]
+        queues = [gate.queue for gate in gates]
         answers = await self._bell.read([("EXISTS", *queues)], queues)
         if answers is None:
             return None
@@ -101,33 +112,25 @@ class Lookout:
         if answers[0] == 0:
             self._watch.update({name: [queue] for name, queue in zip(unsure, queues, strict=True)})
             return False
-        return await self._look_at(unsure)
+        return await self._look_at(unsure, gates)
 
-    async def _look_at(self, names: Sequence[str]) -> bool | None:
-        k = self._space.keys
-        every = [[stored(key(name)) for key in (k.jobs, k.paused, k.lock, k.max_concurrency)] for name in names]
+    async def _look_at(self, names: Sequence[str], gates: Sequence[Gate]) -> bool | None:
         commands: list[tuple[Arg, ...]] = []
-        for queue, paused, lock, limit in every:
-            commands += (("LLEN", queue), ("EXISTS", paused), ("GET", lock), ("GET", limit))
-        answers = await self._bell.read(commands, [key for keys in every for key in keys])
+        for gate in gates:
+            commands += (("LLEN", gate.queue), *gate.questions)
+        answers = await self._bell.read(commands, [key for gate in gates for key in (gate.queue, *gate.holders)])
         if answers is None:
             return None
-        there = False
-        for place, (name, keys) in enumerate(zip(names, every, strict=True)):
-            length, *held = answers[4 * place : 4 * place + 4]
+        there, told = False, iter(answers)
+        for name, gate in zip(names, gates, strict=True):
+            length, held = next(told), [next(told) for _ in gate.questions]
+            every = {gate.queue, *gate.holders}
             if not isinstance(length, int) or length == 0:
-                watched = keys[:1]
-            elif _is_held(*held):
-                watched = keys[1:]
+                watched = [gate.queue]
+            elif self._is_held(held):
+                watched = list(gate.holders)
             else:
-                watched, there = keys, True
+                watched, there = [*every], True
             self._watch[name] = watched
-            self._bell.ignore(set(keys) - set(watched))
+            self._bell.ignore(every - set(watched))
         return there
-
-
-def _is_held(paused: Any, lock: Any, limit: Any) -> bool:
-    """Whether a queue gives nothing for now: paused, at its limit, or one of these keys is of a wrong type."""
-    if isinstance(lock, Exception) or isinstance(limit, Exception):
-        return True
-    return paused != 0 or 0 < whole(limit) <= whole(lock)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from worksong.adapters.gocraft.doctor.vitals import Vitals
+from worksong.adapters.redis.doctor.vitals import Vitals
 from worksong.domain.finding import Ailment, Finding, Severity, verdict
 
 FIXED = {

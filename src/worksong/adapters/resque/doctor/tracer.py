@@ -1,0 +1,47 @@
+"""One job and what stands in its way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from worksong.adapters.redis.store import whole
+from worksong.adapters.resque.space import Space
+from worksong.adapters.resque.views import Views
+from worksong.domain.job import JobView
+from worksong.domain.lifecycle import State
+from worksong.ports.backend import Trace
+
+
+class Tracer:
+    """Looks through everything: the format has no index by id."""
+
+    def __init__(self, space: Space, views: Views) -> None:
+        self._space, self._views = space, views
+
+    async def trace(self, job_id: str) -> Trace:
+        k = self._space.keys
+        found = await self._views.job(job_id)
+        (seconds, micros), cancelled, once, crashes = await self._space.try_all(
+            [("TIME",), ("ZSCORE", k.cancelled, job_id), ("EXISTS", k.enqueued(job_id)), ("HGET", k.recovered, job_id)]
+        )
+        known: dict[str, Any] = {
+            "job": found,
+            "cancelled": cancelled is not None,
+            "taken_in": bool(once),
+            "crashes": whole(crashes),
+            "server_now": int(seconds) + int(micros) / 1e6,
+        }
+        return Trace(**known, **(await self._place(found) if found else {}))
+
+    async def _place(self, found: JobView) -> dict[str, Any]:
+        k, known = self._space.keys, dict[str, Any]()
+        if found.state is State.QUEUED:
+            entry = await anext(self._views.waiting(found.id), None)
+            if entry:
+                known["ahead"] = entry[1]
+        elif found.state is State.RUNNING:
+            async for pool, one in self._views.lent():
+                if one.id == found.id:
+                    known["pool"] = pool
+        paused, everybody = await self._space.try_all([("EXISTS", k.paused(found.job.queue)), ("GET", k.pause_all)])
+        return known | {"paused": bool(paused) or everybody == b"true"}

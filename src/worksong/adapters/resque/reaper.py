@@ -1,0 +1,148 @@
+"""Pools that died: seen by their beats standing still, their jobs given back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+
+from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.store import text, whole
+from worksong.adapters.redis.watch import Watch
+from worksong.adapters.resque.space import Item, Lent, Space, too_large
+from worksong.domain.errors import BackendUnavailable
+from worksong.domain.outcome import Failure
+from worksong.domain.poison import Poison
+from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, Reaped
+from worksong.wire import resque, resque_failure
+
+SWEEP = 60.0
+log = logging.getLogger("worksong")
+
+
+class Reaper:
+    """Watches our pools; any number may do so at once, since HDEL decides who moved a job.
+
+    Workers of other libraries are left to their own: what they took is in no list, so nothing could be given back.
+    """
+
+    def __init__(self, space: Space, name: str) -> None:
+        self._space, self._watch = space, Watch(space, space.keys.reaper, name)
+        self._orphans: dict[str, float] = {}
+        self._swept = float("-inf")
+
+    async def reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
+        try:
+            return await self._reap(now, monotonic, dead)
+        except BackendUnavailable:
+            self._watch.forget()
+            raise
+
+    async def _reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
+        self._watch.begin(monotonic)
+        if not dead and not await self._watch.elected():
+            return Reaped()
+        silent = sorted({*dead, *await self._silent(now, monotonic)})
+        recovered = crashed = 0
+        for pool in silent:
+            again, buried = await self.bury(pool, now)
+            recovered, crashed = recovered + again, crashed + buried
+        if not dead:
+            again, buried = await self._sweep(now, monotonic)
+            recovered, crashed = recovered + again, crashed + buried
+        return Reaped(tuple(silent), recovered, crashed)
+
+    async def _silent(self, now: float, monotonic: float) -> list[str]:
+        pools = await self._space.pools()
+        beats = await self._space.try_all([("HGET", self._space.keys.pool(pool), "heartbeat_at") for pool in pools])
+        standing = self._watch.standing(dict(zip(pools, beats, strict=True)), monotonic)
+        return [pool for pool, seconds in standing.items() if seconds >= self._watch.patience(pool, now, monotonic)]
+
+    async def bury(self, pool: str, now: float) -> tuple[int, int]:
+        """Give back all that it held, then strike it off: (queued again, buried)."""
+        k, recovered, crashed = self._space.keys, 0, 0
+        crew, slots = await self._space.try_all([("HGET", k.pool(pool), name) for name in ("crew", "worker_ids")])
+        while found := await self._space.lent(pool, newest_first=False):
+            items = await self._endings(pool, found, now)
+            moved = await self._space.settle(pool, items, now)
+            buried = sum(moved[i] for i, item in enumerate(items) if item.action != "tail")
+            recovered, crashed = recovered + sum(moved) - buried, crashed + buried
+            if not any(moved):
+                break
+        names = text(crew or b"").split("\n")
+        await self._space.strike(
+            pool, [name for name in names if name], [s for s in text(slots or b"").split(",") if s]
+        )
+        self._watch.strike(pool)
+        return recovered, crashed
+
+    async def _endings(self, pool: str, found: Iterable[Lent], now: float) -> list[Item]:
+        items: list[tuple[Lent, Item]] = []
+        for lent in found:
+            try:
+                if not lent.raw and lent.size:
+                    raise too_large(lent.size)
+                job = resque.decode(lent.raw, queue=lent.queue)
+            except Poison as poison:
+                items.append((lent, self._space.buried(lent, poison, pool, now, "in progress")))
+                continue
+            items.append((lent, Item("tail", lent.fence, lent.queue, id=job.id)))
+        lost = await self._space.try_all([("HGET", self._space.keys.recovered, item.id) for _, item in items])
+        return [
+            self._ending(pool, lent, item, whole(count), now) for (lent, item), count in zip(items, lost, strict=True)
+        ]
+
+    def _ending(self, pool: str, lent: Lent, item: Item, lost: int, now: float) -> Item:
+        """Behind its queue, so that a job that kills its workers starves nobody; dead when it killed too many."""
+        if item.action != "tail" or lost < CRASHES_ALLOWED:
+            return item
+        said = f"lost {lost + 1} workers within 72 hours"
+        log.error("job %s is dead: worker_crashed: %s", item.id, said)
+        document = resque_failure.encode(
+            lent.raw,
+            f"{resque_failure.CRASHED}: {said}",
+            failure=Failure(resque_failure.CRASHED, said),
+            worker=self._space.who(pool),
+            queue=lent.queue,
+            now=now,
+        )
+        return Item("BURY", lent.fence, lent.queue, document, id=item.id)
+
+    # what belongs to nobody
+
+    async def _sweep(self, now: float, monotonic: float) -> tuple[int, int]:
+        """What was lent to pools that are not registered: seen so twice a minute apart, it is given back."""
+        if monotonic - self._swept < SWEEP:
+            return 0, 0
+        self._swept = monotonic
+        orphans = await self.unregistered()
+        due = [pool for pool in orphans if monotonic - self._orphans.get(pool, monotonic) >= SWEEP]
+        self._orphans = {pool: self._orphans.get(pool, monotonic) for pool in orphans if pool not in due}
+        return await self.adopt(due, now)
+
+    async def adopt(self, orphans: Collection[str], now: float) -> tuple[int, int]:
+        """Give back what such pools hold: (queued again, buried)."""
+        recovered = crashed = 0
+        for pool in orphans:
+            again, buried = await self.bury(pool, now)
+            recovered, crashed = recovered + again, crashed + buried
+        return recovered, crashed
+
+    async def unregistered(self) -> list[str]:
+        """Pools that hold something, and are not registered."""
+        prefix, known = self._space.keys.lent(""), set(await self._space.pools())
+        return sorted({key.removeprefix(prefix) for key in await self._space.scan(prefix)} - known)
+
+    # what is kept for a time
+
+    async def prune(self, now: float) -> int:
+        """Crash counts, cancellations, and marks of retries that somebody else has moved."""
+        k = self._space.keys
+        old: Iterable[bytes] = await self._space.call("ZRANGEBYSCORE", k.recovered_at, "-inf", int(now - CRASHES_KEPT))
+        commands: list[tuple[Arg, ...]] = [
+            ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
+            ("ZREMRANGEBYSCORE", k.beaten, "-inf", int(now - 7 * 86400)),
+        ]
+        for job_id in old:
+            commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
+        await self._space.gather(commands)
+        return 0
