@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from worksong.adapters.faktory.doctor import AILMENTS as FAKTORY_AILMENTS
 from worksong.adapters.amqp.doctor import AILMENTS as AMQP_AILMENTS
+from worksong.adapters.faktory.doctor import AILMENTS as FAKTORY_AILMENTS
 from worksong.adapters.gocraft.doctor import AILMENTS
 from worksong.adapters.memory.backend import VOLATILE
 from worksong.adapters.resque.doctor import AILMENTS as RESQUE_AILMENTS
