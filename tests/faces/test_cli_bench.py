@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import parse_qs
 
 import pytest
 
 from faces.stage import Cli, Start
+from worksong.adapters import connect
 from worksong.adapters.redis.address import parse
 from worksong.adapters.redis.client import Redis
 from worksong.faces.cli.sweep import sweep
+from worksong.faces.cli.target import PEERS, in_namespace
+from worksong.testing.contract.__main__ import USUAL
+
+
+@pytest.mark.parametrize("url", USUAL)
+def test_no_backend_is_measured_where_others_have_their_jobs(url: str) -> None:
+    # Given what a bench connects to, and what an application does that says nothing
+    there = in_namespace(f"{url}?namespace=shop", "worksong-bench-1")
+    # Then the namespace is that of the bench: said in the URL where the worker's name is none
+    said = parse_qs(there.partition("?")[2]).get("namespace")
+    assert said == (["worksong-bench-1"] if url.startswith(PEERS) else None)
+    assert "shop" not in connect(there, namespace="worksong-bench-1").name
+
 
 KEYS = {"enqueue_rate", "drain_rate", "latency_ms", "rss_mb", "versions"}
 

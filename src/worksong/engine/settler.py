@@ -150,7 +150,8 @@ class Settler:
                 batch = [settlement for settlement in batch if settlement.delivery.fence in self._held]
             except Exception as refusal:
                 if len(batch) > 1:
-                    await asyncio.gather(*(self._carry_out([settlement], unsure=unsure) for settlement in batch))
+                    # Some of them may have been carried out before the refusal.
+                    await asyncio.gather(*(self._carry_out([settlement], unsure=True) for settlement in batch))
                     return
                 if self._deeds and isinstance(refusal, InvalidArguments) and isinstance(batch[0].outcome, Done):
                     # What should follow cannot be carried: that is a failure of the job, and no ending of it.

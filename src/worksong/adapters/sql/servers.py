@@ -125,7 +125,13 @@ class ServerStore(ABC, Generic[C]):
         task = asyncio.get_running_loop().create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() and caller and not caller.cancelling():
+                raise MaybeDone(f"{self.address.shown} was closed while the operation was under way") from None
+            raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)

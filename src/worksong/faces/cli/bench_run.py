@@ -23,7 +23,7 @@ from worksong.engine.supervisor import Supervisor
 from worksong.faces.cli import bench_jobs
 from worksong.faces.cli.progress import progress
 from worksong.faces.cli.sweep import sweep
-from worksong.faces.cli.target import VARIABLE, without_namespace
+from worksong.faces.cli.target import VARIABLE, in_namespace
 from worksong.ports.clock import SystemClock
 from worksong.worker import Worker
 
@@ -94,7 +94,7 @@ def measure(plan: Plan, *, show: bool) -> Figures:
     """Carry out the plan in a namespace of its own, and leave nothing behind."""
     worker = bench_jobs.make(sync=plan.sync)
     name = f"worksong-bench-{new_id()[:8]}"
-    worker.connect(_apart(without_namespace(plan.url), name), name=name)
+    worker.connect(in_namespace(plan.url, name), name=name)
     worker.concurrency = plan.concurrency
     crew = Crew(plan, worker) if plan.processes > 1 else None
     try:
@@ -106,13 +106,6 @@ def measure(plan: Plan, *, show: bool) -> Figures:
     finally:
         asyncio.run(sweep(worker.url, worker.name))
     return Figures(enqueue_rate=bulk, single_rate=single, drain_rate=done / seconds, latencies=latencies)
-
-
-def _apart(url: str, name: str) -> str:
-    """Queues of RabbitMQ are called like the job types, as their peers' are, unless the URL itself says otherwise."""
-    if not url.startswith(("amqp://", "amqps://")):
-        return url
-    return f"{url}{'&' if '?' in url else '?'}namespace={name}"
 
 
 def _enqueue(plan: Plan, worker: Worker, *, show: bool) -> tuple[float, float]:

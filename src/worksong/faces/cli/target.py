@@ -25,6 +25,8 @@ from worksong.service.redaction import shown_url
 
 DEFAULT_NAMESPACE = "worksong"
 VARIABLE = "WORKSONG_URL"
+PEERS = ("resque+", "amqp", "faktory")
+"""How URLs begin of backends whose names are those of other programs, unless the URL itself says otherwise."""
 EMBEDDED = "sqlite:///worksong.db"
 """What is meant when nothing is said."""
 
@@ -83,10 +85,10 @@ def aim(url: str | None, namespace: str | None) -> Target:
 def in_namespace(url: str, namespace: str) -> str:
     """The URL to connect to together with a namespace that was said apart.
 
-    On Resque's format an application's name is none: there it goes into the URL.
+    Where queues are called as their peers call them, an application's name is none: there it goes into the URL.
     """
     plain = without_namespace(url)
-    if not url.startswith("resque+"):
+    if not url.lower().startswith(PEERS):
         return plain
     return f"{plain}{'&' if '?' in plain else '?'}namespace={quote(namespace)}"
 
