@@ -16,13 +16,10 @@ from worksong.domain.capability import INSTEAD, Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import Job, new_id
 from worksong.domain.names import wrong_with
-from worksong.domain.pipeline import Step
+from worksong.domain.pipeline import MOST, Step
 from worksong.handle import Handle
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
-
-MOST = 1000
-"""Stages of a pipeline, and jobs side by side in a stage."""
 
 
 class Canceller(Protocol):
@@ -43,6 +40,8 @@ class Sender(Protocol):
     def admin(self) -> Canceller: ...
     @property
     def keeps_results(self) -> bool: ...
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
     async def aperform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]: ...
     def handle(self, job_id: str, handler: str = "") -> Handle[Any]: ...
 
@@ -100,16 +99,22 @@ class Pipeline:
         return await self._send(lambda job, now: client.run_at(job, when, now))
 
     async def _send(self, timed: Callable[[Job, float], Job]) -> PipelineHandle:
-        if not self._sender.keeps_results and any(len(stage) > 1 for stage in self._stages[:-1]):
-            raise Unsupported(
-                "run jobs side by side in a pipeline, whose results tell when all are through",
-                self._sender.url.partition("?")[0].rpartition("@")[2] or "this backend",
-                INSTEAD[Capability.RESULTS],
-            )
+        if any(len(stage) > 1 for stage in self._stages[:-1]):
+            self._check_groups()
         pipeline_id, now = new_id(), self._sender.clock.now()
         jobs = [timed(job, now) for job in pipeline.first(pipeline_id, self.name, self._stages)]
         await self._sender.aperform_many(jobs)
         return PipelineHandle(pipeline_id, self._stages, self._sender)
+
+    def _check_groups(self) -> None:
+        """Who is the last of several is told by their results; two may find that they are, and send the same jobs."""
+        where = self._sender.url.partition("?")[0].rpartition("@")[2]
+        if not self._sender.keeps_results:
+            what = "run jobs side by side in a pipeline, whose results tell when all are through"
+            raise Unsupported(what, where, INSTEAD[Capability.RESULTS])
+        if Capability.DEDUP not in self._sender.capabilities:
+            what = "run what follows several jobs only once, since it does not know ids again"
+            raise Unsupported(what, where, "run them one after the other, or use redis:// or a database")
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name or '(no name)'}: {len(self._stages)} stages>"

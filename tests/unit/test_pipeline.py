@@ -9,10 +9,22 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worksong import Context, Discard, InvalidArguments, JobFailed, Pipeline, RegistrationError, Retry, Snooze, Worker
+from worksong import (
+    BackendUnavailable,
+    Context,
+    Discard,
+    InvalidArguments,
+    JobFailed,
+    Pipeline,
+    RegistrationError,
+    Retry,
+    Snooze,
+    Unsupported,
+    Worker,
+)
 from worksong.domain import pipeline, retry
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
@@ -65,6 +77,7 @@ class Etl:
 STEPS = st.lists(st.lists(st.just(Step("a")), min_size=1, max_size=4), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_every_step_comes_once_and_in_order(stages: list[list[Step]]) -> None:
     # When each stage is followed to its end
@@ -92,7 +105,10 @@ def test_the_way_is_carried_through_json() -> None:
     ]
 
 
-@pytest.mark.parametrize("meta", [{}, {"pipeline": 1}, {"pipeline": {"id": 7}}, {"pipeline": None}])
+@pytest.mark.parametrize(
+    "meta",
+    [{}, {"pipeline": 1}, {"pipeline": {"id": 7}}, {"pipeline": None}, {"pipeline": {"id": "p", "width": 10**12}}],
+)
 def test_what_others_call_a_pipeline_is_none(meta: dict[str, Any]) -> None:
     assert pipeline.way_of(Job("a", meta=meta)) is None
 
@@ -327,3 +343,40 @@ def test_a_function_of_another_form_is_no_task() -> None:
 
     with pytest.raises(RegistrationError, match=r"must take \(params\) or \(params, previous=None\), not \(user_id\)"):
         Worker().task()(other)
+
+
+# what goes wrong between a handler and its ending
+
+
+async def test_a_store_of_results_that_is_away_is_waited_for() -> None:
+    # Given steps side by side, and a store that is away when the first results are to be kept
+    etl = Etl()
+    backend = etl.worker.backend()
+    put, failures = backend.put, 3
+
+    async def away(results: Any) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise BackendUnavailable("away")
+        await put(results)
+
+    backend.put = away  # type: ignore[method-assign]
+    urls = [etl.fetch.step(url=url) for url in ("a", "bc")]
+    handle = await Pipeline([urls, etl.told.step()]).aperform()
+    # When they are run
+    await etl.worker.astart(burst=True)
+    assert await handle.aresult(timeout=60) == handle.stages[1][0].id
+    await etl.worker.astop()
+    # Then each handler was called once
+    assert sorted(etl.ran) == ["fetch a", "fetch bc", "told"]
+
+
+def test_steps_side_by_side_need_results_and_ids_that_are_known_again() -> None:
+    for url, why in (("redis://localhost", "whose results tell"), ("amqp://localhost", "whose results tell")):
+        etl = Etl(url=url)
+        with pytest.raises(Unsupported, match=why):
+            Pipeline([[etl.told.step(), etl.told.step()], etl.told.step()]).perform()
+    etl = Etl(url="amqp://localhost", results="memory://")
+    with pytest.raises(Unsupported, match="does not know ids again"):
+        Pipeline([[etl.told.step(), etl.told.step()], etl.told.step()]).perform()

@@ -177,6 +177,5 @@ async def precede(backend: Backend, batch: Sequence[Settlement], now: float) -> 
 
     Who is killed in between runs its job again; what follows is taken in once all the same where the store can tell.
     """
-    for settlement in batch:
-        if then := following(settlement.outcome):
-            await backend.push(then, now, once=Capability.DEDUP in backend.capabilities)
+    if then := [job for settlement in batch for job in following(settlement.outcome)]:
+        await backend.push(then, now, once=Capability.DEDUP in backend.capabilities)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -17,6 +17,8 @@ from msgspec.structs import replace
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Args, Job
 
+MOST = 1000
+"""Stages of a pipeline, and jobs side by side in a stage."""
 META = "pipeline"
 """The member of a job's meta data that makes it a step."""
 PREVIOUS = "previous"
@@ -42,9 +44,9 @@ class Way(msgspec.Struct, frozen=True, omit_defaults=True):
     """From 0."""
     stages: int = 1
     """How many there are in all."""
-    member: int = 0
+    member: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Which of the jobs that run side by side in this stage, from 0."""
-    width: int = 1
+    width: Annotated[int, msgspec.Meta(ge=1, le=MOST)] = 1
     """How many they are."""
     rest: tuple[tuple[Step, ...], ...] = ()
     """The stages behind this one."""

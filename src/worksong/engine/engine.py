@@ -232,7 +232,8 @@ class Engine:
                 return compile_route(spec, in_thread(plain, self._threads), middleware, plain=plain, onward=onward)
 
     def _onward(self, results: Results) -> Onward:
-        return Onward(results, self._clock.now, apart=self._results is not None)
+        effects = Capability.EFFECT in self._backend.capabilities
+        return Onward(results, self._clock, apart=self._results is not None and not effects)
 
     # upkeep
 

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from worksong.domain import pipeline
-from worksong.domain.errors import InvalidArguments
+from worksong.domain.errors import BackendUnavailable, InvalidArguments
 from worksong.domain.job import Job
 from worksong.domain.outcome import Done
 from worksong.domain.pipeline import Way
 from worksong.domain.result import Result
 from worksong.domain.verdict import Verdict
-from worksong.ports.context import Context
+from worksong.engine.deeds import Nobody
+from worksong.ports.clock import Clock
+from worksong.ports.context import LENDER, Context
 from worksong.ports.handler import Handler
 from worksong.ports.results import Results
 from worksong.wire import result as wire
 
 AT_ONCE = 32
 """Results of a group that are asked for together: as long as many of its jobs run, the first few tell."""
+NOBODY = Nobody("a step that runs side by side with others", "write in the step behind them")
+"""What a step returned is kept before its ending, so what it wrote could not be committed together with that."""
+
+T = TypeVar("T")
 
 
 class Onward:
     """Stands around the handlers of steps, outside of everything else."""
 
-    def __init__(self, results: Results, now: Callable[[], float], *, apart: bool) -> None:
-        """`apart`: results are kept in a store of their own, before the job is gone."""
-        self._results, self._now, self._apart = results, now, apart
+    def __init__(self, results: Results, clock: Clock, *, apart: bool) -> None:
+        """`apart`: results are kept before the job is gone, and nothing else is kept with its ending."""
+        self._results, self._clock, self._apart = results, clock, apart
 
     async def __call__(self, context: Context, call_next: Handler) -> object:
         way = pipeline.way_of(context.job)
         if way is None:
             return await call_next(context)
+        if way.width > 1:
+            LENDER.set(NOBODY)
         known = await self._known(context.job.id) if self._apart or way.width > 1 else None
         if known:  # it was through, and its worker died before anybody heard of it
             return await self._end(context.job, way, msgspec.json.decode(known.value))
@@ -42,26 +52,36 @@ class Onward:
 
     async def _known(self, job_id: str) -> Result | None:
         """What the job returned, if that is kept."""
-        found = await self._results.result(job_id)
+        found = await self._insist(lambda: self._results.result(job_id))
         return found if found and not found.failure and not found.lost else None
 
     async def _end(self, job: Job, way: Way, value: object) -> Done:
         """Done, and the jobs of the next stage behind it: the last one of a group sends them."""
         if not way.rest:
             return Done(value)
-        carried = wire.of(job.id, Done(value), self._now())
+        carried = wire.of(job.id, Done(value), self._clock.now())
         if carried is None or (carried.lost and pipeline.wants_previous(way)):
             lost = carried.lost if carried else "it has none"
             raise InvalidArguments(f"what step {job.handler!r} returned cannot be handed on: {lost}")
         if way.width == 1:
-            return Done(value, pipeline.following(way, msgspec.json.decode(carried.value), self._now()))
+            return Done(value, pipeline.following(way, msgspec.json.decode(carried.value), self._clock.now()))
         # Kept before anybody is asked: of two that end at the same time, at least one sees that all are through.
-        await self._results.put([carried])
-        values = await self._together(way.siblings)
+        await self._insist(lambda: self._results.put([carried]))
+        values = await self._insist(lambda: self._together(way.siblings))
         if values is None:
             return Done(value)
         ordered = [values[pipeline.step_id(way.id, way.stage, member)] for member in range(way.width)]
-        return Done(value, pipeline.following(way, ordered, self._now()))
+        return Done(value, pipeline.following(way, ordered, self._clock.now()))
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """A store that is away is waited for, as by any ending: the handler has nothing to do with it."""
+        pause = 0.1
+        while True:
+            try:
+                return await ask()
+            except BackendUnavailable:
+                await self._clock.sleep(random.uniform(0, pause))
+                pause = min(10.0, pause * 2)
 
     async def _together(self, job_ids: Sequence[str]) -> dict[str, object] | None:
         """What all of these jobs returned; None: not all of them are through."""
