@@ -177,7 +177,7 @@ def check_queues(queues: object) -> None:
         )
     for name in cast("Iterable[object]", queues):
         if wrong := wrong_with_queues(name):
-            raise ConfigError(f"queue: {wrong}")
+            raise ConfigError(f"queue {wrong}")
     if isinstance(queues, Mapping):
         for name, weight in cast("Mapping[str, object]", queues).items():
             if not _whole(weight, 1, 100_000):

@@ -157,7 +157,7 @@ class Worker:
         scope = _scope()
 
         def decorate(function: Callable[..., Any]) -> JobType[..., Any, ..., Any]:
-            return self._registered(function, name, options, scope)
+            return self._registered(function, _named(function) if name is None else name, options, scope)
 
         return decorate
 
@@ -170,7 +170,7 @@ class Worker:
 
         def decorate(function: Callable[..., Any]) -> JobType[..., Any, ..., Any]:
             check_task(function)
-            return self._registered(function, name, options, scope)
+            return self._registered(function, _named(function) if name is None else name, options, scope)
 
         return cast("Decorate", decorate)
 
@@ -203,9 +203,9 @@ class Worker:
         return decorate
 
     def _registered(
-        self, function: Callable[..., Any], name: str | None, options: Mapping[str, Any], scope: Mapping[str, Any]
+        self, function: Callable[..., Any], name: str, options: Mapping[str, Any], scope: Mapping[str, Any]
     ) -> JobType[..., Any, ..., Any]:
-        spec = self._spec(name if name is not None else getattr(function, "__name__", ""), function, options, scope)
+        spec = self._spec(name, function, options, scope)
         return JobType(spec, self, Job(handler=spec.name, queue=spec.options.queue, unique=spec.options.unique))
 
     def _spec(
@@ -477,6 +477,10 @@ async def _started(starting: asyncio.Future[None]) -> bool:
         return False
     starting.result()
     return True
+
+
+def _named(function: object) -> str:
+    return getattr(function, "__name__", "")
 
 
 def _scope() -> dict[str, Any]:

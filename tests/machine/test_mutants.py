@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -24,20 +24,20 @@ from worksong.testing.machine import machine_for
 class ZombieSettles(Store):
     """An old receipt settles whatever the job is now: a late ending ends somebody else's run."""
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
         record = receipt.record
         if record.state is State.RUNNING and record.fence not in self.lent[receipt.pool]:
             receipt = Receipt(record.pool, record, record.fence)
-        return super().settle(receipt, outcome, now)
+        return super().settle(receipt, outcome, now, then)
 
 
 class SettledTwice(Store):
     """A second ending is carried out like the first."""
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
         if receipt.fence not in self.lent[receipt.pool] and receipt.record.job.id not in self.records:
             self.records[receipt.record.job.id] = self.lent[receipt.pool][receipt.fence] = receipt.record
-        return super().settle(receipt, outcome, now)
+        return super().settle(receipt, outcome, now, then)
 
 
 class LimitLeaks(Store):
@@ -62,9 +62,9 @@ class LimitPerFetch(Store):
 class LockOutlivesBurial(Store):
     """A job that is buried keeps its lock for ever."""
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
         job = receipt.record.job
-        held = super().settle(receipt, outcome, now)
+        held = super().settle(receipt, outcome, now, then)
         if held and job.unique == "until_done" and isinstance(outcome, Buried):
             self.locks[job.unique_key] = job.id
         return held
@@ -108,8 +108,8 @@ class PromotesEarly(Store):
 class ForgetsFailures(Store):
     """A retry starts again from the first attempt."""
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
-        held = super().settle(receipt, outcome, now)
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
+        held = super().settle(receipt, outcome, now, then)
         record = self.records.get(receipt.record.job.id)
         if held and record and isinstance(outcome, Retried):
             record.job = replace(record.job, attempt=1)
@@ -137,18 +137,18 @@ class PoisonForEver(Store):
 class ReleaseCounts(Store):
     """A job handed back has failed."""
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
         if isinstance(outcome, Released):
             receipt.record.job = replace(receipt.record.job, attempt=receipt.record.job.attempt + 1)
-        return super().settle(receipt, outcome, now)
+        return super().settle(receipt, outcome, now, then)
 
 
 class CancelIsForgotten(Store):
     """A cancelled run that fails is tried again."""
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
         self.cancelled.clear()
-        return super().settle(receipt, outcome, now)
+        return super().settle(receipt, outcome, now, then)
 
 
 class KeepsNothing(Store):
@@ -164,9 +164,9 @@ class KeepsNothing(Store):
 class ForgetsIds(Store):
     """An id may be enqueued again as soon as its job is done."""
 
-    def settle(self, receipt: Receipt, outcome: Outcome, now: float) -> bool:
+    def settle(self, receipt: Receipt, outcome: Outcome, now: float, then: Sequence[Job] = ()) -> bool:
         self.once.clear()
-        return super().settle(receipt, outcome, now)
+        return super().settle(receipt, outcome, now, then)
 
 
 class PauseIsPolite(Store):

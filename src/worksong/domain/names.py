@@ -38,7 +38,7 @@ def wrong_with_queues(name: object) -> str:
     if not isinstance(name, str) or not is_pattern(name):
         return wrong_with(name)
     rest = "".join(char for char in name if char not in SIGNS and char != "^") or "any"
-    return f"queues {wrong_with(name)}, and in a pattern * ? [ ] and a leading !" if wrong_with(rest) else ""
+    return f"{wrong_with(name)}, and in a pattern * ? [ ] and a leading !" if wrong_with(rest) else ""
 
 
 def wrong_with_namespace(name: str) -> str:

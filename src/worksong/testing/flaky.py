@@ -187,6 +187,9 @@ class FlakyBackend:
 
     # Results
 
+    async def put(self, results: Sequence[Result]) -> None:
+        await self._do("put", lambda: self.inner.put(results))
+
     async def result(self, job_id: str) -> Result | None:
         return await self._do("result", lambda: self.inner.result(job_id))
 

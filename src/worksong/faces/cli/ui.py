@@ -66,7 +66,7 @@ def address(text: str) -> Address:
 @click.option("--base-path", default="", metavar="PATH", help="Where a proxy has it, as in /jobs.")
 @click.option("--insecure-no-auth", is_flag=True, help="Let everybody who reaches it do everything.")
 def ui(*, app: str | None, url: str | None, namespace: str | None, http: Address, **options: Any) -> None:
-    """The web console: what a backend holds, and an operator's hand.
+    """The same in a browser: the web console.
 
     With APP (module:attribute, a Worker) it also knows the periodic jobs and which arguments are not shown.
 
