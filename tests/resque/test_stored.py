@@ -118,11 +118,27 @@ async def test_a_job_lent_is_in_the_hands_of_the_pool_until_it_is_settled(
     stored.redis.rpush(stored.key("queue:critical"), raw, raw)
     one, other = await fetched(backend)
     # Equal bytes, and two lendings
-    assert stored.all(own=True)["worksong:lent:p1"] == {"1": f"8:critical{raw}", "2": f"8:critical{raw}"}
+    lent = {str(delivery.fence): f"8:critical{raw}" for delivery in (one, other)}
+    assert stored.all(own=True)["worksong:lent:p1"] == lent
     await settled(backend, other, Done())
-    assert stored.all(own=True)["worksong:lent:p1"] == {"1": f"8:critical{raw}"}
+    assert stored.all(own=True)["worksong:lent:p1"] == {str(one.fence): f"8:critical{raw}"}
     await settled(backend, one, Released())
     assert stored.redis.lrange(stored.key("queue:critical"), 0, -1) == [raw]
+
+
+async def test_fences_grow_though_the_server_lost_its_last_writes(backend: ResqueBackend, stored: Stored) -> None:
+    # Given a lending that the server forgot, and the fence with it
+    await backend.push([Job("Ok", [1], queue="low", id="a")], T)
+    before = stored.redis.get(stored.key("worksong:fence"))
+    (old,) = await fetched(backend)
+    await settled(backend, old, Released())
+    stored.redis.set(stored.key("worksong:fence"), before or "0")
+    # When the job is lent once more
+    (new,) = await fetched(backend)
+    # Then an ending of the first lending does not reach the second
+    assert new.fence > old.fence
+    assert await backend.settle([Settlement(old, Done())], T) == [False]
+    await settled(backend, new, Done())
 
 
 async def test_attempts_and_failures_are_counted_as_ruby_counts_them(backend: ResqueBackend, stored: Stored) -> None:
