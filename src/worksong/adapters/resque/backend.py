@@ -159,14 +159,14 @@ class ResqueBackend(BaseBackend):
         return moved
 
     async def delete(self, state: State, job_ids: Sequence[str] | None) -> int:
-        return await self._mover.delete(state, job_ids, 0.0)
+        return await self._mover.delete(state, job_ids)
 
     async def cancel(self, job_id: str, now: float) -> bool:
         async for queue, _, raw in self._views.waiting(job_id):
             if await self._space.call("LREM", self._space.keys.queue(queue), 1, raw):
                 return True
         for state in (State.SCHEDULED, State.RETRY, State.DEAD):
-            if await self._mover.delete(state, [job_id], now):
+            if await self._mover.delete(state, [job_id]):
                 return True
         found = await self._views.job(job_id)
         if found is None or found.state is not State.RUNNING:
