@@ -11,6 +11,7 @@ import redis
 from corpus import CORPUS
 from resque.conftest import Open, Stored, as_read
 from worksong.adapters.resque import ResqueBackend
+from worksong.domain.errors import WorksongError
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Done, Failure, Outcome, Released, Retried, Settlement, Snoozed
@@ -137,6 +138,32 @@ async def test_fences_grow_though_the_server_lost_its_last_writes(backend: Resqu
     assert new.fence > old.fence
     assert await backend.settle([Settlement(old, Done())], T) == [False]
     await settled(backend, new, Done())
+
+
+@pytest.mark.parametrize("number", ["x", "007", "9223372036854775807"])
+async def test_numbers_that_cannot_grow_are_refused_before_anything_is_written(
+    backend: ResqueBackend, stored: Stored, number: str
+) -> None:
+    # Given a due job and a lent one
+    await backend.push([Job("Ok", [n], queue="low", id=str(n), run_at=T * n) for n in (0, 1)], T)
+    (lent,) = await fetched(backend)
+    # When the counters are spoilt, then nothing is moved or settled
+    for name in ("worksong:order", "stat:failed"):
+        stored.redis.set(stored.key(name), number)
+    before = stored.all(own=True)
+    with pytest.raises(WorksongError, match="holds a text where a number belongs"):
+        await backend.promote(T, 10)
+    with pytest.raises(WorksongError, match="holds a text where a number belongs"):
+        await backend.settle([Settlement(lent, Buried("boom"))], T)
+    assert stored.all(own=True) == before
+
+
+async def test_a_malformed_lending_keeps_no_other_from_its_ending(backend: ResqueBackend, stored: Stored) -> None:
+    await backend.push([Job("Ok", [n], queue="low", id=str(n)) for n in (1, 2)], T)
+    deliveries = await fetched(backend)
+    stored.redis.hset(stored.key("worksong:lent:p1"), str(deliveries[0].fence), "x")
+    assert await backend.settle([Settlement(delivery, Released()) for delivery in deliveries], T) == [False, True]
+    assert [delivery.job.id for delivery in await fetched(backend)] == ["2"]
 
 
 async def test_attempts_and_failures_are_counted_as_ruby_counts_them(backend: ResqueBackend, stored: Stored) -> None:

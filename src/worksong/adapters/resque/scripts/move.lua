@@ -15,6 +15,15 @@ for i, kind in ipairs({'set', 'string', 'zset', 'zset', 'list', 'zset', 'string'
 end
 if ARGV[2] == '1' and redis.call('EXISTS', KEYS[7], KEYS[8]) > 0 then return {-2} end
 
+local order = redis.call('GET', KEYS[2]) or '0'
+if not string.match(order, '^%d+$') or #order > 15 or (#order > 1 and string.sub(order, 1, 1) == '0') then
+  for at = 3, #ARGV, 7 do
+    if ARGV[at + 5] == '1' then
+      return redis.error_reply('WRONGTYPE key ' .. KEYS[2] .. ' holds a text where a number belongs')
+    end
+  end
+end
+
 local function is_list(key)
   local found = redis.call('TYPE', key).ok
   return found == 'none' or found == 'list'
