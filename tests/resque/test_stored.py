@@ -287,6 +287,25 @@ async def test_a_dead_pool_is_unregistered_and_its_job_comes_behind_the_others(o
     assert [delivery.job.args for delivery in await fetched(alive)] == [[2], [1]]
 
 
+async def test_equal_foreign_jobs_are_one_crash_of_their_pool_and_none_once_one_went_well(
+    backend: ResqueBackend, stored: Stored
+) -> None:
+    # Given many equal jobs of Ruby in the hands of pools that die
+    stored.redis.sadd(stored.key("queues"), "low")
+    stored.redis.rpush(stored.key("queue:low"), *['{"class":"Ok","args":[7]}'] * 1200)
+    for crashes in ("1", "2", "3"):
+        await fetched(backend, limit=1000)
+        await fetched(backend, limit=1000)
+        found = await backend.reap(T, 0.0, dead=["p1"])
+        # Then each pool counts once
+        assert (found.recovered, found.crashed) == (1200, 0)
+        assert list(stored.redis.hgetall(stored.key("worksong:recovered")).values()) == [crashes]
+    # And when one of them is done, the count is forgotten
+    (one,) = await fetched(backend, limit=1)
+    await settled(backend, one, Done())
+    assert not [key for key in stored.all(own=True) if key.startswith("worksong:recovered")]
+
+
 async def test_what_a_pool_fetched_after_its_end_is_given_back(backend: ResqueBackend) -> None:
     # Given something lent to a pool that nobody has registered
     await backend.push([Job("Ok", [1], queue="low", id="a")], T)

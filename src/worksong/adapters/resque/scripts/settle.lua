@@ -5,6 +5,7 @@
 --       job id, key of the counter of retries or '', '' or its value (and seconds to keep it, after a space)
 -- Actions  done, dropped: gone; retry, snooze: on the schedule; bury: to the failures; keep: the same, its bytes under
 --          the key `due second`; front: back to the head of its queue; tail: behind the others, one crash counted
+--          unless its id is ''
 --          In capitals: as small, and told to be a failure in the statistics (BURY, RETRY, DROPPED).
 -- Answers for each ending 1 if the pool still had it, else 0.
 -- Checks everything before the first write.
@@ -73,8 +74,10 @@ local function finish(action, fence, raw, queue, new, at, id)
   elseif action == 'front' then
     fronts[#fronts + 1] = {fence = tonumber(fence), queue = queue, raw = raw}
   elseif action == 'tail' then
-    redis.call('HSET', KEYS[7], id, (tonumber(redis.call('HGET', KEYS[7], id)) or 0) + 1)
-    redis.call('ZADD', KEYS[8], now, id)
+    if id ~= '' then
+      redis.call('HSET', KEYS[7], id, (tonumber(redis.call('HGET', KEYS[7], id)) or 0) + 1)
+      redis.call('ZADD', KEYS[8], now, id)
+    end
     redis.call('SADD', KEYS[4], queue)
     redis.call('RPUSH', prefix .. 'queue:' .. queue, raw)
   end
@@ -101,6 +104,10 @@ for at = 3, #ARGV, 8 do
       count_retries(ARGV[at + 6], ARGV[at + 7])
     end
     if action ~= 'front' and action ~= 'tail' and action ~= 'snooze' then processed = processed + 1 end
+    -- Equal foreign jobs share an id: one that went well clears the others of its crashes.
+    if action == 'done' and string.sub(ARGV[at + 5], 1, 7) == 'resque:' then
+      if redis.pcall('HDEL', KEYS[7], ARGV[at + 5]) == 1 then redis.pcall('ZREM', KEYS[8], ARGV[at + 5]) end
+    end
     if said ~= action then failed = failed + 1 end
   end
   answers[#answers + 1] = mine
