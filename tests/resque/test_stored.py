@@ -236,6 +236,19 @@ async def test_a_pause_of_all_workers_is_obeyed(backend: ResqueBackend, stored: 
     assert len(await fetched(backend)) == 1
 
 
+async def test_a_foreign_job_is_cancelled_only_while_it_waits(backend: ResqueBackend, stored: Stored) -> None:
+    # Given two equal jobs of Ruby, of which one runs
+    stored.redis.sadd(stored.key("queues"), "low")
+    stored.redis.rpush(stored.key("queue:low"), *['{"class":"Ok","args":[7]}'] * 2)
+    (running,) = await fetched(backend, limit=1)
+    # When their id is cancelled, then the other one is dropped
+    assert await backend.cancel(running.job.id, T)
+    assert stored.redis.llen(stored.key("queue:low")) == 0
+    # And for the one that runs no mark is left, which would stop equal jobs later
+    assert not await backend.cancel(running.job.id, T)
+    assert "worksong:cancelled" not in stored.all(own=True)
+
+
 # workers
 
 
