@@ -356,6 +356,15 @@ async def test_the_poison_corpus_costs_no_neighbour_anything(backend: ResqueBack
     assert await backend.queues(T)
 
 
+async def test_poison_that_cannot_be_buried_costs_no_neighbour_anything(backend: ResqueBackend, stored: Stored) -> None:
+    stored.redis.set(stored.key("failed"), "x")
+    stored.redis.sadd(stored.key("queues"), "low")
+    stored.redis.rpush(stored.key("queue:low"), "{")
+    await backend.push([Job("Ok", [1], queue="low", id="a")], T)
+    (delivery,) = await fetched(backend)
+    await settled(backend, delivery, Done())
+
+
 async def test_poison_on_the_schedule_goes_to_the_failures(backend: ResqueBackend, stored: Stored) -> None:
     planted = [b"{", b'{"class":"Ok","args":[1]}', b'{"class":"Ok","args":{"x":1},"queue":"low"}']
     stored.redis.zadd(stored.key("delayed_queue_schedule"), {"10": 10})
