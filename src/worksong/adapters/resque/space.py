@@ -93,10 +93,10 @@ class Space(Store):
             args += (item.action, item.fence, item.queue, item.new, item.at, item.id, item.counter, item.value)
         return [answer == 1 for answer in await self.run(SETTLE, keys, args)]
 
-    async def lent(self, pool: str, *, newest_first: bool) -> list[Lent]:
-        """What the pool holds, or a part of it that one answer should carry."""
+    async def lent(self, pool: str, *, newest_first: bool, only: Sequence[int] = ()) -> list[Lent]:
+        """What the pool holds, all or of these fences, or a part of it that one answer should carry."""
         order = "newest" if newest_first else "oldest"
-        found = await self.run(LENT, (self.keys.lent(pool),), (resque.LIMIT, MOST, HEAVY, order))
+        found = await self.run(LENT, (self.keys.lent(pool),), (resque.LIMIT, MOST, HEAVY, order, *only))
         entries: list[Lent] = []
         for place in range(0, len(found), 3):
             fence, queue, raw = found[place : place + 3]
