@@ -217,6 +217,12 @@ async def test_classes_of_others_stay_in_the_queue_for_those_who_know_them(
     assert stored.redis.llen(stored.key("queue:critical")) == 2000 - len(lent)
 
 
+async def test_a_pattern_that_no_name_fits_disturbs_no_other(backend: ResqueBackend) -> None:
+    await backend.push([Job("Ok", [1], queue=queue, id=queue) for queue in ("low", "qa")], T)
+    want = Want("p1", 10, 0.0, (Share("Ok", 10),), queues=("q[z-a]", "l*", "!q[z-a]"))
+    assert [delivery.job.id for delivery in await backend.fetch(want, T)] == ["low"]
+
+
 async def test_foreign_queues_have_their_turns(backend: ResqueBackend, stored: Stored) -> None:
     # Given two queues that Ruby filled
     for queue in ("a", "b"):
