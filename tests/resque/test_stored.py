@@ -88,6 +88,15 @@ async def test_due_jobs_of_all_kinds_are_moved_as_their_own_scheduler_does(
     assert stored.all() == recorded
 
 
+async def test_due_jobs_whose_queue_is_broken_starve_none_behind_them(backend: ResqueBackend, stored: Stored) -> None:
+    stuck = [Job("Ok", [n], queue="broken", id=str(n), run_at=T + n // 2) for n in range(7)]
+    good = [Job("Ok", [n], queue="low", id=str(n), run_at=T + n) for n in (3, 7, 8)]
+    await backend.push([*stuck, *good], T)
+    stored.redis.set(stored.key("queue:broken"), "x")
+    assert [await backend.promote(T + 9, 2) for _ in range(3)] == [2, 1, 0]
+    assert (await backend.counts())[State.SCHEDULED] == 7
+
+
 async def test_a_second_that_a_removal_left_empty_is_taken_off_the_schedule(
     backend: ResqueBackend, stored: Stored
 ) -> None:

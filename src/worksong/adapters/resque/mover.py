@@ -22,6 +22,8 @@ ELSEWHERE = -2
 """The move script's answer when another scheduler holds a lock."""
 WRONG_QUEUE = -1
 CHUNK = 500
+STUCK = 10_000
+"""Due jobs that cannot be queued, from which on those behind them are not looked for."""
 RELOOK = 5.0
 """Seconds after which the next time is read again, though the schedule is not heard to have changed."""
 
@@ -74,17 +76,20 @@ class Mover:
 
     async def promote(self, now: float, limit: int) -> int:
         """Nothing, while a scheduler of another kind holds a lock: both together would move a job twice."""
-        found = await self._schedule.due(now, limit)
-        if not found:
-            return 0
-        answers = await self._move([self._promoted(due, raw, now) for due, raw in found], obeying=True)
-        self._tell(answers)
-        stuck = [due for (due, _), answer in zip(found, answers, strict=False) if answer == WRONG_QUEUE]
+        moved = stuck = 0
+        while moved < limit and stuck < STUCK:
+            found = await self._schedule.due(now, limit - moved, past=stuck)
+            if not found:
+                break
+            answers = await self._move([self._promoted(due, raw, now) for due, raw in found], obeying=True)
+            self._tell(answers)
+            moved += answers.count(1)
+            if WRONG_QUEUE not in answers:
+                break
+            stuck += answers.count(WRONG_QUEUE)  # they stay in front of those that are read next
         if stuck:
-            log.error(
-                "%d due jobs cannot be queued: the keys of their queues hold what is no list; %s", len(stuck), MEND
-            )
-        return answers.count(1)
+            log.error("%d due jobs cannot be queued: the keys of their queues hold what is no list; %s", stuck, MEND)
+        return moved
 
     def _tell(self, answers: Sequence[int]) -> None:
         yields = ELSEWHERE in answers
