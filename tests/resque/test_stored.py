@@ -253,6 +253,7 @@ async def test_a_pause_of_all_workers_is_obeyed(backend: ResqueBackend, stored: 
 
 async def test_a_foreign_job_is_cancelled_only_while_it_waits(backend: ResqueBackend, stored: Stored) -> None:
     # Given two equal jobs of Ruby, of which one runs
+    await backend.enlist(POOL, T)
     stored.redis.sadd(stored.key("queues"), "low")
     stored.redis.rpush(stored.key("queue:low"), *['{"class":"Ok","args":[7]}'] * 2)
     (running,) = await fetched(backend, limit=1)
