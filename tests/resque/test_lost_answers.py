@@ -14,7 +14,7 @@ from worksong.adapters.resque import ResqueBackend
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Buried, Settlement
+from worksong.domain.outcome import Buried, Done, Settlement
 from worksong.ports.backend import Beat
 
 
@@ -75,6 +75,37 @@ async def test_what_was_lent_without_an_answer_is_given_back_by_the_pool_itself(
         await backend.beat(Beat(POOL), T + second)
     # Then it waits again
     assert [delivery.job.id for delivery in await fetched(backend)] == ["a"]
+
+
+async def test_what_was_lent_without_an_answer_is_given_back_from_behind_all_that_is_held(
+    proxy: Proxy, struck: ResqueBackend, backend: ResqueBackend
+) -> None:
+    # Given a lending that nobody heard of, and after it more than one answer tells
+    await struck.enlist(POOL, T)
+    assert await fetched(struck) == []
+    await backend.push([Job("Ok", [n], queue="low", id=str(n)) for n in range(1201)], T)
+    proxy.on("EVALSHA:resque_fetch", Fault.CUT_AFTER)
+    with pytest.raises(BackendUnavailable):
+        await fetched(struck, limit=1)
+    held = (*await fetched(backend, limit=1000), *await fetched(backend, limit=1000))
+    assert len(held) == 1200
+    # When the pool beats twice without holding it
+    for second in (10, 20):
+        assert (await backend.beat(Beat(POOL, (), held), T + second)).lost == ()
+    # Then it waits again
+    assert [delivery.job.id for delivery in await fetched(backend)] == ["0"]
+
+
+async def test_what_is_lent_is_not_thrown_away_when_its_tries_cannot_be_read(
+    proxy: Proxy, struck: ResqueBackend, backend: ResqueBackend, stored: Stored
+) -> None:
+    await struck.push([a_job()], T)
+    await fetched(struck)  # the server knows the script now
+    stored.redis.sadd(stored.key("queues"), "low")
+    stored.redis.rpush(stored.key("queue:low"), '{"class":"Ok","args":[7]}')
+    proxy.on("GET", Fault.CUT_BEFORE)
+    (delivery,) = await fetched(struck)
+    assert await backend.settle([Settlement(delivery, Done())], T) == [True]
 
 
 async def test_an_ending_without_an_answer_counts_once(

@@ -11,6 +11,7 @@ import redis
 from corpus import CORPUS
 from resque.conftest import Open, Stored, as_read
 from worksong.adapters.resque import ResqueBackend
+from worksong.domain.errors import WorksongError
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Done, Failure, Outcome, Released, Retried, Settlement, Snoozed
@@ -80,13 +81,20 @@ async def test_due_jobs_of_all_kinds_are_moved_as_their_own_scheduler_does(
     stored.put(golden[case]["redis_before"])
     # When
     assert await backend.promote(2e9, 100) == len(as_read(golden[case]["redis_after"])["queue:critical"])
-    # Then but for the locks, which hold off both kinds of schedulers
-    left = stored.all()
-    assert left.pop("resque:resque_scheduler_master_lock") == left.pop("resque_scheduler_leader_lock") == "worksong"
+    # Then but for the lock, which is theirs
     recorded = as_read(golden[case]["redis_after"])
     for name in ("resque:resque_scheduler_master_lock", "connection_test_key"):
         recorded.pop(name, None)
-    assert left == recorded
+    assert stored.all() == recorded
+
+
+async def test_due_jobs_whose_queue_is_broken_starve_none_behind_them(backend: ResqueBackend, stored: Stored) -> None:
+    stuck = [Job("Ok", [n], queue="broken", id=str(n), run_at=T + n // 2) for n in range(7)]
+    good = [Job("Ok", [n], queue="low", id=str(n), run_at=T + n) for n in (3, 7, 8)]
+    await backend.push([*stuck, *good], T)
+    stored.redis.set(stored.key("queue:broken"), "x")
+    assert [await backend.promote(T + 9, 2) for _ in range(3)] == [2, 1, 0]
+    assert (await backend.counts())[State.SCHEDULED] == 7
 
 
 async def test_a_second_that_a_removal_left_empty_is_taken_off_the_schedule(
@@ -98,7 +106,7 @@ async def test_a_second_that_a_removal_left_empty_is_taken_off_the_schedule(
 
 
 @pytest.mark.parametrize("lock", ["resque:resque_scheduler_master_lock", "resque_scheduler_leader_lock"])
-async def test_the_lock_of_another_scheduler_is_obeyed_and_taken_when_it_is_gone(
+async def test_the_lock_of_another_scheduler_is_obeyed_and_never_taken(
     backend: ResqueBackend, stored: Stored, lock: str
 ) -> None:
     await backend.push([Job("Ok", [1], queue="low", id="a", run_at=T)], T)
@@ -107,7 +115,7 @@ async def test_the_lock_of_another_scheduler_is_obeyed_and_taken_when_it_is_gone
     assert stored.redis.get(stored.key(lock)) == "host:17719"
     stored.redis.delete(stored.key(lock))
     assert await backend.promote(T, 100) == 1
-    assert 0 < stored.redis.ttl(stored.key(lock)) <= 180
+    assert stored.redis.exists(stored.key(lock)) == 0
 
 
 async def test_a_job_lent_is_in_the_hands_of_the_pool_until_it_is_settled(
@@ -118,11 +126,53 @@ async def test_a_job_lent_is_in_the_hands_of_the_pool_until_it_is_settled(
     stored.redis.rpush(stored.key("queue:critical"), raw, raw)
     one, other = await fetched(backend)
     # Equal bytes, and two lendings
-    assert stored.all(own=True)["worksong:lent:p1"] == {"1": f"8:critical{raw}", "2": f"8:critical{raw}"}
+    lent = {str(delivery.fence): f"8:critical{raw}" for delivery in (one, other)}
+    assert stored.all(own=True)["worksong:lent:p1"] == lent
     await settled(backend, other, Done())
-    assert stored.all(own=True)["worksong:lent:p1"] == {"1": f"8:critical{raw}"}
+    assert stored.all(own=True)["worksong:lent:p1"] == {str(one.fence): f"8:critical{raw}"}
     await settled(backend, one, Released())
     assert stored.redis.lrange(stored.key("queue:critical"), 0, -1) == [raw]
+
+
+async def test_fences_grow_though_the_server_lost_its_last_writes(backend: ResqueBackend, stored: Stored) -> None:
+    # Given a lending that the server forgot, and the fence with it
+    await backend.push([Job("Ok", [1], queue="low", id="a")], T)
+    before = stored.redis.get(stored.key("worksong:fence"))
+    (old,) = await fetched(backend)
+    await settled(backend, old, Released())
+    stored.redis.set(stored.key("worksong:fence"), before or "0")
+    # When the job is lent once more
+    (new,) = await fetched(backend)
+    # Then an ending of the first lending does not reach the second
+    assert new.fence > old.fence
+    assert await backend.settle([Settlement(old, Done())], T) == [False]
+    await settled(backend, new, Done())
+
+
+@pytest.mark.parametrize("number", ["x", "007", "9223372036854775807"])
+async def test_numbers_that_cannot_grow_are_refused_before_anything_is_written(
+    backend: ResqueBackend, stored: Stored, number: str
+) -> None:
+    # Given a due job and a lent one
+    await backend.push([Job("Ok", [n], queue="low", id=str(n), run_at=T * n) for n in (0, 1)], T)
+    (lent,) = await fetched(backend)
+    # When the counters are spoilt, then nothing is moved or settled
+    for name in ("worksong:order", "stat:failed"):
+        stored.redis.set(stored.key(name), number)
+    before = stored.all(own=True)
+    with pytest.raises(WorksongError, match="holds a text where a number belongs"):
+        await backend.promote(T, 10)
+    with pytest.raises(WorksongError, match="holds a text where a number belongs"):
+        await backend.settle([Settlement(lent, Buried("boom"))], T)
+    assert stored.all(own=True) == before
+
+
+async def test_a_malformed_lending_keeps_no_other_from_its_ending(backend: ResqueBackend, stored: Stored) -> None:
+    await backend.push([Job("Ok", [n], queue="low", id=str(n)) for n in (1, 2)], T)
+    deliveries = await fetched(backend)
+    stored.redis.hset(stored.key("worksong:lent:p1"), str(deliveries[0].fence), "x")
+    assert await backend.settle([Settlement(delivery, Released()) for delivery in deliveries], T) == [False, True]
+    assert [delivery.job.id for delivery in await fetched(backend)] == ["2"]
 
 
 async def test_attempts_and_failures_are_counted_as_ruby_counts_them(backend: ResqueBackend, stored: Stored) -> None:
@@ -176,6 +226,12 @@ async def test_classes_of_others_stay_in_the_queue_for_those_who_know_them(
     assert stored.redis.llen(stored.key("queue:critical")) == 2000 - len(lent)
 
 
+async def test_a_pattern_that_no_name_fits_disturbs_no_other(backend: ResqueBackend) -> None:
+    await backend.push([Job("Ok", [1], queue=queue, id=queue) for queue in ("low", "qa")], T)
+    want = Want("p1", 10, 0.0, (Share("Ok", 10),), queues=("q[z-a]", "l*", "!q[z-a]"))
+    assert [delivery.job.id for delivery in await backend.fetch(want, T)] == ["low"]
+
+
 async def test_foreign_queues_have_their_turns(backend: ResqueBackend, stored: Stored) -> None:
     # Given two queues that Ruby filled
     for queue in ("a", "b"):
@@ -193,6 +249,20 @@ async def test_a_pause_of_all_workers_is_obeyed(backend: ResqueBackend, stored: 
     assert [queue.paused for queue in await backend.queues(T)] == [True]
     stored.redis.delete(stored.key("pause-all-workers"))
     assert len(await fetched(backend)) == 1
+
+
+async def test_a_foreign_job_is_cancelled_only_while_it_waits(backend: ResqueBackend, stored: Stored) -> None:
+    # Given two equal jobs of Ruby, of which one runs
+    await backend.enlist(POOL, T)
+    stored.redis.sadd(stored.key("queues"), "low")
+    stored.redis.rpush(stored.key("queue:low"), *['{"class":"Ok","args":[7]}'] * 2)
+    (running,) = await fetched(backend, limit=1)
+    # When their id is cancelled, then the other one is dropped
+    assert await backend.cancel(running.job.id, T)
+    assert stored.redis.llen(stored.key("queue:low")) == 0
+    # And for the one that runs no mark is left, which would stop equal jobs later
+    assert not await backend.cancel(running.job.id, T)
+    assert "worksong:cancelled" not in stored.all(own=True)
 
 
 # workers
@@ -246,6 +316,25 @@ async def test_a_dead_pool_is_unregistered_and_its_job_comes_behind_the_others(o
     assert [delivery.job.args for delivery in await fetched(alive)] == [[2], [1]]
 
 
+async def test_equal_foreign_jobs_are_one_crash_of_their_pool_and_none_once_one_went_well(
+    backend: ResqueBackend, stored: Stored
+) -> None:
+    # Given many equal jobs of Ruby in the hands of pools that die
+    stored.redis.sadd(stored.key("queues"), "low")
+    stored.redis.rpush(stored.key("queue:low"), *['{"class":"Ok","args":[7]}'] * 1200)
+    for crashes in ("1", "2", "3"):
+        await fetched(backend, limit=1000)
+        await fetched(backend, limit=1000)
+        found = await backend.reap(T, 0.0, dead=["p1"])
+        # Then each pool counts once
+        assert (found.recovered, found.crashed) == (1200, 0)
+        assert list(stored.redis.hgetall(stored.key("worksong:recovered")).values()) == [crashes]
+    # And when one of them is done, the count is forgotten
+    (one,) = await fetched(backend, limit=1)
+    await settled(backend, one, Done())
+    assert not [key for key in stored.all(own=True) if key.startswith("worksong:recovered")]
+
+
 async def test_what_a_pool_fetched_after_its_end_is_given_back(backend: ResqueBackend) -> None:
     # Given something lent to a pool that nobody has registered
     await backend.push([Job("Ok", [1], queue="low", id="a")], T)
@@ -281,6 +370,15 @@ async def test_the_poison_corpus_costs_no_neighbour_anything(backend: ResqueBack
     for state in (State.QUEUED, State.DEAD, State.SCHEDULED, State.RETRY, State.RUNNING):
         await backend.jobs(state, Window(1000))
     assert await backend.queues(T)
+
+
+async def test_poison_that_cannot_be_buried_costs_no_neighbour_anything(backend: ResqueBackend, stored: Stored) -> None:
+    stored.redis.set(stored.key("failed"), "x")
+    stored.redis.sadd(stored.key("queues"), "low")
+    stored.redis.rpush(stored.key("queue:low"), "{")
+    await backend.push([Job("Ok", [1], queue="low", id="a")], T)
+    (delivery,) = await fetched(backend)
+    await settled(backend, delivery, Done())
 
 
 async def test_poison_on_the_schedule_goes_to_the_failures(backend: ResqueBackend, stored: Stored) -> None:

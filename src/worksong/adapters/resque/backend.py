@@ -35,6 +35,7 @@ from worksong.ports.backend import (
     Want,
     Window,
 )
+from worksong.wire import resque
 from worksong.wire.resque_keys import Keys
 
 LACKS = {
@@ -159,16 +160,17 @@ class ResqueBackend(BaseBackend):
         return moved
 
     async def delete(self, state: State, job_ids: Sequence[str] | None) -> int:
-        return await self._mover.delete(state, job_ids, 0.0)
+        return await self._mover.delete(state, job_ids)
 
     async def cancel(self, job_id: str, now: float) -> bool:
         async for queue, _, raw in self._views.waiting(job_id):
             if await self._space.call("LREM", self._space.keys.queue(queue), 1, raw):
                 return True
-        for state in (State.SCHEDULED, State.RETRY, State.DEAD):
-            if await self._mover.delete(state, [job_id], now):
+        shared = job_id.startswith(resque.FOREIGN)  # with equal jobs, also later ones: a mark would stop them all
+        for state in (State.SCHEDULED, State.RETRY) if shared else (State.SCHEDULED, State.RETRY, State.DEAD):
+            if await self._mover.delete(state, [job_id]):
                 return True
-        found = await self._views.job(job_id)
+        found = None if shared else await self._views.job(job_id)
         if found is None or found.state is not State.RUNNING:
             return False
         await self._space.call("ZADD", self._space.keys.cancelled, int(now), job_id)

@@ -17,7 +17,13 @@ from worksong.adapters.redis.outbox import Document, Outbox, portions
 from worksong.adapters.redis.store import MEND, text
 from worksong.adapters.resque import patterns
 from worksong.adapters.resque.space import ALL, FETCH, HEAVY, MOST, PUSH, Item, Lent, Receipt, Space, too_large
-from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments, PayloadTooLarge
+from worksong.domain.errors import (
+    BackendUnavailable,
+    EnqueueOutcomeUnknown,
+    InvalidArguments,
+    PayloadTooLarge,
+    WorksongError,
+)
 from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Settlement, Snoozed
 from worksong.domain.poison import Poison
@@ -152,7 +158,12 @@ class ResqueBroker:
                     log.error("poison in the queue %s went to the failures: %s", queue, wrong)
                 fence += 1
         if poison:
-            await self._space.settle(pool, poison, now)
+            try:
+                await self._space.settle(pool, poison, now)
+            except WorksongError as failed:
+                if not found:
+                    raise
+                log.error("%d pieces of poison are not yet among the failures: %s", len(poison), failed)
         return await self._counted(found)
 
     async def _counted(self, found: list[Delivery]) -> list[Delivery]:
@@ -161,7 +172,12 @@ class ResqueBroker:
         if not bare:
             return found
         keys = [self._space.keys.retry(resque.identity(found[place].job)) for place in bare]
-        for place, count in zip(bare, await self._space.try_all([("GET", key) for key in keys]), strict=True):
+        try:
+            counts = await self._space.try_all([("GET", key) for key in keys])
+        except WorksongError as failed:  # what is lent is not thrown away for it
+            log.error("the tries of %d foreign jobs could not be read: %s", len(bare), failed)
+            return found
+        for place, count in zip(bare, counts, strict=True):
             tries = int(count) if isinstance(count, bytes) and count[:9].isdigit() and len(count) < 10 else -1
             if tries >= 0:
                 job = replace(found[place].job, attempt=tries + 2)

@@ -12,7 +12,7 @@ from worksong.adapters.redis.client import Arg
 from worksong.adapters.redis.doorbell import Doorbell
 from worksong.adapters.redis.store import MEND, stored
 from worksong.adapters.resque.schedule import Schedule
-from worksong.adapters.resque.space import LOCKED_FOR, MOVE, SCHEDULER, Space, is_job
+from worksong.adapters.resque.space import MOVE, Space, is_job
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison, Reason
@@ -22,6 +22,8 @@ ELSEWHERE = -2
 """The move script's answer when another scheduler holds a lock."""
 WRONG_QUEUE = -1
 CHUNK = 500
+STUCK = 10_000
+"""Due jobs that cannot be queued, from which on those behind them are not looked for."""
 RELOOK = 5.0
 """Seconds after which the next time is read again, though the schedule is not heard to have changed."""
 
@@ -74,15 +76,20 @@ class Mover:
 
     async def promote(self, now: float, limit: int) -> int:
         """Nothing, while a scheduler of another kind holds a lock: both together would move a job twice."""
-        found = await self._schedule.due(now, limit)
-        answers = await self._move([self._promoted(due, raw, now) for due, raw in found], now, locked=True)
-        self._tell(answers)
-        stuck = [due for (due, _), answer in zip(found, answers, strict=False) if answer == WRONG_QUEUE]
+        moved = stuck = 0
+        while moved < limit and stuck < STUCK:
+            found = await self._schedule.due(now, limit - moved, past=stuck)
+            if not found:
+                break
+            answers = await self._move([self._promoted(due, raw, now) for due, raw in found], obeying=True)
+            self._tell(answers)
+            moved += answers.count(1)
+            if WRONG_QUEUE not in answers:
+                break
+            stuck += answers.count(WRONG_QUEUE)  # they stay in front of those that are read next
         if stuck:
-            log.error(
-                "%d due jobs cannot be queued: the keys of their queues hold what is no list; %s", len(stuck), MEND
-            )
-        return answers.count(1)
+            log.error("%d due jobs cannot be queued: the keys of their queues hold what is no list; %s", stuck, MEND)
+        return moved
 
     def _tell(self, answers: Sequence[int]) -> None:
         yields = ELSEWHERE in answers
@@ -102,9 +109,9 @@ class Mover:
             return Move(due, raw, "bury", new=new)
         return Move(due, raw, "queue", job.queue, resque.queued(raw, job, now), job.id)
 
-    async def _move(self, moves: Sequence[Move], now: float, *, locked: bool = False) -> list[int]:
+    async def _move(self, moves: Sequence[Move], *, obeying: bool = False) -> list[int]:
         k = self._space.keys
-        args: list[Arg] = [k.prefix, int(now), SCHEDULER if locked else "", LOCKED_FOR]
+        args: list[Arg] = [k.prefix, "1" if obeying else ""]
         for move in moves:
             numbered = "1" if move.action == "queue" and resque.is_numbered(move.new) else ""
             due: Arg = "" if move.due is None else move.due
@@ -117,7 +124,7 @@ class Mover:
 
     async def requeue(self, state: State, job_ids: Sequence[str] | None, now: float) -> int:
         """To the queue at once."""
-        return await self._each(state, job_ids, now, lambda due, raw: self._requeued(due, raw, now))
+        return await self._each(state, job_ids, lambda due, raw: self._requeued(due, raw, now))
 
     def _requeued(self, due: int | None, raw: bytes, now: float) -> Move | None:
         if due is not None:
@@ -130,11 +137,11 @@ class Mover:
             return None
         return Move(None, raw, "queue", found.job.queue, resque.revived(found.payload, found.job, now), found.job.id)
 
-    async def delete(self, state: State, job_ids: Sequence[str] | None, now: float) -> int:
+    async def delete(self, state: State, job_ids: Sequence[str] | None) -> int:
         """Dropped, with what lies apart for it."""
-        return await self._each(state, job_ids, now, lambda due, raw: Move(due, raw, "drop"))
+        return await self._each(state, job_ids, lambda due, raw: Move(due, raw, "drop"))
 
-    async def _each(self, state: State, job_ids: Sequence[str] | None, now: float, decide: Decide) -> int:
+    async def _each(self, state: State, job_ids: Sequence[str] | None, decide: Decide) -> int:
         wanted = None if job_ids is None else set(job_ids)
         if wanted is not None and not wanted:
             return 0
@@ -145,7 +152,7 @@ class Mover:
                 moves.append(move)
         for start in range(0, len(moves), CHUNK):
             part = moves[start : start + CHUNK]
-            answers = await self._move(part, now)
+            answers = await self._move(part)
             moved += answers.count(1)
             await self._tidy([move for move, answer in zip(part, answers, strict=True) if answer == 1])
         return moved

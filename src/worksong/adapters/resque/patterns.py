@@ -28,7 +28,10 @@ def chosen(patterns: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> Callable[[str], bool]:
-    fitting = re.compile("".join(_parts(pattern)), re.DOTALL)
+    try:
+        fitting = re.compile("".join(_parts(pattern)), re.DOTALL)
+    except re.error:  # a range from behind, such as [z-a]: no name fits
+        return lambda name: False
     return lambda name: fitting.fullmatch(name) is not None
 
 

@@ -12,7 +12,7 @@ from worksong.adapters.redis.observation import Observer, pool_fields
 from worksong.adapters.redis.store import text
 from worksong.adapters.resque import crew
 from worksong.adapters.resque.crew import Crew
-from worksong.adapters.resque.space import BEAT, Item, Lent, Space
+from worksong.adapters.resque.space import BEAT, MOST, Item, Lent, Space
 from worksong.domain.job import Delivery, shown
 from worksong.domain.poison import Poison
 from worksong.ports.backend import Beat, Orders, Pool, Running
@@ -120,13 +120,14 @@ class Pulse:
         """To the front of their queues, as they came."""
         back = 0
         while only is None or only:
-            found = await self._space.lent(pool, newest_first=True)
-            items = [returned(lent) for lent in found if only is None or lent.fence in only]
-            if not items:
+            part = sorted(only or (), reverse=True)[:MOST]
+            found = await self._space.lent(pool, newest_first=True, only=part)
+            if found:
+                back += sum(await self._space.settle(pool, [returned(lent) for lent in found], now))
+            elif only is None:
                 break
-            back += sum(await self._space.settle(pool, items, now))
             if only is not None:
-                break
+                only = only - ({lent.fence for lent in found} or set(part))
         return back
 
     # the end

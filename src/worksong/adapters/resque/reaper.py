@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
+from msgspec.structs import replace
+
 from worksong.adapters.redis.client import Arg
 from worksong.adapters.redis.store import text, whole
 from worksong.adapters.redis.watch import Watch
@@ -61,8 +63,9 @@ class Reaper:
         """Give back all that it held, then strike it off: (queued again, buried)."""
         k, recovered, crashed = self._space.keys, 0, 0
         crew, slots = await self._space.try_all([("HGET", k.pool(pool), name) for name in ("crew", "worker_ids")])
+        blamed: set[str] = set()
         while found := await self._space.lent(pool, newest_first=False):
-            items = await self._endings(pool, found, now)
+            items = await self._endings(pool, found, now, blamed)
             moved = await self._space.settle(pool, items, now)
             buried = sum(moved[i] for i, item in enumerate(items) if item.action != "tail")
             recovered, crashed = recovered + sum(moved) - buried, crashed + buried
@@ -75,7 +78,7 @@ class Reaper:
         self._watch.strike(pool)
         return recovered, crashed
 
-    async def _endings(self, pool: str, found: Iterable[Lent], now: float) -> list[Item]:
+    async def _endings(self, pool: str, found: Iterable[Lent], now: float, blamed: set[str]) -> list[Item]:
         items: list[tuple[Lent, Item]] = []
         for lent in found:
             try:
@@ -87,9 +90,12 @@ class Reaper:
                 continue
             items.append((lent, Item("tail", lent.fence, lent.queue, id=job.id)))
         lost = await self._space.try_all([("HGET", self._space.keys.recovered, item.id) for _, item in items])
-        return [
-            self._ending(pool, lent, item, whole(count), now) for (lent, item), count in zip(items, lost, strict=True)
+        before = set(blamed)  # and so counted already
+        endings = [
+            self._ending(pool, lent, item, whole(count) - (item.id in before), now)
+            for (lent, item), count in zip(items, lost, strict=True)
         ]
+        return [_once(item, blamed) for item in endings]
 
     def _ending(self, pool: str, lent: Lent, item: Item, lost: int, now: float) -> Item:
         """Behind its queue, so that a job that kills its workers starves nobody; dead when it killed too many."""
@@ -146,3 +152,13 @@ class Reaper:
             commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
         await self._space.gather(commands)
         return 0
+
+
+def _once(item: Item, blamed: set[str]) -> Item:
+    """Equal foreign jobs share an id: the end of one pool counts it once."""
+    if item.action != "tail":
+        return item
+    if item.id in blamed:
+        return replace(item, id="")
+    blamed.add(item.id)
+    return item

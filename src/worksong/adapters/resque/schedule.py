@@ -46,14 +46,21 @@ class Schedule:
                 return
             passed += len(seconds)
 
-    async def due(self, now: float, limit: int) -> list[tuple[int, bytes]]:
-        """(second, payload) of what is due, at most `limit`."""
+    async def due(self, now: float, limit: int, *, past: int = 0) -> list[tuple[int, bytes]]:
+        """(second, payload) of what is due, at most `limit`, behind the first `past`."""
         k, found = self._space.keys, list[tuple[int, bytes]]()
-        members = await self._space.call("ZRANGEBYSCORE", k.schedule, "-inf", int(now), "LIMIT", 0, limit)
-        for second in _whole(members):
-            raws = await self._bucket(second, 0, limit - len(found))
-            if not raws:
+        members = await self._space.call("ZRANGEBYSCORE", k.schedule, "-inf", int(now), "LIMIT", 0, past + limit)
+        seconds, passed = _whole(members), 0
+        lengths = await self._space.try_all([("LLEN", k.delayed(second)) for second in seconds]) if past else []
+        for length in lengths:
+            if (length or 0) > past:
+                break
+            past, passed = past - (length or 0), passed + 1
+        for second in seconds[passed:]:
+            raws = await self._bucket(second, past, limit - len(found))
+            if not raws and not past:
                 await self._clean(second)
+            past = 0
             found += [(second, raw) for raw in raws]
             if len(found) >= limit:
                 break

@@ -18,10 +18,6 @@ from worksong.domain.poison import Poison, Reason
 from worksong.wire import resque, resque_failure
 from worksong.wire.resque_keys import Keys
 
-SCHEDULER = "worksong"
-"""The name in both locks of the scheduler: all of ours together hold them, since each of their steps is one script."""
-LOCKED_FOR = 60
-"""Seconds that the locks last from the last look at what is due."""
 HEAVY = 8 << 20
 """Bytes of payloads from which on one command carries no more of them."""
 MOST = 1000
@@ -97,10 +93,10 @@ class Space(Store):
             args += (item.action, item.fence, item.queue, item.new, item.at, item.id, item.counter, item.value)
         return [answer == 1 for answer in await self.run(SETTLE, keys, args)]
 
-    async def lent(self, pool: str, *, newest_first: bool) -> list[Lent]:
-        """What the pool holds, or a part of it that one answer should carry."""
+    async def lent(self, pool: str, *, newest_first: bool, only: Sequence[int] = ()) -> list[Lent]:
+        """What the pool holds, all or of these fences, or a part of it that one answer should carry."""
         order = "newest" if newest_first else "oldest"
-        found = await self.run(LENT, (self.keys.lent(pool),), (resque.LIMIT, MOST, HEAVY, order))
+        found = await self.run(LENT, (self.keys.lent(pool),), (resque.LIMIT, MOST, HEAVY, order, *only))
         entries: list[Lent] = []
         for place in range(0, len(found), 3):
             fence, queue, raw = found[place : place + 3]
@@ -111,11 +107,8 @@ class Space(Store):
     async def strike(self, pool: str, crew: Sequence[str], slots: Sequence[str]) -> bool:
         """Strike a pool off, unless it still holds something; `crew`: as the peers know it."""
         k = self.keys
-        keys: tuple[Arg, ...] = (
-            *(k.pools, k.beaten, k.pool(pool), k.lent(pool), k.workers, k.heartbeats),
-            *(k.ruby_scheduler, k.node_scheduler),
-        )
-        return bool(await self.run(STRIKE, keys, (pool, k.prefix, SCHEDULER, k.slot(""), len(crew), *crew, *slots)))
+        keys = (k.pools, k.beaten, k.pool(pool), k.lent(pool), k.workers, k.heartbeats)
+        return bool(await self.run(STRIKE, keys, (pool, k.prefix, k.slot(""), len(crew), *crew, *slots)))
 
     def buried(self, lent: Lent, poison: Poison, pool: str, now: float, where: str) -> Item:
         """The ending of bytes that are no job: to the failures, as they were."""

@@ -10,7 +10,7 @@ from worksong.adapters.redis.doctor.bedside import Check
 from worksong.adapters.redis.store import text
 from worksong.adapters.resque import crew
 from worksong.adapters.resque.reaper import Reaper
-from worksong.adapters.resque.space import SCHEDULER, Space
+from worksong.adapters.resque.space import Space
 from worksong.adapters.rounds import ORPHANS
 from worksong.domain.finding import Ailment, Finding, Severity, some
 from worksong.domain.poison import Poison
@@ -143,7 +143,7 @@ class Ward:
         """Who holds the locks."""
         k = self.space.keys
         holders = await self.space.gather([("GET", k.ruby_scheduler), ("GET", k.node_scheduler)])
-        others = [text(holder) for holder in holders if holder not in (None, SCHEDULER.encode())]
+        others = [text(holder) for holder in holders if holder is not None]
         return [ELSEWHERE.found(f"it is {some(others)}")] if others else []
 
     async def orphans(self) -> list[Finding]:

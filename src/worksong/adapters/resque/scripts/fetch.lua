@@ -9,6 +9,11 @@ local AHEAD, DEEP = 40, 10000 -- entries looked at so that classes have their tu
 local prefix, paused, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local largest, heavy, count = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
+-- Fences grow with the time, also when the server lost its last writes: those lendings are never lent again.
+local before = tonumber(redis.pcall('GET', KEYS[2])) or 0
+local time = redis.call('TIME')
+local fence = math.max(tonumber(time[1]) * 1e6 + tonumber(time[2]), before + 1)
+
 local held = redis.pcall('GET', KEYS[4])
 if held == 'true' then return {0, {}, {}} end
 local found = redis.call('TYPE', KEYS[3]).ok
@@ -105,13 +110,13 @@ else
       all[#all + 1] = job
     end
   end
-  local first, before = tonumber(redis.call('GET', KEYS[2]) or '0'), nil
+  local ahead
   for _, job in ipairs(all) do
     -- What was put behind others later, as after a crash of its worker, comes behind them.
-    local least = before and before.queue == job.queue and before.number
+    local least = ahead and ahead.queue == job.queue and ahead.number
     job.number = math.max(job.number or least or oldest or 0, least or 0)
-    job.turn = (job.queue + first) % #names
-    before = job
+    job.turn = (job.queue + before) % #names
+    ahead = job
   end
   table.sort(all, function(a, b)
     if a.number ~= b.number then return a.number < b.number end
@@ -124,7 +129,9 @@ if #chosen == 0 then return {0, {}, wrong} end
 
 -- In the order of the queues and of the places there, or of age; then out of the queues, all with one command where
 -- they stand together at the head.
-local fence = redis.call('INCRBY', KEYS[2], #chosen) - #chosen
+local final = fence + #chosen - 1
+final = final + (before + 1 - final) % #names -- the next fetch begins with the next queue
+redis.call('SET', KEYS[2], string.format('%.0f', final))
 local place = {}
 if ordered then
   table.sort(chosen, function(a, b)
@@ -141,7 +148,7 @@ end
 local parts, last = {}, {}
 for i, job in ipairs(chosen) do
   local queue = names[job.queue]
-  redis.call('HSET', KEYS[3], string.format('%.0f', fence + i), #queue .. ':' .. queue .. job.raw)
+  redis.call('HSET', KEYS[3], string.format('%.0f', fence + i - 1), #queue .. ':' .. queue .. job.raw)
   local shown = #job.raw <= largest and job.raw or #job.raw
   if parts[#parts - 1] == queue then
     local raws = parts[#parts]
@@ -163,4 +170,4 @@ for index, from in pairs(place) do
     for _, raw in ipairs(from.raws) do redis.call('LREM', key, '1', raw) end
   end
 end
-return {fence + 1, parts, wrong}
+return {string.format('%.0f', fence), parts, wrong}

@@ -1,9 +1,14 @@
 -- What a pool holds, by the order in which it was lent.
 -- KEYS  lent (of the pool)
--- ARGV  largest payload in bytes that is told, most entries, most bytes, 'newest' or 'oldest' first
+-- ARGV  largest payload in bytes that is told, most entries, most bytes, 'newest' or 'oldest' first,
+--       then the fences that are asked for (none: all)
 -- Answers {fence, queue, payload or the size of one too large, fence, ...}
 local largest, most, heavy = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local fences = redis.call('HKEYS', KEYS[1])
+local fences = {}
+for i = 5, #ARGV do
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then fences[#fences + 1] = ARGV[i] end
+end
+if #ARGV == 4 then fences = redis.call('HKEYS', KEYS[1]) end
 table.sort(fences, function(a, b)
   local one, other = tonumber(a) or 0, tonumber(b) or 0
   if ARGV[4] == 'newest' then one, other = other, one end

@@ -1,25 +1,27 @@
 -- Moves payloads off the schedule or out of the failures, each only if it is still there: the bytes are the client's.
 -- KEYS  queues, order, schedule, retries, failed, cancelled, Ruby's and node's lock of the scheduler
--- ARGV  prefix, now, '' or the name by which our schedulers hold both locks, seconds to hold them,
---       then for each payload seven: due second ('' for a failure), its bytes, action, queue, bytes to write,
---       '1' if they are numbered, job id
+-- ARGV  prefix, '1' if the locks are obeyed, then for each payload seven: due second ('' for a failure), its bytes,
+--       action, queue, bytes to write, '1' if they are numbered, job id
 -- Actions  queue: to the tail of a queue, which ends a cancellation; bury: to the failures; drop
 -- Answers for each payload 1: moved, 0: it was gone, -1: its queue is of a wrong kind; or -2 alone: another scheduler
 -- holds a lock, and nothing was touched.
 -- Checks everything before the first write.
-local prefix, now, name = ARGV[1], ARGV[2], ARGV[3]
+local prefix = ARGV[1]
 for i, kind in ipairs({'set', 'string', 'zset', 'zset', 'list', 'zset', 'string', 'string'}) do
   local found = redis.call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= kind then
     return redis.error_reply('WRONGTYPE key ' .. KEYS[i] .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
   end
 end
-if name ~= '' then
-  for i = 7, 8 do
-    local holder = redis.call('GET', KEYS[i])
-    if holder and holder ~= name then return {-2} end
+if ARGV[2] == '1' and redis.call('EXISTS', KEYS[7], KEYS[8]) > 0 then return {-2} end
+
+local order = redis.call('GET', KEYS[2]) or '0'
+if not string.match(order, '^%d+$') or #order > 15 or (#order > 1 and string.sub(order, 1, 1) == '0') then
+  for at = 3, #ARGV, 7 do
+    if ARGV[at + 5] == '1' then
+      return redis.error_reply('WRONGTYPE key ' .. KEYS[2] .. ' holds a text where a number belongs')
+    end
   end
-  for i = 7, 8 do redis.call('SET', KEYS[i], name, 'EX', ARGV[4]) end
 end
 
 local function is_list(key)
@@ -28,7 +30,7 @@ local function is_list(key)
 end
 
 local answers, touched = {}, {}
-for at = 5, #ARGV, 7 do
+for at = 3, #ARGV, 7 do
   local due, raw, action, queue, new = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local key = prefix .. 'queue:' .. queue
   local from = due == '' and KEYS[5] or prefix .. 'delayed:' .. due

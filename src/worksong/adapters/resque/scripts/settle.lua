@@ -5,6 +5,7 @@
 --       job id, key of the counter of retries or '', '' or its value (and seconds to keep it, after a space)
 -- Actions  done, dropped: gone; retry, snooze: on the schedule; bury: to the failures; keep: the same, its bytes under
 --          the key `due second`; front: back to the head of its queue; tail: behind the others, one crash counted
+--          unless its id is ''
 --          In capitals: as small, and told to be a failure in the statistics (BURY, RETRY, DROPPED).
 -- Answers for each ending 1 if the pool still had it, else 0.
 -- Checks everything before the first write.
@@ -36,21 +37,26 @@ for at = 3, #ARGV, 8 do
 end
 for _, key in ipairs({KEYS[9], KEYS[10], KEYS[11], KEYS[12]}) do
   local value = redis.call('GET', key)
-  if value and not string.match(value, '^%-?%d+$') then
+  if value and value ~= '0' and not (string.match(value, '^%-?[1-9]%d*$') and #value < 19) then
     wrong = wrong or redis.error_reply('WRONGTYPE key ' .. key .. ' holds a text where a number belongs')
   end
 end
 if wrong then return wrong end
 
+-- The bytes of what goes on as it was lent; what is malformed is left where it is, as if it were not there.
+local lent = {}
+for at = 3, #ARGV, 8 do
+  local action = string.lower(ARGV[at])
+  if action == 'front' or action == 'tail' or action == 'keep' then
+    local value = redis.call('HGET', KEYS[1], ARGV[at + 1]) or ''
+    local length, colon = string.match(value, '^(%d+)():')
+    lent[at] = length and string.sub(value, colon + 1 + tonumber(length)) or false
+  end
+end
+
 local someone_cancelled = redis.call('ZCARD', KEYS[2]) > 0
 local processed, failed = 0, 0
 local answers, fronts = {}, {}
-
-local function lent(fence)
-  local value = redis.call('HGET', KEYS[1], fence)
-  local length, colon = string.match(value, '^(%d+)():')
-  return string.sub(value, colon + 1 + tonumber(length))
-end
 
 local function finish(action, fence, raw, queue, new, at, id)
   -- With its burial a cancellation is over: who requeues the failed job wants it to run.
@@ -68,8 +74,10 @@ local function finish(action, fence, raw, queue, new, at, id)
   elseif action == 'front' then
     fronts[#fronts + 1] = {fence = tonumber(fence), queue = queue, raw = raw}
   elseif action == 'tail' then
-    redis.call('HSET', KEYS[7], id, (tonumber(redis.call('HGET', KEYS[7], id)) or 0) + 1)
-    redis.call('ZADD', KEYS[8], now, id)
+    if id ~= '' then
+      redis.call('HSET', KEYS[7], id, (tonumber(redis.call('HGET', KEYS[7], id)) or 0) + 1)
+      redis.call('ZADD', KEYS[8], now, id)
+    end
     redis.call('SADD', KEYS[4], queue)
     redis.call('RPUSH', prefix .. 'queue:' .. queue, raw)
   end
@@ -89,14 +97,17 @@ end
 for at = 3, #ARGV, 8 do
   local said, fence = ARGV[at], ARGV[at + 1]
   local action = string.lower(said)
-  local needs = action == 'front' or action == 'tail' or action == 'keep'
-  local raw = needs and redis.call('HEXISTS', KEYS[1], fence) == 1 and lent(fence) or ''
-  local mine = redis.call('HDEL', KEYS[1], fence)
+  local raw = lent[at]
+  local mine = raw == false and 0 or redis.call('HDEL', KEYS[1], fence)
   if mine == 1 then
     if finish(action, fence, raw, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]) then
       count_retries(ARGV[at + 6], ARGV[at + 7])
     end
     if action ~= 'front' and action ~= 'tail' and action ~= 'snooze' then processed = processed + 1 end
+    -- Equal foreign jobs share an id: one that went well clears the others of its crashes.
+    if action == 'done' and string.sub(ARGV[at + 5], 1, 7) == 'resque:' then
+      if redis.pcall('HDEL', KEYS[7], ARGV[at + 5]) == 1 then redis.pcall('ZREM', KEYS[8], ARGV[at + 5]) end
+    end
     if said ~= action then failed = failed + 1 end
   end
   answers[#answers + 1] = mine
