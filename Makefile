@@ -125,4 +125,4 @@ $(DOCS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) hatchling editables && $(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
-.PHONY: help setup demo test contract machine interop chaos browser bench docs clean constraints check $(CHECKS)
+.PHONY: help setup demo test contract machine interop rabbitmq chaos browser bench docs clean constraints check $(CHECKS)

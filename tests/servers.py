@@ -61,7 +61,7 @@ def required() -> bool:
 
 
 def wanted(program: str) -> bool:
-    """Whether tests against it run now: those of RabbitMQ depend on how fast it delivers, and run apart from the rest."""
+    """Whether its tests run now: those of RabbitMQ depend on how soon it delivers, and run apart from the rest."""
     return program != "rabbitmq-server" or bool(os.environ.get("WORKSONG_RABBITMQ"))
 
 
