@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from faces.test_web_pages import PAGES, QUESTIONS, stock
 from faces.visitor import ADDRESS, SAME, check_page, visiting
@@ -212,6 +213,44 @@ async def test_bodies_are_bounded_and_read_with_care(body: bytes, status: int) -
         answer = await visitor.client.post("/act/jobs", content=body, headers=headers)
         assert answer.status_code == status
         check_page(answer)
+
+
+async def test_a_body_that_was_cut_off_is_no_order() -> None:
+    # Given a dead job, and an order whose sender goes away amid the ids
+    worker = Worker()
+    await stock(worker)
+    came: Iterator[Message] = iter(
+        [
+            {"type": "http.request", "body": b"act=delete&sure=yes&state=dead&id=d1", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return next(came)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    headers = {"host": "127.0.0.1", "content-type": "application/x-www-form-urlencoded", **SAME}
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/act/jobs",
+        "query_string": b"",
+        "client": ("127.0.0.1", 50000),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+    }
+    # When it is heard
+    await Console(worker)(scope, receive, send)
+    # Then it is refused, and what came of it does nothing
+    assert said[0]["status"] == 400
+    assert b"did not arrive whole" in said[1]["body"]
+    async with visiting(worker) as visitor:
+        assert (await visitor.json("/counts"))["dead"] == 1
 
 
 @pytest.mark.parametrize(

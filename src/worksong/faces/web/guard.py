@@ -153,11 +153,13 @@ async def _whole(receive: Receive) -> Receive:
         async with asyncio.timeout(SLOWEST):
             while True:
                 message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "bad_request", "the body did not arrive whole")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > LARGEST:
                     raise Refused(413, "bad_request", f"the body is larger than {LARGEST:,} bytes")
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                if not message.get("more_body"):
                     break
     except TimeoutError:
         raise Refused(408, "bad_request", f"the body took longer than {SLOWEST:g} s") from None
