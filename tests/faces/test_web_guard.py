@@ -21,6 +21,7 @@ GETS = (*PAGES, "/job?id=d1", *(f"/api/v1{path}" for path in (*QUESTIONS, "/cron
 FORMS = (
     ("/act/queue", {"queue": "default", "act": "pause"}),
     ("/act/jobs", {"state": "dead", "act": "requeue", "id": "d1"}),
+    ("/act/group", {"state": "dead", "act": "delete", "handler": '"charge"', "error": '"x"'}),
 )
 BODIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/api/v1/queues", {"queue": "default", "act": "pause"}),
