@@ -45,6 +45,33 @@ def requests() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield from (("POST", path, {"json": body}) for path, body in BODIES)
 
 
+async def heard(
+    console: Console, method: str, path: str, headers: dict[str, str], *, came: Iterator[Message], version: str = "1.1"
+) -> tuple[int, bytes]:
+    """What the console answers to a request as a server hands it over."""
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return next(came)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    given = {"host": "127.0.0.1", **headers}
+    scope = {
+        "type": "http",
+        "http_version": version,
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "query_string": b"",
+        "client": ("127.0.0.1", 50000),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
+    }
+    await console(scope, receive, send)
+    return said[0]["status"], said[1]["body"]
+
+
 @pytest.mark.parametrize("credential", CREDENTIALS.values(), ids=list(CREDENTIALS))
 async def test_no_route_answers_without_a_token(credential: dict[str, str]) -> None:
     worker = Worker()
@@ -163,6 +190,10 @@ async def test_names_of_this_machine_and_allowed_ones_are_its_own(host: str) -> 
         (("10.0.0.5", 1), {}),
         (("127.0.0.1", 1), {"X-Forwarded-For": "10.0.0.5"}),
         (("127.0.0.1", 1), {"Forwarded": "for=x"}),
+        (("127.0.0.1", 1), {"X-Forwarded-Proto": "https"}),
+        (("127.0.0.1", 1), {"X-Forwarded-Host": "jobs.example"}),
+        (("127.0.0.1", 1), {"Via": "1.1 proxy"}),
+        (("127.0.0.1", 1), {"X-Real-IP": "10.0.0.5"}),
     ],
 )
 async def test_without_a_token_only_this_machine_is_answered(client: Any, headers: dict[str, str]) -> None:
@@ -173,6 +204,14 @@ async def test_without_a_token_only_this_machine_is_answered(client: Any, header
         assert (await visitor.get("/", headers=given)).status_code == 200
     async with visiting(Worker(), client=client, insecure_no_auth=True) as visitor:
         assert (await visitor.get("/", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", 403), ("1.1", 200), ("2", 200)])
+async def test_without_a_token_the_http_of_old_proxies_is_not_answered(version: str, status: int) -> None:
+    nothing: Iterator[Message] = iter(())
+    assert (await heard(Console(Worker()), "GET", "/healthz", {}, came=nothing, version=version))[0] == status
+    guarded = Console(Worker(), token=OPERATOR)
+    assert (await heard(guarded, "GET", "/healthz", {}, came=nothing, version=version))[0] == 200
 
 
 # with what
@@ -226,30 +265,12 @@ async def test_a_body_that_was_cut_off_is_no_order() -> None:
             {"type": "http.disconnect"},
         ]
     )
-    said: list[Message] = []
-
-    async def receive() -> Message:
-        return next(came)
-
-    async def send(message: Message) -> None:
-        said.append(message)
-
-    headers = {"host": "127.0.0.1", "content-type": "application/x-www-form-urlencoded", **SAME}
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/act/jobs",
-        "query_string": b"",
-        "client": ("127.0.0.1", 50000),
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-    }
+    headers = {"content-type": "application/x-www-form-urlencoded", **SAME}
     # When it is heard
-    await Console(worker)(scope, receive, send)
+    status, text = await heard(Console(worker), "POST", "/act/jobs", headers, came=came)
     # Then it is refused, and what came of it does nothing
-    assert said[0]["status"] == 400
-    assert b"did not arrive whole" in said[1]["body"]
+    assert status == 400
+    assert b"did not arrive whole" in text
     async with visiting(worker) as visitor:
         assert (await visitor.json("/counts"))["dead"] == 1
 

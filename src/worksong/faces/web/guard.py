@@ -25,6 +25,8 @@ SAFE = ("GET", "HEAD")
 OPEN = ("/healthz", "/login")
 """What is answered without a token, beside the files of the login page."""
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+FORWARDED = ("forwarded", "via", "x-real-ip")
+"""Headers of a proxy, beside all of x-forwarded-."""
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -103,8 +105,7 @@ class Guard:
         if not self._access.is_open or self._everybody:
             return
         client = scope.get("client")
-        forwarded = "forwarded" in headers or "x-forwarded-for" in headers
-        if forwarded or (client is not None and not is_loopback(client[0])):
+        if _is_forwarded(scope, headers) or (client is not None and not is_loopback(client[0])):
             raise Refused(
                 403, "forbidden", "a console without a token answers this machine only; start it with --token"
             )
@@ -131,6 +132,12 @@ def cookie(sign: str, *, path: str, secure: bool) -> str:
     """The header that makes a browser keep the sign, or with an empty one forget it."""
     age = "" if sign else "; Max-Age=0"
     return f"{COOKIE}={sign}; Path={quote(path or '/')}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}{age}"
+
+
+def _is_forwarded(scope: Scope, headers: Headers) -> bool:
+    """Whether a proxy tells of itself; HTTP/1.0 is what some speak that tell nothing, and no browser."""
+    named = any(name in FORWARDED or name.startswith("x-forwarded-") for name in headers)
+    return named or scope.get("http_version") == "1.0"
 
 
 def _check_form(headers: Headers, path: str) -> None:
