@@ -139,6 +139,7 @@ CROSS_SITE = {
     "typed address": {"Sec-Fetch-Site": "none"},
     "foreign origin": {"Origin": "http://evil.example"},
     "null origin": {"Origin": "null"},
+    "no address": {"Origin": "http://["},
     "other port": {"Origin": "http://127.0.0.1:1"},
 }
 

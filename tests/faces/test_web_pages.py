@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 import uuid
@@ -21,6 +22,7 @@ from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Job
 from worksong.faces.web import Console
+from worksong.faces.web.replies import Json
 from worksong.ports.backend import Backend
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
@@ -338,6 +340,12 @@ async def test_a_server_that_never_answers_keeps_nobody_waiting() -> None:
         answer = await visitor.get("/")
         assert answer.status_code == 503
         assert "did not answer" in answer.text
+
+
+def test_numbers_that_json_does_not_know_are_null() -> None:
+    inner = {"far": [float("inf"), 1.5], "none": float("nan"), "text": "nan"}
+    told = json.loads(Json({"rows": ({"at": -float("inf")}, inner)}).body)
+    assert told == {"rows": [{"at": None}, {"far": [None, 1.5], "none": None, "text": "nan"}]}
 
 
 # where it is
