@@ -318,7 +318,7 @@ def test_a_sign_is_worth_what_its_token_is() -> None:
         assert Access("another-token-0123456789").role_of_sign(sign) is Role.NOBODY
 
 
-@pytest.mark.parametrize("path", ["jobs", "/a b", '/"', "/a?b", "//\u00e4"])
+@pytest.mark.parametrize("path", ["jobs", "/a b", '/"', "/a?b", "//\u00e4", "/api", "/api/v1/", "/static", "/act"])
 def test_a_base_path_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match="base path"):
         Console(Worker(), base_path=path)

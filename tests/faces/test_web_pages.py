@@ -39,6 +39,12 @@ def store_of(backend: Any) -> Store:
     return Store(lambda: backend, SystemClock(), "memory://", "shop")
 
 
+def headline(page: str) -> str:
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", page)
+    assert found
+    return found[1]
+
+
 async def stock(worker: Worker) -> Yard:
     """One job in each state, with ids of their own."""
     yard = Yard(worker.backend())
@@ -363,6 +369,17 @@ async def test_behind_a_base_path_every_address_has_it() -> None:
         answer = await visitor.send("/ops/jobs/act/queue", queue="letters", act="pause")
         assert answer.url.path == "/ops/jobs/queues"
         assert "paused letters" in text_of(answer.text)
+
+
+@pytest.mark.parametrize("base", ["/jobs", "/queues", "/login"])
+async def test_a_base_path_called_like_a_page_hides_none(base: str) -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker, base_path=base) as visitor:
+        for path in (*PAGES, "/login"):
+            # Whether a proxy keeps the base or takes it away
+            kept, taken = [headline(await visitor.read(prefix + path)) for prefix in (base, "")]
+            assert kept == taken, path
 
 
 async def test_it_can_be_mounted_in_another_application() -> None:
