@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from starlette.types import Message
 
 from faces.test_web_pages import PAGES, QUESTIONS, stock
 from faces.visitor import ADDRESS, SAME, check_page, visiting
@@ -20,6 +21,7 @@ GETS = (*PAGES, "/job?id=d1", *(f"/api/v1{path}" for path in (*QUESTIONS, "/cron
 FORMS = (
     ("/act/queue", {"queue": "default", "act": "pause"}),
     ("/act/jobs", {"state": "dead", "act": "requeue", "id": "d1"}),
+    ("/act/group", {"state": "dead", "act": "delete", "handler": '"charge"', "error": '"x"'}),
 )
 BODIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/api/v1/queues", {"queue": "default", "act": "pause"}),
@@ -41,6 +43,33 @@ def requests() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield from (("GET", path, {}) for path in GETS)
     yield from (("POST", path, {"data": fields, "headers": SAME}) for path, fields in FORMS)
     yield from (("POST", path, {"json": body}) for path, body in BODIES)
+
+
+async def heard(
+    console: Console, method: str, path: str, headers: dict[str, str], *, came: Iterator[Message], version: str = "1.1"
+) -> tuple[int, bytes]:
+    """What the console answers to a request as a server hands it over."""
+    said: list[Message] = []
+
+    async def receive() -> Message:
+        return next(came)
+
+    async def send(message: Message) -> None:
+        said.append(message)
+
+    given = {"host": "127.0.0.1", **headers}
+    scope = {
+        "type": "http",
+        "http_version": version,
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "query_string": b"",
+        "client": ("127.0.0.1", 50000),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in given.items()],
+    }
+    await console(scope, receive, send)
+    return said[0]["status"], said[1]["body"]
 
 
 @pytest.mark.parametrize("credential", CREDENTIALS.values(), ids=list(CREDENTIALS))
@@ -110,6 +139,7 @@ CROSS_SITE = {
     "typed address": {"Sec-Fetch-Site": "none"},
     "foreign origin": {"Origin": "http://evil.example"},
     "null origin": {"Origin": "null"},
+    "no address": {"Origin": "http://["},
     "other port": {"Origin": "http://127.0.0.1:1"},
 }
 
@@ -161,6 +191,10 @@ async def test_names_of_this_machine_and_allowed_ones_are_its_own(host: str) -> 
         (("10.0.0.5", 1), {}),
         (("127.0.0.1", 1), {"X-Forwarded-For": "10.0.0.5"}),
         (("127.0.0.1", 1), {"Forwarded": "for=x"}),
+        (("127.0.0.1", 1), {"X-Forwarded-Proto": "https"}),
+        (("127.0.0.1", 1), {"X-Forwarded-Host": "jobs.example"}),
+        (("127.0.0.1", 1), {"Via": "1.1 proxy"}),
+        (("127.0.0.1", 1), {"X-Real-IP": "10.0.0.5"}),
     ],
 )
 async def test_without_a_token_only_this_machine_is_answered(client: Any, headers: dict[str, str]) -> None:
@@ -171,6 +205,14 @@ async def test_without_a_token_only_this_machine_is_answered(client: Any, header
         assert (await visitor.get("/", headers=given)).status_code == 200
     async with visiting(Worker(), client=client, insecure_no_auth=True) as visitor:
         assert (await visitor.get("/", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", 403), ("1.1", 200), ("2", 200)])
+async def test_without_a_token_the_http_of_old_proxies_is_not_answered(version: str, status: int) -> None:
+    nothing: Iterator[Message] = iter(())
+    assert (await heard(Console(Worker()), "GET", "/healthz", {}, came=nothing, version=version))[0] == status
+    guarded = Console(Worker(), token=OPERATOR)
+    assert (await heard(guarded, "GET", "/healthz", {}, came=nothing, version=version))[0] == 200
 
 
 # with what
@@ -212,6 +254,26 @@ async def test_bodies_are_bounded_and_read_with_care(body: bytes, status: int) -
         answer = await visitor.client.post("/act/jobs", content=body, headers=headers)
         assert answer.status_code == status
         check_page(answer)
+
+
+async def test_a_body_that_was_cut_off_is_no_order() -> None:
+    # Given a dead job, and an order whose sender goes away amid the ids
+    worker = Worker()
+    await stock(worker)
+    came: Iterator[Message] = iter(
+        [
+            {"type": "http.request", "body": b"act=delete&sure=yes&state=dead&id=d1", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    headers = {"content-type": "application/x-www-form-urlencoded", **SAME}
+    # When it is heard
+    status, text = await heard(Console(worker), "POST", "/act/jobs", headers, came=came)
+    # Then it is refused, and what came of it does nothing
+    assert status == 400
+    assert b"did not arrive whole" in text
+    async with visiting(worker) as visitor:
+        assert (await visitor.json("/counts"))["dead"] == 1
 
 
 @pytest.mark.parametrize(
@@ -256,7 +318,7 @@ def test_a_sign_is_worth_what_its_token_is() -> None:
         assert Access("another-token-0123456789").role_of_sign(sign) is Role.NOBODY
 
 
-@pytest.mark.parametrize("path", ["jobs", "/a b", '/"', "/a?b", "//\u00e4"])
+@pytest.mark.parametrize("path", ["jobs", "/a b", '/"', "/a?b", "//\u00e4", "/api", "/api/v1/", "/static", "/act"])
 def test_a_base_path_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match="base path"):
         Console(Worker(), base_path=path)

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+from typing import NamedTuple
+
 import pytest
 
 from faces.console import Yard
 from faces.test_web_pages import STATES, stock
 from faces.visitor import SAME, Visitor, check_page, text_of, visiting
 from worksong import Worker
-from worksong.domain.job import Job
+from worksong.domain.job import Job, JobView
+from worksong.domain.lifecycle import State
+from worksong.service.ailments import grouped
 
 
 async def counts(visitor: Visitor) -> dict[str, int]:
     found = await visitor.json("/counts")
     return {state: found[state] for state in STATES if found[state]}
+
+
+class Filled(NamedTuple):
+    """A form as a page has it."""
+
+    action: str
+    fields: dict[str, str]
+    text: str
+
+
+def forms_of(page: str) -> list[Filled]:
+    """The forms of a page that give orders."""
+    found: list[Filled] = []
+    for action, text in re.findall(r'<form method="post" action="([^"]+)"[^>]*>(.*?)</form>', page, re.DOTALL):
+        hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', text)
+        found.append(Filled(html.unescape(action), {name: html.unescape(value) for name, value in hidden}, text))
+    return found
+
+
+def exactly(form: Filled, handler: str, error: str) -> bool:
+    """Whether the form is about the group of such a failure."""
+    (group,) = grouped([JobView(job=Job(handler, error=error), state=State.DEAD)])
+    told = form.fields.get("handler", "null"), form.fields.get("error", "null")
+    return (json.loads(told[0]), json.loads(told[1])) == (group.handler, group.error)
 
 
 async def test_a_queue_is_paused_resumed_and_purged_after_a_question() -> None:
@@ -30,7 +61,7 @@ async def test_a_queue_is_paused_resumed_and_purged_after_a_question() -> None:
         assert "Purge letters? 1 waiting job would be dropped for good." in text_of(asked)
         assert (await counts(visitor))["queued"] == 1
         # And done when it is confirmed
-        done = await visitor.send("/act/queue", queue="letters", act="purge", sure="yes")
+        done = await visitor.send("/act/queue", queue="letters", act="purge", sure="yes", count="1")
         assert "purged letters: 1 job dropped" in text_of(done.text)
         assert "queued" not in await counts(visitor)
 
@@ -73,14 +104,94 @@ async def test_all_jobs_that_are_sought_are_meant_and_counted_before() -> None:
         # When all of one kind are to be queued
         fields = {"state": "dead", "act": "requeue", "all": "1", "q": 'handler:charge error:"order *"'}
         assert "Queue 3 dead jobs at once?" in text_of((await visitor.send("/act/jobs", **fields)).text)
-        assert "queued 3 dead jobs" in text_of((await visitor.send("/act/jobs", **fields, sure="yes")).text)
+        assert "queued 3 dead jobs" in text_of((await visitor.send("/act/jobs", **fields, sure="yes", count="3")).text)
         # Then the others stay
         assert await counts(visitor) == {"queued": 3, "dead": 1}
         # And all of a state are meant without a search
         asked = await visitor.send("/act/jobs", state="dead", act="delete", all="1")
         assert "Delete all 1 dead job?" in text_of(asked.text)
-        await visitor.send("/act/jobs", state="dead", act="delete", all="1", sure="yes")
+        await visitor.send("/act/jobs", state="dead", act="delete", all="1", sure="yes", count="1")
         assert await counts(visitor) == {"queued": 3}
+
+
+@pytest.mark.parametrize(
+    ("handler", "error"),
+    [("charge", "OSError: disk"), ("charge", ""), ("", "OSError: disk"), ("charge", 'a "b" \x1b\u202e <i> 100*')],
+)
+async def test_an_order_for_a_group_reaches_that_group_only(handler: str, error: str) -> None:
+    # Given a group, and others that a search for it would find as well
+    worker = Worker()
+    yard = Yard(worker.backend())
+    others = {("charge", "OSError: disk is full"), ("charged", "OSError: disk"), ("charge", "OSError: disk")}
+    others |= {("charge", ""), ("mail", "OSError: disk"), ("charge", "a *b* 1 <i> 100*")}
+    others -= {(handler, error)}
+    for number, (name, text) in enumerate(sorted(others)):
+        await yard.bury(text, Job(name, id=f"o{number}"))
+    await yard.bury(error, Job(handler, id="mine"))
+    async with visiting(worker) as visitor:
+        # When its row of Errors is told to delete, as the form there has it, and that is confirmed
+        wanted = f'aria-label="Delete the dead jobs of {handler} with this error"'
+        forms = [form for form in forms_of(await visitor.read("/errors")) if wanted in form.text]
+        asked = [await visitor.send(form.action, **form.fields, act="delete") for form in forms]
+        (form,) = [form for page in asked for form in forms_of(check_page(page)) if exactly(form, handler, error)]
+        assert form.fields["count"] == "1"
+        await visitor.send(form.action, **form.fields)
+        # Then its job is gone, and no other
+        left = (await visitor.json("/jobs?state=dead"))["jobs"]
+        assert sorted(job["id"] for job in left) == [f"o{number}" for number in range(len(others))]
+
+
+@pytest.mark.parametrize("fields", [{}, {"handler": '"charge"'}, {"handler": "charge", "error": "x"}, {"error": "[]"}])
+async def test_a_group_that_is_not_named_is_none(fields: dict[str, str]) -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        order = {"state": "dead", "act": "delete", "sure": "yes", "count": "9", **fields}
+        assert (await visitor.send("/act/group", **order)).status_code == 400
+        assert (await counts(visitor))["dead"] == 1
+
+
+@pytest.mark.parametrize("sought", ["state:retry", "state:retry handler:charge", 'error:""', '"', "state:dead"])
+async def test_all_is_refused_where_its_search_says_something_else(sought: str) -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        order = {"state": "dead", "act": "delete", "q": sought}
+        for answer in (
+            await visitor.order("/jobs", **order, all=True),
+            await visitor.send("/act/jobs", **order, all="1", sure="yes", count="9"),
+        ):
+            assert answer.status_code == 400
+        assert (await counts(visitor))["dead"] == 1
+
+
+async def test_a_search_for_a_state_alone_offers_all_of_it() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        page = await visitor.read("/jobs?q=state:dead")
+        (form,) = [form for form in forms_of(page) if "all" in form.fields]
+        asked = text_of(check_page(await visitor.send(form.action, **form.fields, act="delete")))
+        assert "Delete all 1 dead job?" in asked
+
+
+@pytest.mark.parametrize("order", [{"q": ""}, {"q": "handler:charge"}])
+async def test_more_jobs_than_were_shown_are_asked_for_again(order: dict[str, str]) -> None:
+    # Given a question about one job
+    worker = Worker()
+    yard = await stock(worker)
+    async with visiting(worker) as visitor:
+        asked = check_page(await visitor.send("/act/jobs", state="dead", act="delete", all="1", **order))
+        (form,) = [form for form in forms_of(asked) if "sure" in form.fields]
+        # When there are two by the time it is answered
+        await yard.bury("OSError: disk", Job("charge", id="d2"))
+        again = check_page(await visitor.send(form.action, **form.fields))
+        # Then nothing is done yet, and it is asked about both
+        assert "2 dead jobs?" in text_of(again)
+        assert (await counts(visitor))["dead"] == 2
+        (form,) = [form for form in forms_of(again) if "sure" in form.fields]
+        await visitor.send(form.action, **form.fields)
+        assert "dead" not in await counts(visitor)
 
 
 async def test_from_the_page_of_a_job_one_comes_back_to_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 import uuid
@@ -21,6 +22,7 @@ from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Job
 from worksong.faces.web import Console
+from worksong.faces.web.replies import Json
 from worksong.ports.backend import Backend
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
@@ -35,6 +37,12 @@ CANARY = "hunter2"
 
 def store_of(backend: Any) -> Store:
     return Store(lambda: backend, SystemClock(), "memory://", "shop")
+
+
+def headline(page: str) -> str:
+    found = re.search(r"<h1[^>]*>(.*?)</h1>", page)
+    assert found
+    return found[1]
 
 
 async def stock(worker: Worker) -> Yard:
@@ -340,6 +348,12 @@ async def test_a_server_that_never_answers_keeps_nobody_waiting() -> None:
         assert "did not answer" in answer.text
 
 
+def test_numbers_that_json_does_not_know_are_null() -> None:
+    inner = {"far": [float("inf"), 1.5], "none": float("nan"), "text": "nan"}
+    told = json.loads(Json({"rows": ({"at": -float("inf")}, inner)}).body)
+    assert told == {"rows": [{"at": None}, {"far": [None, 1.5], "none": None, "text": "nan"}]}
+
+
 # where it is
 
 
@@ -355,6 +369,17 @@ async def test_behind_a_base_path_every_address_has_it() -> None:
         answer = await visitor.send("/ops/jobs/act/queue", queue="letters", act="pause")
         assert answer.url.path == "/ops/jobs/queues"
         assert "paused letters" in text_of(answer.text)
+
+
+@pytest.mark.parametrize("base", ["/jobs", "/queues", "/login"])
+async def test_a_base_path_called_like_a_page_hides_none(base: str) -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker, base_path=base) as visitor:
+        for path in (*PAGES, "/login"):
+            # Whether a proxy keeps the base or takes it away
+            kept, taken = [headline(await visitor.read(prefix + path)) for prefix in (base, "")]
+            assert kept == taken, path
 
 
 async def test_it_can_be_mounted_in_another_application() -> None:

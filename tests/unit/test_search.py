@@ -9,8 +9,9 @@ import pytest
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
+from worksong.domain.pipeline import Step, first
 from worksong.service.ailments import grouped
-from worksong.service.fields import steps, without
+from worksong.service.fields import job_fields, steps, without
 from worksong.service.search import LONGEST, Search, holds, is_like, parse
 
 
@@ -92,6 +93,37 @@ def test_failures_that_differ_in_numbers_only_are_one_group() -> None:
 def test_hidden_arguments_are_not_told_however_they_are_carried(args: object, expected: object) -> None:
     assert without(args, ("card",)) == expected
     assert without(args, ()) == args
+
+
+def test_of_the_steps_behind_a_job_only_their_names_are_told() -> None:
+    # Given a step before another one, whose job type hides an argument
+    behind = Step("charge", {"card": "4111"})
+    (job,) = first("p1", "order", [[Step("pack", {"n": 1})], [behind, Step("mail", ["4111"])]])
+    view = JobView(job=job, state=State.QUEUED)
+    # When it is shown
+    told = job_fields(view, reveal=False)["meta"]["pipeline"]
+    # Then its way is, without any argument
+    assert told == {
+        "id": "p1",
+        "name": "order",
+        "stage": 0,
+        "stages": 2,
+        "member": 0,
+        "width": 1,
+        "rest": [["charge", "mail"]],
+    }
+    assert "4111" in str(job_fields(view, reveal=True)["meta"])
+    # And of a way that nobody of us wrote nothing is
+    strange = JobView(job=Job("pack", meta={"pipeline": {"rest": "4111"}, "n": 1}), state=State.QUEUED)
+    assert job_fields(strange, reveal=False)["meta"] == {"pipeline": "***", "n": 1}
+
+
+def test_a_login_in_an_error_cannot_be_guessed_by_searching_for_it() -> None:
+    failed = Job("charge", error="LookupError: redis://admin:hunter2@cache/0 is away")
+    view = JobView(job=failed, state=State.DEAD, reason="amqp://admin:hunter2@broker/")
+    for sought in ("hunter", "error:admin:h*", 'error:"hunter2@"', "admin"):
+        assert not parse(sought).finds(view), sought
+    assert parse('error:"redis://***@cache/0 is away"').finds(view)
 
 
 @pytest.mark.parametrize(("checkin", "expected"), [("3/10", (3, 10)), ("3/0", None), ("half", None), ("1/2/3", None)])

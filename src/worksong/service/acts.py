@@ -47,6 +47,8 @@ class Act(NamedTuple):
     """Does it, at this time, and says what was done."""
     question: str = ""
     """What must be answered with yes before; empty: nothing that could be regretted."""
+    reach: int = 0
+    """How many it would reach, as far as more may come until it is done; 0: just what was named."""
 
 
 def on_queue(name: str, view: QueueView) -> Act:
@@ -66,7 +68,7 @@ def on_queue(name: str, view: QueueView) -> Act:
         return Told(f"purged {queue}: {_jobs(count)} dropped", count)
 
     if name == "purge":
-        return Act(purge, f"Purge {queue}? {_jobs(view.count, 'waiting ')} would be dropped for good.")
+        return Act(purge, f"Purge {queue}? {_jobs(view.count, 'waiting ')} would be dropped for good.", view.count)
     return Act(resume if view.paused else pause)
 
 
@@ -110,8 +112,8 @@ def on_all(name: str, state: State, total: int) -> Act:
         return _told("deleted", await backend.delete(state, None), state)
 
     if name == "delete_all":
-        return Act(delete, f"Delete all {_jobs(total, f'{state} ')}? They would be dropped for good.")
-    return Act(requeue, f"Queue all {_jobs(total, f'{state} ')} at once?")
+        return Act(delete, f"Delete all {_jobs(total, f'{state} ')}? They would be dropped for good.", total)
+    return Act(requeue, f"Queue all {_jobs(total, f'{state} ')} at once?", total)
 
 
 def on_some(name: str, state: State, job_ids: Sequence[str]) -> Act:

@@ -22,7 +22,7 @@ from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
 from worksong.service.acts import NEEDS, Act, on_all, on_queue, on_some
-from worksong.service.ailments import Group, grouped
+from worksong.service.ailments import Group, grouped, key_of
 from worksong.service.explanation import told
 from worksong.service.fields import LONGEST, arguments, job_fields, plain, without
 from worksong.service.firings import bare_spec, entry_fields, ticks
@@ -220,18 +220,25 @@ class Desk:
 
     async def on_jobs(self, state: State, act: str, job_ids: Sequence[str] | None, search: Search) -> Act:
         """Do something with chosen jobs; None: with all of the state, or with all that are sought."""
-        if act not in ACTS.get(state, ()):
-            raise InvalidArguments(f"{state} jobs cannot be told to {act!r}: there is {', '.join(ACTS[state])}")
-        self._check(act)
+        self._check_of(state, act)
         if job_ids is not None:
             return on_some(act, state, job_ids)
         if search.narrows:
-            found = [view.id for view in (await self._found(state, search)).jobs]
-            chosen = on_some(act, state, found)
-            return chosen._replace(question=chosen.question or _really(act, len(found), state))
+            return _on_found(act, state, (await self._found(state, search)).jobs)
         if act == "cancel":
             raise InvalidArguments("all jobs of a state cannot be cancelled at once: choose them, or purge their queue")
         return on_all(f"{act}_all", state, (await self._admin.acounts()).get(state, 0))
+
+    async def on_group(self, state: State, act: str, handler: str, error: str) -> Act:
+        """Do something with the jobs of one group of `ailments`, and with no other that a search would find as well."""
+        self._check_of(state, act)
+        looked = await find(self.store.backend(), state, Search())
+        return _on_found(act, state, [view for view in looked.jobs if key_of(view) == (handler, error)])
+
+    def _check_of(self, state: State, act: str) -> None:
+        if act not in ACTS.get(state, ()):
+            raise InvalidArguments(f"{state} jobs cannot be told to {act!r}: there is {', '.join(ACTS[state])}")
+        self._check(act)
 
     def _check(self, act: str) -> None:
         need = NEEDS.get(act)
@@ -244,6 +251,13 @@ class Desk:
         """Do it: what was done, and to how many."""
         said = await act.carry_out(self.store.backend(), self.clock.now())
         return said.text, said.done
+
+
+def _on_found(act: str, state: State, views: Sequence[JobView]) -> Act:
+    """What cannot be named is left out: an order for no id is one for whatever has none."""
+    found = [view.id for view in views if view.id]
+    chosen = on_some(act, state, found)
+    return chosen._replace(question=chosen.question or _really(act, len(found), state), reach=len(found))
 
 
 def _really(act: str, count: int, state: State) -> str:

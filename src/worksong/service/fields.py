@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import msgspec
 
-from worksong.domain.job import JobView
+from worksong.domain.job import Job, JobView
+from worksong.domain.pipeline import META, way_of
 from worksong.ports.backend import BusyView
 from worksong.service.redaction import HIDDEN, redacted, without_logins
 
@@ -25,9 +26,22 @@ def job_fields(view: JobView, *, reveal: bool, hidden: Collection[str] = ()) -> 
     fields.update(reason=view.reason, raw=view.raw.decode(errors="backslashreplace")[:LONGEST] if reveal else "")
     if reveal:
         return fields
+    fields["meta"] = _meta(job)
     for name in ("args", "unique_by", "meta"):
         fields[name] = redacted(without(fields[name], hidden))
     return {**fields, "error": without_logins(job.error), "unique_key": HIDDEN if job.unique_key else ""}
+
+
+def _meta(job: Job) -> dict[str, Any]:
+    """Of the steps behind this one only their names: what their job types hide of the arguments is not known here."""
+    meta: dict[str, Any] = msgspec.to_builtins(job.meta) or {}
+    if META not in meta:
+        return meta
+    way = way_of(job)
+    if way is None:
+        return {**meta, META: HIDDEN}
+    shown = {name: getattr(way, name) for name in ("id", "name", "stage", "stages", "member", "width")}
+    return {**meta, META: {**shown, "rest": [[step.handler for step in stage] for stage in way.rest]}}
 
 
 def plain(view: msgspec.Struct) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Inspector, Listing, Window
+from worksong.service.redaction import without_logins
 
 QUALIFIERS = ("handler", "queue", "state", "id", "error")
 LISTED = (State.QUEUED, State.RUNNING, State.SCHEDULED, State.RETRY, State.DEAD)
@@ -45,7 +46,7 @@ class Search(msgspec.Struct, frozen=True):
         """Whether the job is meant."""
         job = view.job
         exact = ((self.handler, job.handler), (self.queue, job.queue), (self.id, job.id))
-        error = f"{view.reason} {job.error}"
+        error = without_logins(f"{view.reason} {job.error}")  # who may not see them may not guess them either
         return (
             all(not sought or is_like(sought, text) for sought, text in exact)
             and (not self.error or holds(self.error, error))

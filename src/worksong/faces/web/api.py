@@ -15,7 +15,7 @@ from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.lifecycle import State
 from worksong.faces.web.bodies import json_of, page_of, state_of
 from worksong.faces.web.failures import Refused, failure_of
-from worksong.faces.web.orders import chosen
+from worksong.faces.web.orders import chosen, meant
 from worksong.faces.web.replies import Json, Replies
 from worksong.service.acts import Act
 from worksong.service.ailments import group_fields
@@ -121,8 +121,9 @@ class Api:
     async def order_jobs(self, request: Request) -> Fields:
         body = await json_of(request)
         ids = chosen(_texts(body, "ids"), every=body.get("all") is True)
-        search = parse(_text(body, "q")) if ids is None else Search()
-        act = await self._desk.on_jobs(state_of(_text(body, "state")), _text(body, "act"), ids, search)
+        state = state_of(_text(body, "state"))
+        search = meant(_text(body, "q"), state) if ids is None else Search()
+        act = await self._desk.on_jobs(state, _text(body, "act"), ids, search)
         return await self._ordered(body, act)
 
     async def _ordered(self, body: Fields, act: Act) -> Fields:

@@ -31,6 +31,8 @@ from worksong.worker import Worker
 API = "/api/v1"
 PATIENCE = 5.0
 """Seconds that a page waits for the backend."""
+TAKEN = ("/api", API, "/static", "/act")
+"""No base paths: behind a proxy that takes the base away, what is below them would be taken for pages."""
 KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".txt": "text/plain"}
 
 
@@ -59,10 +61,11 @@ class Console:
         self._access = Access(token, viewer_token, read_only=read_only)
         desk, notices = Desk(store_of(jobs) if isinstance(jobs, Worker) else jobs), Notices()
         self._replies = Replies(desk, self._access, notices)
+        pages = Pages(desk, self._replies, patience)
+        routes = self._routes(pages, Orders(desk, self._replies), Api(desk, self._replies, patience))
+        self._own = frozenset(route.path for route in routes)
         app = Starlette(
-            routes=self._routes(
-                Pages(desk, self._replies, patience), Orders(desk, self._replies), Api(desk, self._replies, patience)
-            ),
+            routes=routes,
             exception_handlers={404: self._missing, 405: self._missing},
         )
         self._guard = Guard(app, self._access, self._replies, hosts=allowed_hosts, everybody=insecure_no_auth)
@@ -72,6 +75,7 @@ class Console:
             *(Route(path, page, methods=["GET"]) for path, page in pages.routes.items()),
             Route("/act/queue", orders.queue, methods=["POST"]),
             Route("/act/jobs", orders.jobs, methods=["POST"]),
+            Route("/act/group", orders.group, methods=["POST"]),
             *(Route(API + path, question, methods=["GET"]) for path, question in api.questions.items()),
             *(Route(API + path, order, methods=["POST"]) for path, order in api.orders.items()),
             Route("/login", self._login, methods=["GET", "POST"]),
@@ -83,8 +87,9 @@ class Console:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             root = str(scope.get("root_path", ""))
-            base = root + self._base
-            within = str(scope["path"]) == base or str(scope["path"]).startswith(f"{base}/")
+            base, path = root + self._base, str(scope["path"])
+            # Where the base is called like a page, a proxy that takes the base away may mean that page.
+            within = path.startswith(f"{base}/") or (path == base and self._base not in self._own)
             scope = {
                 **scope,
                 "root_path": base if within else root,
@@ -170,4 +175,6 @@ def _checked(path: str) -> str:
         path.startswith("/") and path.isascii() and path.isprintable() and not set(path) & set(" ?#%\"';,")
     ):
         raise ConfigError(f"{path!r} is no base path: write it like /jobs")
+    if path in TAKEN:
+        raise ConfigError(f"{path!r} is no base path: the console has it itself; write it like /jobs")
     return path

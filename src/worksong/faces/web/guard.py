@@ -25,6 +25,8 @@ SAFE = ("GET", "HEAD")
 OPEN = ("/healthz", "/login")
 """What is answered without a token, beside the files of the login page."""
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+FORWARDED = ("forwarded", "via", "x-real-ip")
+"""Headers of a proxy, beside all of x-forwarded-."""
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -103,8 +105,7 @@ class Guard:
         if not self._access.is_open or self._everybody:
             return
         client = scope.get("client")
-        forwarded = "forwarded" in headers or "x-forwarded-for" in headers
-        if forwarded or (client is not None and not is_loopback(client[0])):
+        if _is_forwarded(scope, headers) or (client is not None and not is_loopback(client[0])):
             raise Refused(
                 403, "forbidden", "a console without a token answers this machine only; start it with --token"
             )
@@ -133,6 +134,12 @@ def cookie(sign: str, *, path: str, secure: bool) -> str:
     return f"{COOKIE}={sign}; Path={quote(path or '/')}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}{age}"
 
 
+def _is_forwarded(scope: Scope, headers: Headers) -> bool:
+    """Whether a proxy tells of itself; HTTP/1.0 is what some speak that tell nothing, and no browser."""
+    named = any(name in FORWARDED or name.startswith("x-forwarded-") for name in headers)
+    return named or scope.get("http_version") == "1.0"
+
+
 def _check_form(headers: Headers, path: str) -> None:
     """No page of others may send it: neither through a form of theirs, nor by a name that leads here."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -153,11 +160,13 @@ async def _whole(receive: Receive) -> Receive:
         async with asyncio.timeout(SLOWEST):
             while True:
                 message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "bad_request", "the body did not arrive whole")
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > LARGEST:
                     raise Refused(413, "bad_request", f"the body is larger than {LARGEST:,} bytes")
-                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                if not message.get("more_body"):
                     break
     except TimeoutError:
         raise Refused(408, "bad_request", f"the body took longer than {SLOWEST:g} s") from None

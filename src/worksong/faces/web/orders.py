@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from starlette.requests import Request
@@ -9,7 +10,7 @@ from starlette.responses import Response
 
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.lifecycle import State
-from worksong.faces.web.bodies import Form, form_of, state_of, text_in
+from worksong.faces.web.bodies import DIGITS, Form, form_of, state_of, text_in
 from worksong.faces.web.failures import failure_of
 from worksong.faces.web.replies import Replies
 from worksong.service.acts import Act
@@ -41,18 +42,37 @@ class Orders:
             form = await form_of(request)
             state, sought = state_of(text_in(form, "state")), text_in(form, "q")
             ids = chosen(form.get("id", ()), every=bool(text_in(form, "all")))
-            act = await self._desk.on_jobs(state, text_in(form, "act"), ids, parse(sought) if ids is None else Search())
+            search = meant(sought, state) if ids is None else Search()
+            act = await self._desk.on_jobs(state, text_in(form, "act"), ids, search)
             back = "/job" if text_in(form, "back") == "job" and ids else "/jobs"
             query = {"id": ids[0]} if back == "/job" and ids else {"state": _shown(state, sought), "q": sought}
             return await self._ask_or_do(request, form, act, back, **query)
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
+    async def group(self, request: Request) -> Response:
+        """Run or delete the jobs of a group of failing ones, and no others."""
+        try:
+            form = await form_of(request)
+            handler, error = _exact(form, "handler"), _exact(form, "error")
+            act = await self._desk.on_group(state_of(text_in(form, "state")), text_in(form, "act"), handler, error)
+            return await self._ask_or_do(request, form, act, "/errors")
+        except Exception as wrong:
+            return self._replies.refusal(request, failure_of(wrong))
+
     async def _ask_or_do(self, request: Request, form: Form, act: Act, back: str, **query: str) -> Response:
-        if act.question and not text_in(form, "sure"):
-            fields = [(name, value) for name, values in form.items() for value in values]
+        """Ask until the answer is about as many as there are now."""
+        if act.question and not (text_in(form, "sure") and act.reach <= _number(text_in(form, "count"))):
+            given = [(name, value) for name, values in form.items() for value in values]
+            fields = [(name, value) for name, value in given if name not in ("sure", "count")]
             return self._replies.page(
-                request, "confirm", title="Sure?", question=act.question, fields=fields, back=back, query=query
+                request,
+                "confirm",
+                title="Sure?",
+                question=act.question,
+                fields=[*fields, ("count", str(act.reach))],
+                back=back,
+                query=query,
             )
         text, _ = await self._desk.carry_out(act)
         return self._replies.told(request, text, back, **query)
@@ -67,6 +87,31 @@ def chosen(ids: Sequence[str], *, every: bool) -> Sequence[str] | None:
     if len(ids) > CHOSEN:
         raise InvalidArguments(f"{len(ids):,} jobs are too many for one order: {CHOSEN:,} at most, or all")
     return list(ids)
+
+
+def meant(sought: str, state: State) -> Search:
+    """What an order for all is about; raises `InvalidArguments` where it would reach more than its search says."""
+    search = parse(sought)
+    if search.state not in (None, state):
+        raise InvalidArguments(f"the search is for {search.state} jobs, but the order for {state} ones: name one state")
+    if sought.strip() and not search.narrows:
+        raise InvalidArguments(f"the search {sought.strip()} narrows nothing: leave it empty to mean all {state} jobs")
+    return search
+
+
+def _exact(form: Form, name: str) -> str:
+    """A field written as JSON, so that what a page does not show, or a browser changes, is still what it was."""
+    try:
+        found = json.loads(text_in(form, name))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, str):
+        raise InvalidArguments(f"the group is not named: {name!r} must be a text in JSON")
+    return found
+
+
+def _number(text: str) -> int:
+    return int(text[:DIGITS]) if text.isascii() and text.isdecimal() else 0
 
 
 def _shown(state: State, sought: str) -> str:

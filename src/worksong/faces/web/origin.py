@@ -40,4 +40,7 @@ def is_same(host: str, fetch_site: str | None, origin: str | None) -> bool | Non
         return fetch_site == "same-origin"
     if origin is None:
         return None
-    return urlsplit(origin).netloc.lower() == host.lower() if "://" in origin else False
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower() if "://" in origin else False
+    except ValueError:
+        return False

@@ -36,7 +36,7 @@ def environment() -> Environment:
     )
     filters: dict[str, Any] = made.filters
     filters |= {"ago": ago, "span": _span, "count": _count, "compact": compact, "pretty": pretty}
-    filters |= {"last_line": last_line, "steps": steps, "coded": coded}
+    filters |= {"last_line": last_line, "steps": steps, "coded": coded, "exact": json.dumps}
     offered: dict[str, Any] = made.globals
     offered |= {"sparkline": sparkline, "as_python": as_python, "as_cli": as_cli, "seek": seek}
     return made

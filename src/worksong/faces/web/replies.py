@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -26,7 +27,24 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, ensure_ascii=True, allow_nan=False, default=str).encode("ascii") + b"\n"
+        try:
+            text = json.dumps(content, ensure_ascii=True, allow_nan=False, default=str)
+        except ValueError:
+            text = json.dumps(_finite(content), ensure_ascii=True, allow_nan=False, default=str)
+        return text.encode("ascii") + b"\n"
+
+
+def _finite(content: Any) -> Any:
+    """The same with null for the numbers that JSON has no word for."""
+    match content:
+        case float():
+            return content if math.isfinite(content) else None
+        case dict():
+            return {name: _finite(value) for name, value in cast("dict[str, Any]", content).items()}
+        case list() | tuple():
+            return [_finite(value) for value in cast("list[Any]", content)]
+        case _:
+            return content
 
 
 def where(scope: Scope) -> str:
