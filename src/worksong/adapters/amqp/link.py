@@ -65,6 +65,7 @@ class Link:
         try:
             self._raw.channel(on_open_callback=_told(opened))
         except (_exceptions.AMQPError, AttributeError) as wrong:
+            self.drop(str(wrong))
             raise self._gone(str(wrong)) from wrong
         return Channel(self, await self.in_time(opened))
 
@@ -134,6 +135,8 @@ class Link:
         found = opened.result()
         if isinstance(found, BaseException):
             raise _translated(found, self._address) from found
+        if not found.is_open:  # `_on_close` knew nothing of it yet
+            raise Lost(f"{self._address.shown} closed the connection at once")
         self.blocked = ""
         self._open.set()
         return found
@@ -188,7 +191,8 @@ def _told(answer: asyncio.Future[Any]) -> Callable[..., None]:
 
 def _abort(raw: Any) -> None:
     """End it without waiting for the other side."""
-    raw._terminate_stream(_exceptions.ConnectionClosed(0, "given up"))
+    if not raw.is_closed:
+        raw._terminate_stream(_exceptions.ConnectionClosed(0, "given up"))
 
 
 def _translated(failure: BaseException, address: Address) -> Exception:
