@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 LONGEST_NAME = 200
 """Bytes of namespace and job type together; the server allows 255 to a queue's name, and ours add to them."""
+LONGEST_ID = 255
+"""Bytes of a job's id: a message has no room for more."""
 PERIODIC = "periodic:"
 """How the ids of periodic jobs' firings begin."""
 _users = itertools.count(1)
@@ -115,6 +117,8 @@ class AmqpBackend(BaseBackend):
             raise InvalidArguments(
                 f"job type {job.handler!r}: with its namespace it must not exceed {LONGEST_NAME} bytes"
             )
+        if len(job.id.encode("utf-8", "surrogatepass")) > LONGEST_ID:
+            raise InvalidArguments(f"job {job.handler!r}: its id must not exceed {LONGEST_ID} bytes")
         return amqp.encode(job, run_at=job.run_at if job.run_at > now else 0.0)
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
