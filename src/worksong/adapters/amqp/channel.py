@@ -12,6 +12,7 @@ from worksong.adapters.amqp.frames import Outgoing
 from worksong.adapters.amqp.names import Arguments
 from worksong.wire.amqp import Message, Received
 from worksong.wire.amqp_table import Properties, encode_properties
+from worksong.wire.gojson import carried
 
 _pika = cast("Any", pika)
 _AMQPError: type[Exception] = _pika.exceptions.AMQPError
@@ -244,7 +245,16 @@ def _declared(method: Any) -> Declared:
     return Declared(method.queue, method.message_count, method.consumer_count)
 
 
+def _readable(message_id: str | None) -> str | None:
+    """A foreign one of invalid UTF-8 could be neither listed nor written as JSON; still short enough for a message."""
+    if message_id is None or message_id.isascii():
+        return message_id
+    return carried(message_id).encode()[:255].decode(errors="ignore")
+
+
 def _delivered(consumer: str, method: Any, properties: Any, body: bytes) -> Delivered:
     read: Properties = properties.read
-    received = Received(body, read.message_id, read.timestamp, read.headers, method.redelivered, wrong=properties.wrong)
+    received = Received(
+        body, _readable(read.message_id), read.timestamp, read.headers, method.redelivered, wrong=properties.wrong
+    )
     return Delivered(method.delivery_tag, consumer, received, read.correlation_id, read.reply_to)
