@@ -35,6 +35,8 @@ class Member(store.Member, kw_only=True):
     """A pool of this process, and what its jobs come through."""
 
     tap: Tap
+    fetch: int = 0
+    """The fetch that its last beat had not read the answer of."""
 
 
 class Receipt(NamedTuple):
