@@ -16,6 +16,7 @@ from worksong.wire.gojson import carried
 
 _pika = cast("Any", pika)
 _AMQPError: type[Exception] = _pika.exceptions.AMQPError
+_ChannelClosed: type[Exception] = _pika.exceptions.ChannelClosed
 _ACK = _pika.spec.Basic.Ack
 
 NOT_FOUND = 404
@@ -74,7 +75,8 @@ class Channel:
         return self.closed is None
 
     def _on_close(self, _: Any, reason: Exception) -> None:
-        code, text = getattr(reason, "reply_code", 0), getattr(reason, "reply_text", "") or str(reason)
+        code = cast("Any", reason).reply_code if isinstance(reason, _ChannelClosed) else 0  # else the connection's end
+        text = getattr(reason, "reply_text", "") or str(reason)
         self.closed = ChannelClosed(code, text)
         for answer in (*self._asked, *([self._got] if self._got else [])):
             if not answer.done():
