@@ -63,19 +63,24 @@ class Link:
         await self.reach()
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._raw.channel(on_open_callback=_told(opened))
+            self._raw.channel(on_open_callback=_told(opened)).add_on_close_callback(_told(opened))
         except (_exceptions.AMQPError, AttributeError) as wrong:
             self.drop(str(wrong))
             raise self._gone(str(wrong)) from wrong
-        return Channel(self, await self.in_time(opened))
+        found = await self.in_time(opened)
+        if isinstance(found, BaseException) or not found.is_open:
+            raise self._gone(str(found) if isinstance(found, BaseException) else "its channel was closed")
+        return Channel(self, found)
 
     async def in_time(self, answer: asyncio.Future[Any]) -> Any:
         """An answer that does not come means a connection that is dead."""
+        raw = self._raw
         done, _ = await asyncio.wait([answer], timeout=self._address.timeout)
         if done:
             return answer.result()
         why = f"{self._address.shown} did not answer within {self._address.timeout:g} s"
-        self.drop(why)
+        if self._raw is raw:  # a new one may answer
+            self.drop(why)
         raise Lost(why)
 
     async def unblocked(self) -> bool:
