@@ -178,11 +178,18 @@ class Channel:
         self._got = answer
 
         def got(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            answered(answer, (method, properties, body))
+            if answer.done():  # who asked was cancelled
+                self.requeue(method.delivery_tag)
+            else:
+                answer.set_result((method, properties, body))
 
         try:
             self._do(self._raw.basic_get, queue, got)
             found = await self._link.in_time(answer)
+        except BaseException:
+            if not answer.cancel() and not answer.exception() and (late := answer.result()) and self.open:
+                self.requeue(late[0].delivery_tag)
+            raise
         finally:
             self._got = None
         return None if found is None else _delivered("", *found)
