@@ -65,6 +65,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._asked: set[asyncio.Future[Any]] = set()
         self._got: asyncio.Future[Any] | None = None
+        self._prefetch = 0
         self.closed: ChannelClosed | None = None
         self.on_closed: Callable[[ChannelClosed], None] = lambda _: None
         raw.add_on_close_callback(self._on_close)
@@ -203,6 +204,7 @@ class Channel:
     ) -> None:
         """Have messages delivered, at most `prefetch` of them unacknowledged."""
         if prefetch:
+            self._prefetch = prefetch
             await self._ask(self._raw.basic_qos, prefetch_count=prefetch)
 
         def delivered(_: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -230,7 +232,7 @@ class Channel:
 
     async def settled(self) -> None:
         """Return when the server has carried out all that was said on this channel."""
-        await self._ask(self._raw.basic_qos, prefetch_count=0)
+        await self._ask(self._raw.basic_qos, prefetch_count=self._prefetch)
 
     async def close(self) -> None:
         """Return when the server has taken back all that was delivered and not ended."""
