@@ -133,7 +133,11 @@ class Link:
         raw._read_frame = partial(read_frame, raw, raw._read_frame)
         raw.add_on_connection_blocked_callback(self._on_blocked)
         raw.add_on_connection_unblocked_callback(self._on_unblocked)
-        done, _ = await asyncio.wait([opened], timeout=self._address.timeout)
+        try:
+            done, _ = await asyncio.wait([opened], timeout=self._address.timeout)
+        except asyncio.CancelledError:
+            _abort(raw)
+            raise
         if not done:
             _abort(raw)
             raise Lost(f"{self._address.shown} did not answer within {self._address.timeout:g} s")
