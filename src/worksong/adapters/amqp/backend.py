@@ -23,7 +23,7 @@ from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArgum
 from worksong.domain.finding import Finding, verdict
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Settlement
+from worksong.domain.outcome import Settlement, following
 from worksong.ports.backend import (
     Beat,
     BusyView,
@@ -127,7 +127,9 @@ class AmqpBackend(BaseBackend):
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         if not batch:
             return []
-        await precede(self, batch, now)
+        if any(following(one.outcome) for one in batch):
+            # What follows an ending that is repeated would be there twice: ids are not known.
+            await precede(self, await self._do(lambda core: _held(core, batch)), now)
         return await self._do(lambda core: core.lendings.settle(batch, now))
 
     # Upkeep
@@ -205,6 +207,10 @@ class AmqpBackend(BaseBackend):
         lonely = await rounds.unserved(self, pools, now, apart=False)
         found += verdict("jobs.served", "Every job that waits has a worker that knows it.", lonely)
         return [replace(finding, fixable=False) for finding in found]
+
+
+async def _held(core: Core, batch: Sequence[Settlement]) -> list[Settlement]:
+    return [one for one in batch if core.lendings.holds(one.delivery)]
 
 
 async def _push_claimed(core: Core, ready: Sequence[tuple[Job, amqp.Message]], now: float) -> list[bool]:

@@ -275,6 +275,10 @@ class Lendings:
             case _:
                 raise AssertionError(outcome)
 
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether the lending still holds."""
+        return self._mine(delivery) is not None
+
     def _mine(self, delivery: Delivery) -> _Lent | None:
         """The lending, if it still holds."""
         lent = self._lent.get(delivery.fence)
