@@ -14,6 +14,7 @@ from worksong.adapters.amqp.address import Address, parse
 from worksong.adapters.amqp.channel import ChannelClosed
 from worksong.adapters.amqp.core import Core
 from worksong.adapters.amqp.doctor import Doctor
+from worksong.adapters.amqp.headroom import check_size, size_of
 from worksong.adapters.amqp.hub import Hub
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import refused
@@ -119,7 +120,10 @@ class AmqpBackend(BaseBackend):
             )
         if len(job.id.encode("utf-8", "surrogatepass")) > LONGEST_ID:
             raise InvalidArguments(f"job {job.handler!r}: its id must not exceed {LONGEST_ID} bytes")
-        return amqp.encode(job, run_at=job.run_at if job.run_at > now else 0.0)
+        message = amqp.encode(job, run_at=job.run_at if job.run_at > now else 0.0)
+        if len(message.headers) > 1:
+            check_size(job.handler, size_of(message))
+        return message
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
         return await self._do(lambda core: core.lendings.fetch(want, now))

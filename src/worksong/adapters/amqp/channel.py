@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import pika  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.amqp.frames import Outgoing
+from worksong.adapters.amqp.headroom import check_size
 from worksong.adapters.amqp.names import Arguments
 from worksong.wire.amqp import Message, Received
 from worksong.wire.amqp_table import Properties, encode_properties
@@ -164,12 +165,11 @@ class Channel:
         mandatory: bool = True,
     ) -> None:
         """Write it to the socket."""
-        properties = Outgoing(
-            encode_properties(
-                message.headers, message.id, message.timestamp, message.type, correlation=correlation, reply_to=reply_to
-            )
+        properties = encode_properties(
+            message.headers, message.id, message.timestamp, message.type, correlation=correlation, reply_to=reply_to
         )
-        self._do(self._raw.basic_publish, exchange, key, message.body, properties, mandatory=mandatory)
+        check_size(message.type, len(properties))
+        self._do(self._raw.basic_publish, exchange, key, message.body, Outgoing(properties), mandatory=mandatory)
 
     # messages in
 
