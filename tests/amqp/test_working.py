@@ -253,8 +253,8 @@ def test_what_go_wrote_too_early_can_be_waited_for(rabbitmq_url: str) -> None:
         channel.queue_declare(handler, durable=True)
         arguments = {"x-message-ttl": 2, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": handler}
         channel.queue_declare(f"{handler}_delayed_2", durable=True, arguments=arguments)
+        asked = time.time()
         channel.basic_publish("", f"{handler}_delayed_2", b'{"n":1}', pika.BasicProperties(delivery_mode=2))
-    asked = time.time()
     worker = a_worker(f"{rabbitmq_url}?namespace=&repair_delays=true", name=namespace)
     worker.register(handler, lambda args: ran.append(time.time()))
     worker.start()
