@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -313,8 +314,8 @@ class Broker:
     def __init__(self, program: str, directory: Path, mapper: int) -> None:
         self._program, self.directory = program, directory
         for _ in range(TRIES):
-            self.port = free_port()
-            self._environment = _rabbitmq_environment(directory, self.port, free_port(), mapper)
+            self.port = _lasting_port()
+            self._environment = _rabbitmq_environment(directory, self.port, _lasting_port(), mapper)
             process = self._start()
             if process:
                 self._process = process
@@ -476,6 +477,16 @@ def _end(process: subprocess.Popen[bytes], *, kindly: bool = True) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _lasting_port() -> int:
+    """One below those that the system hands out, so that a server that is away finds it free when it comes back."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    return free_port()
 
 
 def free_port() -> int:
