@@ -32,7 +32,7 @@ def check_size(handler: str, size: int) -> None:
 
 
 def fitted(message: amqp.Message) -> amqp.Message:
-    """A copy that can be sent come what may: with less of its error, then no headers of others, then none of its meta."""
+    """A copy that can be sent come what may: with less error, then no headers of others, then none of its meta."""
     if size_of(message) <= MOST:
         return message
     headers = dict(message.headers)
