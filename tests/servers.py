@@ -96,7 +96,8 @@ def _alone() -> Iterator[None]:
 def _install(program: str) -> None:
     package, quiet = PACKAGES[program], {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {package} with apt-get", file=sys.stderr)
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
+    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
+    for command in ([*apt, "update", "-qq"], [*apt, "install", "-y", "-qq", package]):
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines() or ["no word of why"]
