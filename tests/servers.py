@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -100,7 +101,8 @@ def _alone() -> Iterator[None]:
 def _install(program: str) -> None:
     package, quiet = PACKAGES[program], {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     print(f"installing {package} with apt-get", file=sys.stderr)
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
+    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300"]
+    for command in ([*apt, "update", "-qq"], [*apt, "install", "-y", "-qq", package]):
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
         if done.returncode:
             said = (done.stderr or done.stdout).strip().splitlines() or ["no word of why"]
@@ -318,8 +320,8 @@ class Broker:
     def __init__(self, program: str, directory: Path, mapper: int) -> None:
         self._program, self.directory = program, directory
         for _ in range(TRIES):
-            self.port = free_port()
-            self._environment = _rabbitmq_environment(directory, self.port, free_port(), mapper)
+            self.port = _lasting_port()
+            self._environment = _rabbitmq_environment(directory, self.port, _lasting_port(), mapper)
             process = self._start()
             if process:
                 self._process = process
@@ -481,6 +483,16 @@ def _end(process: subprocess.Popen[bytes], *, kindly: bool = True) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _lasting_port() -> int:
+    """One below those that the system hands out, so that a server that is away finds it free when it comes back."""
+    for _ in range(100):
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    return free_port()
 
 
 def free_port() -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -36,17 +38,25 @@ def test_a_killed_worker_loses_nothing(rabbitmq_url: str, tmp_path: Path) -> Non
         return {line for line in ledger.read_text().splitlines() if line.startswith("done ")}
 
     # When it is killed in the midst of them, and another one comes
-    first = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    until(lambda: len(done()) >= 20, "20 jobs")
-    first.kill()
-    first.wait()
-    second = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    # Then every job was done, and only those doubled that ran when it died
-    until(lambda: len(done()) == 200, "all jobs")
-    second.terminate()
-    assert second.wait(60.0) == 0
+    with ExitStack() as workers:
+
+        def a_process() -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+            workers.callback(process.wait)
+            workers.callback(process.kill)
+            return process
+
+        first = a_process()
+        until(lambda: len(done()) >= 20, "20 jobs")
+        first.kill()
+        first.wait()
+        second = a_process()
+        # Then every job was done, and only those doubled that ran when it died
+        until(lambda: len(done()) == 200, "all jobs")
+        second.terminate()
+        assert second.wait(60.0) == 0
     begun = [line for line in ledger.read_text().splitlines() if line.startswith("begun ")]
-    assert len(begun) - 200 <= 4
+    assert len(begun) - 200 <= 8
 
 
 def test_a_cut_line_is_made_anew(rabbitmq_server: servers.Broker) -> None:
@@ -85,12 +95,13 @@ async def test_the_tag_of_a_dead_channel_settles_nothing(rabbitmq_server: server
     with Cutter(rabbitmq_server.port) as line:
         backend = AmqpBackend(f"amqp://guest:guest@127.0.0.1:{line.port}/?namespace={new_id()}")
         job, other = a_job(), a_job()
-        await push(backend, job, other)
+        await push(backend, job)
         pool = await join(backend)
         (old,) = await fetch(backend, pool)
         line.cut()
         # When it is lent again over the next one, with a tag that is the same
         again = await _insist(backend, pool)
+        await push(backend, other)
         # Then the old receipt acknowledges nothing
         assert (again.job.id, again.receipt.tag) == (job.id, old.receipt.tag)
         assert again.receipt != old.receipt
@@ -109,6 +120,7 @@ async def _insist(backend: AmqpBackend, pool: object) -> object:
         try:
             found = await fetch(backend, pool, wait=0.1)
         except WorksongError:
+            await asyncio.sleep(0.1)
             continue
         if found:
             return found[0]

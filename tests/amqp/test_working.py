@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pika
 import pytest
@@ -15,6 +16,7 @@ from amqp.stage import a_worker, until
 from worksong import Job, Retry
 from worksong.domain.job import new_id
 
+T = TypeVar("T")
 pytestmark = pytest.mark.timeout(400)  # the first one waits for the server to start
 
 
@@ -253,8 +255,8 @@ def test_what_go_wrote_too_early_can_be_waited_for(rabbitmq_url: str) -> None:
         channel.queue_declare(handler, durable=True)
         arguments = {"x-message-ttl": 2, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": handler}
         channel.queue_declare(f"{handler}_delayed_2", durable=True, arguments=arguments)
+        asked = time.time()
         channel.basic_publish("", f"{handler}_delayed_2", b'{"n":1}', pika.BasicProperties(delivery_mode=2))
-    asked = time.time()
     worker = a_worker(f"{rabbitmq_url}?namespace=&repair_delays=true", name=namespace)
     worker.register(handler, lambda args: ran.append(time.time()))
     worker.start()
@@ -282,6 +284,18 @@ def test_a_job_may_ask_for_its_own_delay(rabbitmq_url: str) -> None:
     assert len(tries) == 3
 
 
+def some(asked: Callable[[], Sequence[T]], what: str) -> Sequence[T]:
+    """What it answers, once that is something: a slow machine may answer too late at first."""
+    found: list[Sequence[T]] = []
+
+    def answered() -> bool:
+        found.append(asked())
+        return bool(found[-1])
+
+    until(answered, what)
+    return found[-1]
+
+
 def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str) -> None:
     # Given a worker, and somebody else who asks the server
     namespace, running, go_on = new_id(), threading.Event(), threading.Event()
@@ -297,15 +311,14 @@ def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str) -> None:
     assert running.wait(60.0)
     other = a_worker(f"{rabbitmq_url}?namespace={namespace}")
     # When it asks, then it is told of the pool and of what that runs
-    until(other.admin.busy, "the running job")
-    (pool,) = other.admin.pools()
-    (busy,) = other.admin.busy()
+    (pool,) = some(other.admin.pools, "the pool")
+    (busy,) = some(other.admin.busy, "the running job")
     assert (pool.concurrency, pool.handlers) == (3, ("hold",))
     assert (busy.handler, busy.args, busy.pool_id) == ("hold", '{"n":5}', pool.id)
     # And when the worker is gone, of none
     go_on.set()
     worker.stop()
-    assert other.admin.pools() == []
+    until(lambda: other.admin.pools() == [], "no pool")
     other.stop()
 
 

@@ -86,10 +86,10 @@ async def test_an_error_leaves_the_connection_in_use(server: Standin) -> None:
 
 
 async def test_a_missing_answer_costs_the_connection_and_nothing_is_repeated(server: Standin) -> None:
-    async with client_of(server, timeout=0.3) as client:
+    async with client_of(server) as client:
         server.fail("INFO", Fault.MUTE)
         with pytest.raises(NoAnswer, match=r"no answer within 0\.3 s"):
-            await client.ask("INFO")
+            await client.ask("INFO", patience=0.3)
         await client.ask("INFO")
         assert (server.seen["INFO"], len(server.hellos)) == (2, 2)
 

@@ -29,7 +29,8 @@ PATIENCE = 60.0
 def wait(true: Callable[[], bool]) -> None:
     """Look again and again."""
     end = time.monotonic() + PATIENCE
-    while not true() and time.monotonic() < end:
+    while not true():
+        assert time.monotonic() < end
         time.sleep(0.01)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 PATIENCE = 400.0
 """Seconds until something that does not come is a failure."""
 LINE = 1 << 24
+ENDED = "node has ended"
 
 Event = dict[str, Any]
 
@@ -25,10 +26,12 @@ class NodeResque:
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self.events: list[Event] = []
         self._news = asyncio.Condition()
+        self._ended = False
         self._reading = asyncio.create_task(self._read())
 
     async def ask(self, call: str, *given: Any) -> Any:
         """What a call answers; those not of peer.mjs are node-resque's own, of its Queue."""
+        assert not self._ended, ENDED
         self._asked += 1
         answer = self._answers[self._asked] = asyncio.get_running_loop().create_future()
         assert self._process.stdin
@@ -39,7 +42,8 @@ class NodeResque:
     async def until(self, met: Callable[[list[Event]], bool]) -> list[Event]:
         """All events so far, once they meet the condition."""
         async with asyncio.timeout(PATIENCE), self._news:
-            await self._news.wait_for(lambda: met(self.events))
+            await self._news.wait_for(lambda: met(self.events) or self._ended)
+            assert met(self.events), ENDED
         return self.events
 
     def ran(self) -> list[Any]:
@@ -47,6 +51,17 @@ class NodeResque:
         return [event["args"] for event in self.events if event["event"] == "ran"]
 
     async def _read(self) -> None:
+        try:
+            await self._read_lines()
+        finally:
+            self._ended = True
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(AssertionError(ENDED))
+            async with self._news:
+                self._news.notify_all()
+
+    async def _read_lines(self) -> None:
         assert self._process.stdout
         async for raw in self._process.stdout:
             line = json.loads(raw)

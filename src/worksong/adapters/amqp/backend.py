@@ -14,6 +14,7 @@ from worksong.adapters.amqp.address import Address, parse
 from worksong.adapters.amqp.channel import ChannelClosed
 from worksong.adapters.amqp.core import Core
 from worksong.adapters.amqp.doctor import Doctor
+from worksong.adapters.amqp.headroom import check_size, size_of
 from worksong.adapters.amqp.hub import Hub
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import refused
@@ -23,7 +24,7 @@ from worksong.domain.errors import BackendUnavailable, ConfigError, InvalidArgum
 from worksong.domain.finding import Finding, verdict
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Settlement
+from worksong.domain.outcome import Settlement, following
 from worksong.ports.backend import (
     Beat,
     BusyView,
@@ -42,6 +43,8 @@ T = TypeVar("T")
 
 LONGEST_NAME = 200
 """Bytes of namespace and job type together; the server allows 255 to a queue's name, and ours add to them."""
+LONGEST_ID = 255
+"""Bytes of a job's id: a message has no room for more."""
 PERIODIC = "periodic:"
 """How the ids of periodic jobs' firings begin."""
 _users = itertools.count(1)
@@ -115,7 +118,12 @@ class AmqpBackend(BaseBackend):
             raise InvalidArguments(
                 f"job type {job.handler!r}: with its namespace it must not exceed {LONGEST_NAME} bytes"
             )
-        return amqp.encode(job, run_at=job.run_at if job.run_at > now else 0.0)
+        if len(job.id.encode("utf-8", "surrogatepass")) > LONGEST_ID:
+            raise InvalidArguments(f"job {job.handler!r}: its id must not exceed {LONGEST_ID} bytes")
+        message = amqp.encode(job, run_at=job.run_at if job.run_at > now else 0.0)
+        if len(message.headers) > 1:
+            check_size(job.handler, size_of(message))
+        return message
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
         return await self._do(lambda core: core.lendings.fetch(want, now))
@@ -123,7 +131,9 @@ class AmqpBackend(BaseBackend):
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         if not batch:
             return []
-        await precede(self, batch, now)
+        if any(following(one.outcome) for one in batch):
+            # What follows an ending that is repeated would be there twice: ids are not known.
+            await precede(self, await self._do(lambda core: _held(core, batch)), now)
         return await self._do(lambda core: core.lendings.settle(batch, now))
 
     # Upkeep
@@ -201,6 +211,10 @@ class AmqpBackend(BaseBackend):
         lonely = await rounds.unserved(self, pools, now, apart=False)
         found += verdict("jobs.served", "Every job that waits has a worker that knows it.", lonely)
         return [replace(finding, fixable=False) for finding in found]
+
+
+async def _held(core: Core, batch: Sequence[Settlement]) -> list[Settlement]:
+    return [one for one in batch if core.lendings.holds(one.delivery)]
 
 
 async def _push_claimed(core: Core, ready: Sequence[tuple[Job, amqp.Message]], now: float) -> list[bool]:

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple, Protocol, cast
 import pika  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.amqp.frames import Outgoing
+from worksong.adapters.amqp.headroom import check_size
 from worksong.adapters.amqp.names import Arguments
 from worksong.wire.amqp import Message, Received
 from worksong.wire.amqp_table import Properties, encode_properties
+from worksong.wire.gojson import carried
 
 _pika = cast("Any", pika)
 _AMQPError: type[Exception] = _pika.exceptions.AMQPError
+_ChannelClosed: type[Exception] = _pika.exceptions.ChannelClosed
 _ACK = _pika.spec.Basic.Ack
 
 NOT_FOUND = 404
@@ -63,6 +66,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._asked: set[asyncio.Future[Any]] = set()
         self._got: asyncio.Future[Any] | None = None
+        self._prefetch = 0
         self.closed: ChannelClosed | None = None
         self.on_closed: Callable[[ChannelClosed], None] = lambda _: None
         raw.add_on_close_callback(self._on_close)
@@ -73,7 +77,8 @@ class Channel:
         return self.closed is None
 
     def _on_close(self, _: Any, reason: Exception) -> None:
-        code, text = getattr(reason, "reply_code", 0), getattr(reason, "reply_text", "") or str(reason)
+        code = cast("Any", reason).reply_code if isinstance(reason, _ChannelClosed) else 0  # else the connection's end
+        text = getattr(reason, "reply_text", "") or str(reason)
         self.closed = ChannelClosed(code, text)
         for answer in (*self._asked, *([self._got] if self._got else [])):
             if not answer.done():
@@ -160,12 +165,11 @@ class Channel:
         mandatory: bool = True,
     ) -> None:
         """Write it to the socket."""
-        properties = Outgoing(
-            encode_properties(
-                message.headers, message.id, message.timestamp, message.type, correlation=correlation, reply_to=reply_to
-            )
+        properties = encode_properties(
+            message.headers, message.id, message.timestamp, message.type, correlation=correlation, reply_to=reply_to
         )
-        self._do(self._raw.basic_publish, exchange, key, message.body, properties, mandatory=mandatory)
+        check_size(message.type, len(properties))
+        self._do(self._raw.basic_publish, exchange, key, message.body, Outgoing(properties), mandatory=mandatory)
 
     # messages in
 
@@ -175,11 +179,18 @@ class Channel:
         self._got = answer
 
         def got(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            answered(answer, (method, properties, body))
+            if answer.done():  # who asked was cancelled
+                self.requeue(method.delivery_tag)
+            else:
+                answer.set_result((method, properties, body))
 
         try:
             self._do(self._raw.basic_get, queue, got)
             found = await self._link.in_time(answer)
+        except BaseException:
+            if not answer.cancel() and not answer.exception() and (late := answer.result()) and self.open:
+                self.requeue(late[0].delivery_tag)
+            raise
         finally:
             self._got = None
         return None if found is None else _delivered("", *found)
@@ -193,6 +204,7 @@ class Channel:
     ) -> None:
         """Have messages delivered, at most `prefetch` of them unacknowledged."""
         if prefetch:
+            self._prefetch = prefetch
             await self._ask(self._raw.basic_qos, prefetch_count=prefetch)
 
         def delivered(_: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -220,7 +232,7 @@ class Channel:
 
     async def settled(self) -> None:
         """Return when the server has carried out all that was said on this channel."""
-        await self._ask(self._raw.basic_qos, prefetch_count=0)
+        await self._ask(self._raw.basic_qos, prefetch_count=self._prefetch)
 
     async def close(self) -> None:
         """Return when the server has taken back all that was delivered and not ended."""
@@ -244,7 +256,16 @@ def _declared(method: Any) -> Declared:
     return Declared(method.queue, method.message_count, method.consumer_count)
 
 
+def _readable(message_id: str | None) -> str | None:
+    """A foreign one of invalid UTF-8 could be neither listed nor written as JSON; still short enough for a message."""
+    if message_id is None or message_id.isascii():
+        return message_id
+    return carried(message_id).encode()[:255].decode(errors="ignore")
+
+
 def _delivered(consumer: str, method: Any, properties: Any, body: bytes) -> Delivered:
     read: Properties = properties.read
-    received = Received(body, read.message_id, read.timestamp, read.headers, method.redelivered, wrong=properties.wrong)
+    received = Received(
+        body, _readable(read.message_id), read.timestamp, read.headers, method.redelivered, wrong=properties.wrong
+    )
     return Delivered(method.delivery_tag, consumer, received, read.correlation_id, read.reply_to)

@@ -123,11 +123,14 @@ class Core:
         member.heartbeat_at, member.running = now, beat.running
         member.beats += 1
         lent, held = self.lendings.fences(beat.pool.id), {delivery.fence for delivery in beat.held}
-        missing = lent - held
-        again = missing & member.missed
-        member.missed = missing - again
-        if again:
-            await self.lendings.give_back(beat.pool.id, again)
+        unread = bool(beat.fetch) and beat.fetch == member.fetch
+        member.fetch = beat.fetch
+        if not unread:  # else its loop is blocked, and has perhaps not read what it was lent
+            missing = lent - held
+            again = missing & member.missed
+            member.missed = missing - again
+            if again:
+                await self.lendings.give_back(beat.pool.id, again)
         if not member.tap.asked and member.tap.buffered:  # all slots are busy, and others may be idle
             await member.tap.rest()
         member.tap.asked = False

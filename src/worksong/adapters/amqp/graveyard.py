@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
 from worksong.adapters.amqp.channel import Channel, Delivered
+from worksong.adapters.amqp.headroom import fitted
 from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.publisher import Outgoing, Publisher
 from worksong.adapters.amqp.topology import Topology
@@ -50,7 +51,7 @@ class Graveyard:
             async for delivered in messages:
                 received = delivered.received
                 if ids is None or received.id in ids:
-                    revived = amqp.revived(received, handler, now)
+                    revived = fitted(amqp.revived(received, handler, now))
                     await self._topology.ensure(handler)
                     exchange, key = self._topology.exchange, self._topology.names.queue(handler)
                     await self._publisher.publish([Outgoing(handler, exchange, key, revived)])

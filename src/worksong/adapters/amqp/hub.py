@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from worksong.adapters.amqp.core import Core
+from worksong.domain.errors import BackendUnavailable
 
 T = TypeVar("T")
 
@@ -18,14 +20,22 @@ class Hub:
 
     def __init__(self, make: Callable[[], Core]) -> None:
         self._make = make
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()  # a finalizer may run inside of it
         self._users: set[int] = set()
         self._running: _Running | None = None
 
     async def run(self, user: int, work: Callable[[Core], Coroutine[Any, Any, T]]) -> T:
         """Carry it out over there; cancelling here cancels there."""
-        running = self._joined(user)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(running.core), running.loop))
+        with self._guard:  # before anybody ends its loop
+            running = self._joined(user)
+            answer = asyncio.run_coroutine_threadsafe(work(running.core), running.loop)
+        try:
+            return await asyncio.wrap_future(answer)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if running.ending and not (task and task.cancelling()):
+                raise BackendUnavailable("the connection was closed before the server answered") from None
+            raise
 
     def _joined(self, user: int) -> _Running:
         with self._guard:
@@ -60,6 +70,7 @@ class _Running:
 
     def __init__(self, make: Callable[[], Core]) -> None:
         self.pid = os.getpid()
+        self.ending = False
         self.loop = asyncio.new_event_loop()
         self.core = make()
         threading.Thread(target=self._run, name="worksong-amqp", daemon=True).start()
@@ -67,11 +78,24 @@ class _Running:
     def _run(self) -> None:
         try:
             self.loop.run_forever()
+            self.loop.run_until_complete(self._last())
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
 
+    async def _last(self) -> None:
+        """Nobody may wait for ever: end what is under way, and the connections that came about meanwhile."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            await self.core.close()
+        await asyncio.sleep(0)  # for transports to let go of their sockets
+
     def end(self) -> Any:
         """Close the connections, then the loop; a future of `concurrent.futures`."""
+        self.ending = True
         return asyncio.run_coroutine_threadsafe(self._end(), self.loop)
 
     async def _end(self) -> None:

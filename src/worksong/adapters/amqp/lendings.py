@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from worksong.adapters.amqp.channel import Channel, ChannelClosed
+from worksong.adapters.amqp.headroom import fitted
 from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.publisher import Outgoing, Publisher
 from worksong.adapters.amqp.tap import Held, Tap
@@ -35,6 +36,8 @@ class Member(store.Member, kw_only=True):
     """A pool of this process, and what its jobs come through."""
 
     tap: Tap
+    fetch: int = 0
+    """The fetch that its last beat had not read the answer of."""
 
 
 class Receipt(NamedTuple):
@@ -204,11 +207,11 @@ class Lendings:
 
     async def _to_delay(self, held: Held, job: Job, run_at: float, now: float) -> Outgoing:
         queue = await self._topology.ensure_delay(held.handler, self._topology.names.rung(run_at - now))
-        return Outgoing(held.handler, "", queue, amqp.again(held.delivered.received, job, run_at=run_at))
+        return Outgoing(held.handler, "", queue, fitted(amqp.again(held.delivered.received, job, run_at=run_at)))
 
     async def _to_dead(self, handler: str, message: amqp.Message) -> Outgoing:
         await self._topology.ensure_dead(handler)
-        return Outgoing(handler, "", self._topology.names.dead(handler), message)
+        return Outgoing(handler, "", self._topology.names.dead(handler), fitted(message))
 
     # settle
 
@@ -272,6 +275,10 @@ class Lendings:
                 return await self._to_dead(held.handler, message)
             case _:
                 raise AssertionError(outcome)
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether the lending still holds."""
+        return self._mine(delivery) is not None
 
     def _mine(self, delivery: Delivery) -> _Lent | None:
         """The lending, if it still holds."""

@@ -63,18 +63,24 @@ class Link:
         await self.reach()
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         try:
-            self._raw.channel(on_open_callback=_told(opened))
+            self._raw.channel(on_open_callback=_told(opened)).add_on_close_callback(_told(opened))
         except (_exceptions.AMQPError, AttributeError) as wrong:
+            self.drop(str(wrong))
             raise self._gone(str(wrong)) from wrong
-        return Channel(self, await self.in_time(opened))
+        found = await self.in_time(opened)
+        if isinstance(found, BaseException) or not found.is_open:
+            raise self._gone(str(found) if isinstance(found, BaseException) else "its channel was closed")
+        return Channel(self, found)
 
     async def in_time(self, answer: asyncio.Future[Any]) -> Any:
         """An answer that does not come means a connection that is dead."""
+        raw = self._raw
         done, _ = await asyncio.wait([answer], timeout=self._address.timeout)
         if done:
             return answer.result()
         why = f"{self._address.shown} did not answer within {self._address.timeout:g} s"
-        self.drop(why)
+        if self._raw is raw:  # a new one may answer
+            self.drop(why)
         raise Lost(why)
 
     async def unblocked(self) -> bool:
@@ -127,13 +133,19 @@ class Link:
         raw._read_frame = partial(read_frame, raw, raw._read_frame)
         raw.add_on_connection_blocked_callback(self._on_blocked)
         raw.add_on_connection_unblocked_callback(self._on_unblocked)
-        done, _ = await asyncio.wait([opened], timeout=self._address.timeout)
+        try:
+            done, _ = await asyncio.wait([opened], timeout=self._address.timeout)
+        except asyncio.CancelledError:
+            _abort(raw)
+            raise
         if not done:
             _abort(raw)
             raise Lost(f"{self._address.shown} did not answer within {self._address.timeout:g} s")
         found = opened.result()
         if isinstance(found, BaseException):
             raise _translated(found, self._address) from found
+        if not found.is_open:  # `_on_close` knew nothing of it yet
+            raise Lost(f"{self._address.shown} closed the connection at once")
         self.blocked = ""
         self._open.set()
         return found
@@ -188,7 +200,8 @@ def _told(answer: asyncio.Future[Any]) -> Callable[..., None]:
 
 def _abort(raw: Any) -> None:
     """End it without waiting for the other side."""
-    raw._terminate_stream(_exceptions.ConnectionClosed(0, "given up"))
+    if not raw.is_closed:
+        raw._terminate_stream(_exceptions.ConnectionClosed(0, "given up"))
 
 
 def _translated(failure: BaseException, address: Address) -> Exception:

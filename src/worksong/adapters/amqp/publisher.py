@@ -169,7 +169,12 @@ class Publisher:
 
     def _return(self, message_id: str, why: str) -> None:
         """Comes before the confirmation of the same message, which says that the server took it."""
-        self._returned[message_id] = why
+        if any(message.id == message_id for _, _, message in self._waiting.values()):
+            self._returned[message_id] = why
+            return
+        for batch, _, _ in self._waiting.values():  # nobody knows whose it was
+            if not batch.done.done():
+                batch.done.set_exception(Unconfirmed(f"the server returned a message of an unknown id: {why}"))
 
     def _closed(self, closed: ChannelClosed) -> None:
         waiting, self._waiting, self._weight = self._waiting, {}, 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Mapping
 
 import msgspec
@@ -25,6 +26,7 @@ PATIENCE = 2.0
 """Seconds for the answers: one that is frozen gives none."""
 REPLY = "amq.rabbitmq.reply-to"
 """The server's own name for: to whoever asked."""
+log = logging.getLogger("worksong.amqp")
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -75,6 +77,12 @@ class Roster:
         return Said(self._hub, tuple(pool_view(member) for member in members), busy)
 
     def _answer(self, asked: Delivered) -> None:
+        try:
+            self._say(asked)
+        except Exception:  # it would end the connection, and take all jobs with it
+            log.exception("a question for the pools of this process is not answered")
+
+    def _say(self, asked: Delivered) -> None:
         if self._channel is not None and asked.reply_to and asked.received.id != self._hub:
             message = Message(msgspec.json.encode(self._own()), self._hub, "worksong.said", 0, {})
             self._channel.publish("", asked.reply_to, message, correlation=asked.correlation, mandatory=False)

@@ -99,17 +99,22 @@ class Tap:
     async def draw(self, shares: Sequence[Share], limit: int) -> list[Held]:
         """What waits in the server now, one by one: the server's word for 'no more' is sure this way."""
         channel, found, empty = await self.ready(), list[Held](), set[str]()
-        for name, quota in (*shares, *((share.name, limit) for share in shares)):
-            left = min(quota, limit - len(found))
-            while left > 0 and name not in empty:
-                await self._topology.ensure(name)
-                delivered = await channel.get(self._topology.names.queue(name))
-                if delivered is None:
-                    empty.add(name)
-                    break
-                self._unended[delivered.tag] = ""
-                found.append(Held(name, delivered, channel, self))
-                left -= 1
+        try:
+            for name, quota in (*shares, *((share.name, limit) for share in shares)):
+                left = min(quota, limit - len(found))
+                while left > 0 and name not in empty:
+                    await self._topology.ensure(name)
+                    delivered = await channel.get(self._topology.names.queue(name))
+                    if delivered is None:
+                        empty.add(name)
+                        break
+                    self._unended[delivered.tag] = ""
+                    found.append(Held(name, delivered, channel, self))
+                    left -= 1
+        except BaseException:
+            if channel is self._channel and channel.open:
+                self.requeue([held.delivered.tag for held in found])
+            raise
         return found
 
     async def listen(self, handlers: Iterable[str], limit: int) -> None:
