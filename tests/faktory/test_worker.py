@@ -161,7 +161,7 @@ async def test_a_stop_hands_running_jobs_back_with_nothing_counted(server: Stand
     assert back["custom"]["worksong"]["id"] == handle.id
     assert "failure" not in back
     assert not server.store.working
-    assert not server.workers
+    await until(lambda: not server.workers)
 
 
 def test_the_job_of_a_killed_process_runs_again(server: Standin) -> None:
