@@ -9,7 +9,7 @@ arguments, so equal ones have one id, and are distinct jobs all the same.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -98,7 +98,7 @@ def _listed(args: object) -> Any:
     """What Resque carries: a list; a set of named arguments is its only item."""
     if args and not isinstance(args, (list, tuple, Mapping)):
         raise InvalidArguments(f"args is of type {type(args).__name__}; Resque carries a list, a dict or None")
-    listed: Any = [] if not args else [args] if isinstance(args, Mapping) else args
+    listed: list[Any] = [args] if args and isinstance(args, Mapping) else list(cast("Iterable[Any]", args or ()))
     try:
         return gojson.prepare(listed, max_int=gojson.MAX_INT, spell=repr)
     except InvalidArguments as refused:
