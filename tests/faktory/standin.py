@@ -25,7 +25,7 @@ from typing import BinaryIO, Self, TypeVar
 from faktory.store import Store, Stored, Wrong, floats, job_of, parse, written
 
 R = TypeVar("R")
-HANDSHAKE = 60.0
+HANDSHAKE = 2.0
 PATIENCE = 60.0
 SILENT_WORKER = 60.0
 
