@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from worksong.domain.capability import Capability
 from worksong.domain.errors import InvalidArguments
+from worksong.domain.job import Delivery
 from worksong.domain.outcome import Discarded, Done, Released, Settlement
 from worksong.domain.turns import Share
 from worksong.ports.backend import Backend, Pool
@@ -80,7 +81,9 @@ class Fetching(Suite):
         # Given jobs lent in one order and ended in several others, by several outcomes
         await push(backend, *some_jobs(40))
         pool = await join(backend)
-        found = [delivery for _ in range(4) for delivery in await fetch(backend, pool, 10)]
+        found: list[Delivery] = []
+        while len(found) < 40:  # a fetch may bring fewer than there are
+            found += await fetch(backend, pool, 10)
         first, second, third, fourth = (found[start : start + 10] for start in (0, 10, 20, 30))
         mixed = [first[0], *second[::-1], *first[1:]]
         assert await backend.settle([Settlement(delivery, Done()) for delivery in mixed], T) == [True] * 20
