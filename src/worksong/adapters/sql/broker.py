@@ -94,6 +94,8 @@ class SqlBroker:
         """Insert them; which are new is told by the place under which the id is there afterwards."""
         taken = (yield from self._take_once(rows, now)) if once else set[int]()
         given = [row for row in rows if row[4] in taken] if once else rows
+        if any(row[12] for row in given):  # everybody takes locks in the same order: who waits for whom is no circle
+            given = sorted(given, key=lambda row: row[12] or "")  # of two alike the first one still comes first
         touched = 0
         for part in parts(given, 6):
             touched += yield from self._space.do("insert", part)
@@ -118,7 +120,7 @@ class SqlBroker:
     def _take_once(self, rows: Sequence[Row], now: float) -> Program[set[int]]:
         """The places of those whose ids were never pushed once before."""
         first = {row[0]: row for row in reversed(rows)}
-        taking = [(id, max(now, row[5]) + ONCE_KEPT, row[4]) for id, row in first.items()]
+        taking = [(id, max(now, row[5]) + ONCE_KEPT, row[4]) for id, row in sorted(first.items())]
         yield from self._space.do("take_once", taking, now=now)
         return (yield from self._there("taken_once", list(first.values())))
 
