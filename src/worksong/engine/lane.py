@@ -242,7 +242,8 @@ class Lane:
         for delivery in found:
             held[delivery.fence] = delivery
             route = routes.get(delivery.job.handler)
-            if route is None or route.plain is None or delivery.job.meta:
+            job = delivery.job
+            if route is None or route.plain is None or (job.meta and route.of(job) is not route.handle):
                 ready.append(delivery)
             elif errand := self._errand(delivery, route, route.plain):
                 errands.append(errand)

@@ -49,8 +49,6 @@ class Keys:
         """string int: grows with every lending."""
         self.order = f"{self.own_prefix}order"
         """string int: grows with every job that is queued here."""
-        self.unknown = f"{self.own_prefix}unknown"
-        """hash: queue and class that nobody serves -> since when they were seen."""
 
     def queue(self, name: str) -> str:
         """list: the waiting payloads, the next one at the head."""

@@ -8,11 +8,11 @@ import logging
 import re
 import socket
 import ssl
-import sys
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
 from worksong.adapters.faktory.address import Address
+from worksong.adapters.keepalive import keep_alive
 from worksong.adapters.outage import NoAnswer, NotSent
 from worksong.adapters.tls import trust
 from worksong.domain.errors import BackendRefused, BackendUnavailable, ConfigError
@@ -24,7 +24,6 @@ Reply: TypeAlias = bytes | int | None
 HANDSHAKE = 2.0
 """Seconds in which the server wants the handshake to be over."""
 _SECOND_LOOK = 0.01
-_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _UNTOUCHED = ("too many connections", "shutdown in progress")
 """Errors of a server that has not looked at the command, and hangs up."""
 
@@ -109,11 +108,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         sock: socket.socket = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if sys.platform == "linux":
-            for name, value in _KEEPALIVE:
-                sock.setsockopt(socket.IPPROTO_TCP, vars(socket)[name], value)
+        keep_alive(sock)
 
     def data_received(self, data: bytes) -> None:
         self._unread += data

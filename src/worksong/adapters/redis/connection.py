@@ -7,13 +7,13 @@ import contextlib
 import os
 import socket
 import ssl
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, cast
 
 import hiredis
 
+from worksong.adapters.keepalive import keep_alive
 from worksong.adapters.outage import NoAnswer, NotSent
 from worksong.adapters.redis.address import Address, Node
 from worksong.adapters.tls import trust
@@ -26,7 +26,6 @@ Reply: TypeAlias = Any
 _pack: Callable[[tuple[Arg, ...]], bytes] = vars(hiredis)["pack_command"]  # its stub knows neither arguments nor answer
 _MORE = object()
 _SECOND_LOOK = 0.01
-_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _LOGIN = frozenset({"NOAUTH", "WRONGPASS", "NOPERM", "DENIED"})
 _AWAY = frozenset(
     {"READONLY", "UNBLOCKED", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN", "NOREPLICAS", "MOVED", "ASK"}
@@ -167,11 +166,7 @@ class Connection(asyncio.Protocol):
         sock: socket.socket = transport.get_extra_info("socket")
         if sock.family == socket.AF_UNIX:
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if sys.platform == "linux":
-            for name, value in _KEEPALIVE:
-                sock.setsockopt(socket.IPPROTO_TCP, vars(socket)[name], value)
+        keep_alive(sock)
 
     def data_received(self, data: bytes) -> None:
         reader, waiting = self._reader, self._waiting
