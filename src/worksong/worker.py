@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, cast, overload
 
 from worksong import client, outage
-from worksong.adapters import connect, connect_results
+from worksong.adapters import connect, connect_records, connect_results
 from worksong.admin import Admin
 from worksong.blocking import Background
 from worksong.client import Delay
@@ -39,13 +39,15 @@ from worksong.engine.signals import listen
 from worksong.engine.stats import Stats
 from worksong.handle import Handle
 from worksong.jobtype import Decorate, DecorateUnique, Enqueuer, JobType
+from worksong.ledger import RETENTION, Ledger
 from worksong.middleware import expiring, limited
 from worksong.perloop import PerLoop
 from worksong.ports.backend import Backend, Broker, Intake
 from worksong.ports.clock import Clock, SystemClock
 from worksong.ports.context import Context
-from worksong.ports.results import Results
+from worksong.ports.results import Results, ResultStore
 from worksong.reader import ResultReader
+from worksong.recording import recording
 from worksong.registry import JobSpec, Periodic, Registry, check_name, check_queues, options_of
 from worksong.signature import Signature, check_task
 from worksong.wire import gojson
@@ -71,6 +73,7 @@ class Worker:
         queues: Mapping[str, int] | Sequence[str] | None = None,
         context: type[Context] = Context,
         results: str | None = None,
+        records: str | None = None,
         patience: float = 0.0,
         buffer: int = 0,
         clock: Clock | None = None,
@@ -78,6 +81,7 @@ class Worker:
         """`name` keeps applications on a server apart. `queues`: names in strict order, or with weights; None: all.
 
         `results`: the URL of a store for what handlers return; None: the backend keeps it, where it can.
+        `records`: the URL of a store for what the job service knows of the jobs it created, their results included.
         `patience`: how many seconds enqueueing waits for a server that is away before it raises `BackendUnavailable`.
         `buffer`: how many jobs are kept in memory instead, while it is away; those are lost if the process dies.
         """
@@ -120,7 +124,13 @@ class Worker:
         self.admin = Admin(self.backend, self.background, self.clock)
         self._reader = ResultReader(self)
         self._backends = self._connected(url, name)
-        self._stores = PerLoop(connect_results(results, namespace=name)) if results is not None else None
+        self._stores: PerLoop[ResultStore] | None = None
+        if results is not None:
+            self._stores = PerLoop(connect_results(results, namespace=name))
+        self.ledgers: PerLoop[Ledger] | None = None
+        """What the job service knows of its jobs, by event loop; None: this worker keeps no records."""
+        if records is not None:
+            self.keep_records(records)
         atexit.register(_warn_of_waiting, weakref.ref(self))
 
     def connect(self, url: str, *, name: str | None = None) -> None:
@@ -131,6 +141,15 @@ class Worker:
         check_name(name or self.name, "worker name")
         self._backends = self._connected(url, name or self.name)
         self.url, self.name = url, name or self.name
+
+    def keep_records(self, url: str, *, retention: float = RETENTION) -> None:
+        """Keep records of jobs that the job service creates, and all results with them; only before the start.
+
+        `retention`: how many seconds those of ended jobs are kept.
+        """
+        if self._stores:
+            raise ConfigError("results are kept together with records: give results= or records=, not both")
+        self.ledgers = PerLoop(Ledger(connect_records(url, namespace=self.name), self.clock, retention=retention))
 
     def _connected(self, url: str, name: str) -> PerLoop[Backend]:
         backend = connect(url, namespace=name)
@@ -306,7 +325,7 @@ class Worker:
     @property
     def keeps_results(self) -> bool:
         """Whether anybody does."""
-        return self._stores is not None or Capability.RESULTS in self.capabilities
+        return self._kept_apart is not None or Capability.RESULTS in self.capabilities
 
     def backend(self) -> Backend:
         """The backend for the running event loop: connections belong to a loop."""
@@ -316,8 +335,13 @@ class Worker:
         """The handle of a job enqueued earlier, here or elsewhere; with `handler` its result is converted as there."""
         return Handle(Job(handler, id=job_id), self._reader)
 
+    @property
+    def _kept_apart(self) -> PerLoop[ResultStore] | PerLoop[Ledger] | None:
+        """Who keeps results, if it is not the backend."""
+        return self.ledgers or self._stores
+
     def _results(self) -> Results:
-        return self._stores.here() if self._stores else self._backends.here()
+        return (self._kept_apart or self._backends).here()
 
     # life
 
@@ -343,9 +367,9 @@ class Worker:
 
     async def _try_store(self) -> None:
         """One that refuses what it is asked is met now, not by the first ending; one that is away may come back."""
-        if self._stores:
+        if self._kept_apart:
             with contextlib.suppress(BackendUnavailable):
-                await self._stores.here().wait_result("", 0.0)
+                await self._kept_apart.here().wait_result("", 0.0)
 
     def new_engine(self, *, scheduler: bool) -> Engine:
         """What runs this worker's jobs in the running loop, not started yet."""
@@ -357,7 +381,7 @@ class Worker:
             queues=self.queues,
             context=self._context,
             middleware=self._layers,
-            results=self._stores.here() if self._stores else None,
+            results=self._kept_apart.here() if self._kept_apart else None,
             scheduler=scheduler,
             on_pool=self.on_pool,
             on_dismissed=self._dismissed,
@@ -376,7 +400,8 @@ class Worker:
             limits.append(expiring(options.expires, self.clock.now))
         if options.timeout is not None:
             limits.append(limited(options.timeout))
-        return [*limits, *self._middleware]
+        noted = [recording(self.ledgers, self.clock)] if self.ledgers else []
+        return [*noted, *limits, *self._middleware]
 
     def stop(self, grace: float = GRACE) -> None:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest."""
@@ -408,8 +433,8 @@ class Worker:
         if isinstance(self._outage, outage.Buffer):
             await self._outage.drained(grace)
         await self._backends.close()
-        if self._stores:
-            await self._stores.close()
+        if self._kept_apart:
+            await self._kept_apart.close()
 
     async def __aenter__(self) -> Self:
         await self.astart()

@@ -1,4 +1,4 @@
-"""From a URL to what serves it: entry points of `worksong.backends` for jobs, of `worksong.results` for results."""
+"""From a URL to what serves it: entry points of `worksong.backends`, of `.results` and of `.records`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from worksong.domain.errors import ConfigError
 from worksong.ports.backend import Backend, BackendFactory
+from worksong.ports.records import RecordStore, RecordStoreFactory
 from worksong.ports.results import ResultStore, ResultStoreFactory
 
 _EXTRAS = {"redis": "redis", "hiredis": "redis", "asyncpg": "postgres", "asyncmy": "mysql", "pika": "amqp"}
@@ -26,7 +27,17 @@ def connect_results(url: str, *, namespace: str) -> ResultStore:
     return factory(url, namespace=namespace)
 
 
-_GROUPS = {"backend": "worksong.backends", "result store": "worksong.results"}
+def connect_records(url: str, *, namespace: str) -> RecordStore:
+    """The store of records for `url`; opens nothing yet."""
+    factory: RecordStoreFactory = _found(url, "record store")
+    return factory(url, namespace=namespace)
+
+
+_GROUPS = {
+    "backend": "worksong.backends",
+    "result store": "worksong.results",
+    "record store": "worksong.records",
+}
 
 
 def _found(url: str, what: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +34,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     queue: str = "default"
     previous: bool = False
     """Whether it is given what the stage before returned."""
+    meta: dict[str, Any] = {}
+    """What its job carries beside its way."""
 
 
 class Way(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -83,8 +86,9 @@ def wants_previous(way: Way) -> bool:
 
 
 def step_id(pipeline_id: str, stage: int, member: int) -> str:
-    """24 hex digits, as `new_id` makes them: valid on every backend."""
-    return hashlib.blake2b(f"{pipeline_id}:{stage}:{member}".encode(), digest_size=12).hexdigest()
+    """A UUID: valid on every backend, and in the job service."""
+    digest = hashlib.blake2b(f"{pipeline_id}:{stage}:{member}".encode(), digest_size=16).digest()
+    return str(UUID(bytes=digest, version=4))
 
 
 def _jobs(way: Way, previous: object) -> list[Job]:
@@ -92,7 +96,7 @@ def _jobs(way: Way, previous: object) -> list[Job]:
     found: list[Job] = []
     for member, step in enumerate(steps):
         on = replace(way, stage=way.stage + 1, member=member, width=len(steps), rest=rest)
-        meta: dict[str, Any] = {META: msgspec.to_builtins(on)}
+        meta: dict[str, Any] = {**step.meta, META: msgspec.to_builtins(on)}
         args = _with_previous(step, previous) if step.previous else step.args
         job_id = step_id(way.id, on.stage, member)
         found.append(Job(step.handler, args, step.queue, id=job_id, meta=meta))

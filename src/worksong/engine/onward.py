@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import msgspec
 
 from worksong.domain import pipeline
-from worksong.domain.errors import BackendUnavailable, InvalidArguments
+from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job
 from worksong.domain.outcome import Done
 from worksong.domain.pipeline import Way
@@ -20,6 +18,7 @@ from worksong.engine.deeds import Nobody
 from worksong.ports.clock import Clock
 from worksong.ports.context import LENDER, Context
 from worksong.ports.handler import Handler
+from worksong.ports.insistence import insist
 from worksong.ports.results import Results
 from worksong.wire import result as wire
 
@@ -27,8 +26,6 @@ AT_ONCE = 32
 """Results of a group that are asked for together: as long as many of its jobs run, the first few tell."""
 NOBODY = Nobody("a step that runs side by side with others", "write in the step behind them")
 """What a step returned is kept before its ending, so what it wrote could not be committed together with that."""
-
-T = TypeVar("T")
 
 
 class Onward:
@@ -52,7 +49,7 @@ class Onward:
 
     async def _known(self, job_id: str) -> Result | None:
         """What the job returned, if that is kept."""
-        found = await self._insist(lambda: self._results.result(job_id))
+        found = await insist(lambda: self._results.result(job_id), self._clock)
         return found if found and not found.failure and not found.lost else None
 
     async def _end(self, job: Job, way: Way, value: object) -> Done:
@@ -66,22 +63,12 @@ class Onward:
         if way.width == 1:
             return Done(value, pipeline.following(way, msgspec.json.decode(carried.value), self._clock.now()))
         # Kept before anybody is asked: of two that end at the same time, at least one sees that all are through.
-        await self._insist(lambda: self._results.put([carried]))
-        values = await self._insist(lambda: self._together(way.siblings))
+        await insist(lambda: self._results.put([carried]), self._clock)
+        values = await insist(lambda: self._together(way.siblings), self._clock)
         if values is None:
             return Done(value)
         ordered = [values[pipeline.step_id(way.id, way.stage, member)] for member in range(way.width)]
         return Done(value, pipeline.following(way, ordered, self._clock.now()))
-
-    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """A store that is away is waited for, as by any ending: the handler has nothing to do with it."""
-        pause = 0.1
-        while True:
-            try:
-                return await ask()
-            except BackendUnavailable:
-                await self._clock.sleep(random.uniform(0, pause))
-                pause = min(10.0, pause * 2)
 
     async def _together(self, job_ids: Sequence[str]) -> dict[str, object] | None:
         """What all of these jobs returned; None: not all of them are through."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worksong.adapters.memory.backend import MemoryBackend
+from worksong.adapters.memory.records import MemoryRecords
 from worksong.adapters.memory.results import MemoryResults
 
-__all__ = ["MemoryBackend", "MemoryResults"]
+__all__ = ["MemoryBackend", "MemoryRecords", "MemoryResults"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worksong.adapters.sql.awaited import Awaited
+from worksong.adapters.awaited import Awaited
 from worksong.adapters.sql.endings import Endings
 from worksong.adapters.sql.steps import Space
 from worksong.adapters.sql.store import Store, shared

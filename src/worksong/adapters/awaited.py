@@ -1,4 +1,4 @@
-"""Results that somebody waits for: one look at the database finds them for all who wait in a loop."""
+"""Results that somebody waits for: one look at a store finds them for all who wait in a loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Look = Callable[[Sequence[str]], Awaitable[dict[str, Result]]]
 
 
 class Awaited:
-    """Looks at the database while anybody waits, whenever a bell rings and now and then."""
+    """Looks at the store while anybody waits, whenever a bell rings and now and then."""
 
     def __init__(self, look: Look, bells: Bells) -> None:
         self._look, self._bells = look, bells

@@ -1,0 +1,167 @@
+"""What the job service keeps of jobs and pipelines beside the queue, and how that changes; pure.
+
+States, their names and their numbers are those of Valet's API (version 0.8.7), so that its clients go on working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Any, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from worksong.domain import pipeline
+from worksong.domain.job import Args, Job
+from worksong.domain.pipeline import Step
+from worksong.domain.result import Result
+
+META = "record"
+"""The member of a job's meta data which says that a record is kept of it."""
+MARK: Mapping[str, Any] = {META: True}
+
+
+class Status(IntEnum):
+    """How far a job or a pipeline is."""
+
+    PENDING = 1
+    SCHEDULED = 2
+    """It ran, and will run again."""
+    IN_PROGRESS = 3
+    COMPLETED = 4
+    FAILED = 5
+
+    @property
+    def ended(self) -> bool:
+        return self >= Status.COMPLETED
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="job"):
+    """A job that was created through the service. Times are Unix seconds, 0 means "not yet"."""
+
+    id: str
+    """Also that of the job in the queue."""
+    task: str
+    name: str = ""
+    description: str = ""
+    params: dict[str, Any] | None = None
+    whole: bool = True
+    """Whether its handler takes them as one argument `params`, as those do that `@worker.task` registers."""
+    queue: str = "default"
+    timeout: float = 0.0
+    """Seconds that a run may take; 0: what its job type says."""
+    pipeline_id: str = ""
+    next_id: str = ""
+    """The job behind it in its pipeline."""
+    previous: bool = False
+    """Whether it is given what the one before returned."""
+    status: Status = Status.PENDING
+    run_at: str = ""
+    """As it was asked for, RFC 3339."""
+    due: float = 0.0
+    """The same instant."""
+    created_at: float = 0.0
+    scheduled_at: float = 0.0
+    started_at: float = 0.0
+    completed_at: float = 0.0
+    failure_reason: str = ""
+
+
+class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pipeline"):
+    """A pipeline that was created through the service."""
+
+    id: str
+    job_ids: tuple[str, ...]
+    """In the order in which they run."""
+    name: str = ""
+    description: str = ""
+    status: Status = Status.PENDING
+    run_at: str = ""
+    due: float = 0.0
+    created_at: float = 0.0
+    started_at: float = 0.0
+    completed_at: float = 0.0
+
+
+class ResultRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="result"):
+    """What a job returned, or why it failed."""
+
+    id: str
+    """The job's."""
+    result: Result
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="key"):
+    """An Idempotency-Key that was used."""
+
+    id: str
+    """Of the caller and what he sent as the key: a digest of both."""
+    request: str
+    """A digest of what was asked."""
+    created_id: str
+    """The job or pipeline that was created then."""
+    created_at: float = 0.0
+
+
+Document: TypeAlias = JobRecord | PipelineRecord | ResultRecord | KeyRecord
+
+
+def queued(record: JobRecord) -> Job:
+    """The job of a record that belongs to no pipeline, as it is enqueued."""
+    return Job(record.task, _args(record), record.queue, id=record.id, run_at=record.due, meta=dict(MARK))
+
+
+def first_of(record: PipelineRecord, jobs: Sequence[JobRecord]) -> Job:
+    """The job that a pipeline begins with, as it is enqueued; it carries the others."""
+    stages = [[Step(job.task, _args(job), job.queue, job.previous, dict(MARK))] for job in jobs]
+    (job,) = pipeline.first(record.id, "", stages)
+    return replace(job, run_at=record.due)
+
+
+def _args(record: JobRecord) -> Args:
+    return {"params": record.params or {}} if record.whole else record.params
+
+
+def begun(record: JobRecord, now: float) -> JobRecord:
+    """It runs; again, if it has run before."""
+    handed_over = record.scheduled_at or (now if record.due else 0.0)
+    return replace(
+        record,
+        status=Status.IN_PROGRESS,
+        scheduled_at=handed_over,
+        started_at=now,
+        completed_at=0.0,
+        failure_reason="",
+    )
+
+
+def put_off(record: JobRecord, reason: str, now: float) -> JobRecord:
+    """It will run again later; `reason`: why it failed, if it did."""
+    return replace(record, status=Status.SCHEDULED, scheduled_at=now, failure_reason=reason)
+
+
+def ended(record: JobRecord, result: Result) -> JobRecord:
+    """Its last run is over. One that never ran has started when it ended."""
+    failure = result.failure
+    return replace(
+        record,
+        status=Status.FAILED if failure else Status.COMPLETED,
+        started_at=record.started_at or result.at,
+        completed_at=result.at,
+        failure_reason=reason_of(result),
+    )
+
+
+def reason_of(result: Result) -> str:
+    """Why it failed, in words; empty: it did not."""
+    return (result.failure.message or result.failure.type or "failed") if result.failure else ""
+
+
+def followed(record: PipelineRecord, job: JobRecord) -> PipelineRecord:
+    """The pipeline, as one of its jobs has just changed to what it is."""
+    if job.status is Status.FAILED:
+        return replace(record, status=Status.FAILED, completed_at=job.completed_at)
+    if job.status is Status.COMPLETED and not job.next_id:
+        return replace(record, status=Status.COMPLETED, completed_at=job.completed_at)
+    return replace(record, status=Status.IN_PROGRESS, started_at=record.started_at or job.started_at, completed_at=0.0)

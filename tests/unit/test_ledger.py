@@ -1,0 +1,237 @@
+"""The ledger of the job service: what is kept of jobs and pipelines while they run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from worksong import Worker
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status, first_of, queued
+from worksong.domain.verdict import Snooze
+from worksong.ledger import Edit, Ledger
+from worksong.ports.records import After
+from worksong.testing.drain import adrain
+from worksong.wire.record import ref_of
+
+NOW = 1_700_000_000.0
+
+
+class Shop:
+    """A worker that keeps records, and its ledger."""
+
+    def __init__(self) -> None:
+        self.worker = Worker(records="memory://", concurrency=2)
+        self.runs: list[object] = []
+
+        @self.worker.task("double")
+        async def double(params: dict[str, int], previous: int | None = None) -> int:
+            self.runs.append(previous)
+            return 2 * (params["n"] if previous is None else previous)
+
+        @self.worker.task("fail", max_fails=1)
+        async def fail(params: dict[str, int]) -> None:
+            raise ValueError("no such customer")
+
+        @self.worker.task("slow", max_fails=1)
+        async def slow(params: dict[str, int]) -> None:
+            await asyncio.sleep(60)
+
+        @self.worker.task("later")
+        async def later(params: dict[str, int]) -> Snooze | None:
+            self.runs.append("later")
+            return Snooze(3600) if len(self.runs) == 1 else None
+
+    @property
+    def ledger(self) -> Ledger:
+        assert self.worker.ledgers is not None
+        return self.worker.ledgers.here()
+
+    async def create(self, job: JobRecord) -> None:
+        assert await self.ledger.open_job(job) is None
+        await self.worker.aperform(queued(job))
+
+    async def ended(self, job_id: str) -> JobRecord:
+        assert await self.worker.results().wait_result(job_id, 60.0)
+        return await self.job(job_id)
+
+    async def job(self, job_id: str) -> JobRecord:
+        found = await self.ledger.job(job_id)
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Shop]:
+    shop = Shop()
+    async with shop.worker:
+        yield shop
+
+
+async def test_a_job_is_pending_until_it_runs_and_completed_when_its_result_is_there(shop: Shop) -> None:
+    # Given a record of a job that is not in the queue yet
+    job = JobRecord(id="j1", task="double", params={"n": 21}, name="twice", created_at=NOW)
+    await shop.ledger.open_job(job)
+    assert [one.id for one in await shop.ledger.unsent(shop.worker.clock.now())] == ["j1"]
+
+    # When it is enqueued and runs
+    await shop.worker.aperform(queued(job))
+    ended = await shop.ended("j1")
+
+    # Then its record tells when, and nothing is missing in the queue any more
+    assert ended.status is Status.COMPLETED
+    assert ended.created_at <= ended.started_at <= ended.completed_at
+    result = await shop.ledger.kept_result("j1")
+    assert result is not None
+    assert result.value == b"42"
+    assert await shop.ledger.unsent(shop.worker.clock.now()) == []
+
+
+async def test_a_job_that_fails_for_good_says_why(shop: Shop) -> None:
+    await shop.create(JobRecord(id="j1", task="fail", params={}))
+    ended = await shop.ended("j1")
+    assert (ended.status, ended.failure_reason) == (Status.FAILED, "no such customer")
+
+
+async def test_a_run_may_take_as_long_as_its_record_says(shop: Shop) -> None:
+    await shop.create(JobRecord(id="j1", task="slow", timeout=0.05))
+    ended = await shop.ended("j1")
+    assert (ended.status, ended.failure_reason) == (Status.FAILED, "context deadline exceeded")
+
+
+async def test_a_job_that_will_run_again_is_scheduled(shop: Shop) -> None:
+    # Given a job that snoozes once
+    await shop.worker.astop()
+    job = JobRecord(id="j1", task="later")
+    await shop.ledger.open_job(job)
+    await shop.worker.backend().push([queued(job)], NOW)
+
+    # When a worker has run what is due
+    await adrain(shop.worker)
+
+    # Then it waits for its next run
+    assert (await shop.job("j1")).status is Status.SCHEDULED
+
+
+async def test_a_job_whose_record_was_deleted_does_not_run(shop: Shop) -> None:
+    # Given a job that waits for its time
+    await shop.worker.astop()
+    job = JobRecord(id="j1", task="double", params={"n": 1})
+    await shop.ledger.open_job(job)
+    await shop.worker.backend().push([queued(job)], NOW)
+
+    # When its record is deleted before it runs
+    assert await shop.ledger.remove_job("j1")
+    await shop.worker.astart(burst=True)
+
+    # Then it ends without a run
+    found = await shop.worker.results().wait_result("j1", 60.0)
+    assert found is not None
+    assert found.failure is not None
+    assert shop.runs == []
+
+
+async def test_a_job_that_is_through_is_not_run_again_when_the_queue_brings_it_twice(shop: Shop) -> None:
+    await shop.create(JobRecord(id="j1", task="double", params={"n": 4}))
+    await shop.ended("j1")
+    record, result = await shop.ledger.begin("j1")
+    assert record is not None
+    assert record.status is Status.COMPLETED
+    assert result is not None
+    assert result.value == b"8"
+
+
+async def test_a_pipeline_hands_results_on_and_ends_with_its_last_job(shop: Shop) -> None:
+    pipeline, jobs = a_pipeline("double", "double", "double")
+    await shop.ledger.open_pipeline(pipeline, jobs)
+    await shop.worker.aperform(first_of(pipeline, jobs))
+    last = await shop.ended(jobs[-1].id)
+    ended = await shop.ledger.pipeline(pipeline.id)
+    assert ended is not None
+    assert (ended.status, last.status) == (Status.COMPLETED, Status.COMPLETED)
+    assert shop.runs == [None, 2, 4]
+    assert ended.completed_at == last.completed_at
+
+
+async def test_a_pipeline_fails_with_the_first_job_that_does_and_the_others_stay_pending(shop: Shop) -> None:
+    pipeline, jobs = a_pipeline("double", "fail", "double")
+    await shop.ledger.open_pipeline(pipeline, jobs)
+    await shop.worker.aperform(first_of(pipeline, jobs))
+    await shop.ended(jobs[1].id)
+    ended = await shop.ledger.pipeline(pipeline.id)
+    assert ended is not None
+    assert ended.status is Status.FAILED
+    found = [job.status for job in await shop.ledger.jobs_of(ended)]
+    assert found == [Status.COMPLETED, Status.FAILED, Status.PENDING]
+
+
+async def test_of_callers_with_one_key_one_creates_and_the_others_are_told_what(shop: Shop) -> None:
+    async def ask(number: int) -> KeyRecord | None:
+        key = KeyRecord(id="k", request="the same", created_id=f"j{number}")
+        return await shop.ledger.open_job(JobRecord(id=f"j{number}", task="double", created_at=NOW), key)
+
+    answers = await asyncio.gather(*map(ask, range(50)))
+    created = [number for number, used in enumerate(answers) if used is None]
+    assert len(created) == 1
+    assert {used.created_id for used in answers if used} == {f"j{created[0]}"}
+    assert len(await shop.ledger.jobs()) == 1
+
+
+async def test_pages_are_in_the_order_of_creation(shop: Shop) -> None:
+    for number in range(7):
+        await shop.ledger.open_job(JobRecord(id=f"j{6 - number}", task="double", created_at=NOW + number // 2))
+    first = await shop.ledger.jobs(Status.PENDING, most=4)
+    rest = await shop.ledger.jobs(Status.PENDING, after=After(first[-1].created_at, first[-1].id))
+    assert [job.id for job in [*first, *rest]] == ["j5", "j6", "j3", "j4", "j1", "j2", "j0"]
+    assert await shop.ledger.jobs(Status.FAILED) == []
+
+
+async def test_an_edit_changes_only_what_it_names(shop: Shop) -> None:
+    await shop.ledger.open_job(JobRecord(id="j1", task="double", name="a", description="b"))
+    assert await shop.ledger.edit(JobRecord, "j1", Edit(description="c"))
+    assert not await shop.ledger.edit(JobRecord, "j2", Edit(description="c"))
+    job = await shop.job("j1")
+    assert (job.name, job.description) == ("a", "c")
+
+
+async def test_what_has_ended_is_forgotten_after_its_time(shop: Shop) -> None:
+    # Given a pipeline that failed, and a job that waits
+    pipeline, jobs = a_pipeline("fail", "double")
+    await shop.ledger.open_pipeline(pipeline, jobs)
+    await shop.worker.aperform(first_of(pipeline, jobs))
+    await shop.ended(jobs[0].id)
+    await shop.ledger.open_job(JobRecord(id="waits", task="double"))
+
+    # When the time is over for which they are kept
+    kept = await shop.ledger.store.prune(shop.worker.clock.now() + shop.ledger.retention - 60)
+    gone = await shop.ledger.store.prune(shop.worker.clock.now() + shop.ledger.retention + 60)
+
+    # Then the pipeline, both jobs and the result are gone
+    assert (kept, gone) == (0, 4)
+    assert [job.id for job in await shop.ledger.jobs()] == ["waits"]
+
+
+async def test_what_is_in_the_queue_is_told_of_once(shop: Shop) -> None:
+    await shop.ledger.open_job(JobRecord(id="j1", task="double"))
+    await shop.ledger.sent([ref_of(JobRecord, "j1")])
+    assert await shop.ledger.unsent(shop.worker.clock.now()) == []
+
+
+def a_pipeline(*tasks: str) -> tuple[PipelineRecord, list[JobRecord]]:
+    from worksong.domain.pipeline import step_id
+
+    ids = [step_id("p1", number, 0) for number in range(len(tasks))]
+    jobs = [
+        JobRecord(
+            id=job_id,
+            task=task,
+            params={"n": 1},
+            pipeline_id="p1",
+            next_id=next_id,
+            previous=number > 0,
+            created_at=NOW,
+        )
+        for number, (job_id, next_id, task) in enumerate(zip(ids, [*ids[1:], ""], tasks, strict=True))
+    ]
+    return PipelineRecord(id="p1", job_ids=tuple(ids), created_at=NOW), jobs
