@@ -10,7 +10,7 @@ from typing import TypeAlias
 from msgspec.structs import replace
 
 from worksong.domain.errors import InvalidArguments
-from worksong.domain.job import Job, new_id
+from worksong.domain.job import Job, new_ids
 from worksong.domain.names import wrong_with
 from worksong.domain.verdict import LONGEST_WAIT
 from worksong.ports.backend import Intake
@@ -24,7 +24,7 @@ async def enqueue(broker: Intake, jobs: Sequence[Job], now: float) -> list[Job |
 
     All of them are checked before the first is pushed. Jobs that came with an id are pushed `once`.
     """
-    ready = [_prepared(job, now) for job in jobs]
+    ready = [_prepared(job, job_id, now) for job, job_id in zip(jobs, new_ids(now, len(jobs)), strict=True)]
     batches = _batches(jobs)
     if len(batches) > 1:  # what cannot be carried would be found when others are pushed already
         for job in ready:
@@ -97,26 +97,27 @@ def _check_is_job(job: object) -> None:
         raise InvalidArguments(f"perform takes a Job, not {job!r}: Job(handler='send_email', args={{'user_id': 1}})")
 
 
-def _prepared(job: Job, now: float) -> Job:
+def _prepared(job: Job, new_id: str, now: float) -> Job:
     """The job with id and time, if it is one that can be enqueued."""
     _check_is_job(job)
     if not job.handler:
         raise InvalidArguments(f"no handler name given: {job!r}")
-    for what, name in (("handler", job.handler), ("queue", job.queue)):
-        wrong = wrong_with(name)
-        if wrong:
-            raise InvalidArguments(f"{what} {wrong}")
+    if wrong := wrong_with(job.handler):
+        raise InvalidArguments(f"handler {wrong}")
+    if wrong := wrong_with(job.queue):
+        raise InvalidArguments(f"queue {wrong}")
     if not isinstance(job.id, str) or len(job.id) > 200 or not job.id.isprintable():
         raise InvalidArguments(
             f"job {job.handler!r}: an id is a text of at most 200 printable characters, not {job.id!r:.250}"
         )
-    if not isinstance(job.run_at, (int, float)) or _is_nan(job.run_at):
-        raise InvalidArguments(f"job {job.handler!r}: run_at is a number of Unix seconds, not {job.run_at!r:.250}")
-    _check_wait(job, job.run_at - now)
+    if job.run_at != 0:
+        if not isinstance(job.run_at, (int, float)) or _is_nan(job.run_at):
+            raise InvalidArguments(f"job {job.handler!r}: run_at is a number of Unix seconds, not {job.run_at!r:.250}")
+        _check_wait(job, job.run_at - now)
     if job.args is not None and not isinstance(job.args, (dict, list)):
         raise InvalidArguments(f"job {job.handler!r}: args must be a dict or a list, not {type(job.args).__name__}")
     if job.unique not in (None, False, True, "until_start", "until_done"):
         raise InvalidArguments(f"job {job.handler!r}: unique must be True, 'until_start' or 'until_done'")
     run_at = job.run_at if job.run_at > now else 0.0
     unique = "until_start" if job.unique is True else job.unique or None
-    return replace(job, id=job.id or new_id(), enqueued_at=now, run_at=run_at, unique=unique)
+    return replace(job, id=job.id or new_id, enqueued_at=now, run_at=run_at, unique=unique)

@@ -22,6 +22,7 @@ LONGEST_ID = 500
 LATEST = 1e12
 """Unix seconds, some 30,000 years from now: as microseconds they fit into 64 bits."""
 MOST_ATTEMPTS = (1 << 31) - 1
+_QUEUED, _SCHEDULED = str(State.QUEUED), str(State.SCHEDULED)
 DEAD_SHOWN = 64 * 1024
 """Bytes of poison that a listing shows; the whole of it has whoever asks for the job."""
 
@@ -64,9 +65,8 @@ class Light(NamedTuple):
 
 def checked(job: Job) -> Job:
     """The job with its lock's name, if no column refuses anything of it."""
-    for name in (job.handler, job.queue):
-        if wrong := wrong_with(name):
-            raise InvalidArguments(f"job {job.handler!r:.250}: {wrong}")
+    if wrong := wrong_with(job.handler) or wrong_with(job.queue):
+        raise InvalidArguments(f"job {job.handler!r:.250}: {wrong}")
     if len(job.id.encode("utf-8", "surrogatepass")) > LONGEST_ID or not job.id.isprintable():
         raise InvalidArguments(
             f"job {job.handler!r}: an id is a text of at most {LONGEST_ID} bytes, all printable, not {job.id!r:.250}"
@@ -81,9 +81,9 @@ def checked(job: Job) -> Job:
 
 def _bounded(job: Job) -> None:
     """Refuse numbers that no column holds; what is no number at all compares with nothing."""
-    for name, value in (("enqueued_at", job.enqueued_at), ("run_at", job.run_at), ("failed_at", job.failed_at)):
-        if not -LATEST < value < LATEST:
-            raise InvalidArguments(f"job {job.handler!r}: {name} is a time in Unix seconds, not {value!r:.50}")
+    if not (-LATEST < job.enqueued_at < LATEST and -LATEST < job.run_at < LATEST and -LATEST < job.failed_at < LATEST):
+        times = {"enqueued_at": job.enqueued_at, "run_at": job.run_at, "failed_at": job.failed_at}
+        raise InvalidArguments(f"job {job.handler!r}: its times are Unix seconds, not {times!r:.150}")
     if not 0 < job.attempt <= MOST_ATTEMPTS:
         raise InvalidArguments(f"job {job.handler!r}: an attempt is a number from 1 on, not {job.attempt!r:.50}")
 
@@ -98,9 +98,19 @@ def inserted(job: Job, place: int, now: float) -> Row:
         )
     later = job.run_at > now
     return (
-        *(job.id, job.handler, job.queue, str(State.SCHEDULED if later else State.QUEUED), place),
-        *(job.run_at if later else job.enqueued_at, args, job.enqueued_at, job.attempt),
-        *(written(job.error), job.failed_at, cast("str | None", job.unique), job.unique_key or None),
+        job.id,
+        job.handler,
+        job.queue,
+        _SCHEDULED if later else _QUEUED,
+        place,
+        job.run_at if later else job.enqueued_at,
+        args,
+        job.enqueued_at,
+        job.attempt,
+        written(job.error),
+        job.failed_at,
+        cast("str | None", job.unique),
+        job.unique_key or None,
         gojson.encode(job.meta) if job.meta else None,
     )
 
