@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from worksong.adapters.sql.endings import Endings
 from worksong.adapters.sql.places import Numbers
-from worksong.adapters.sql.rows import Light, Receipt, checked, inserted, read, written
+from worksong.adapters.sql.rows import FRESH, Light, Receipt, checked, inserted, read, written
 from worksong.adapters.sql.steps import CHUNK, Program, Row, Space, parts
 from worksong.domain.errors import WorksongError
 from worksong.domain.job import Delivery, Job
@@ -110,7 +110,11 @@ class SqlBroker:
 
     def push_new(self, rows: Sequence[Row]) -> Program[list[bool]]:
         """Insert jobs without locks under ids that were just drawn; the database refuses all if one is there."""
-        yield from self._space.do("insert_new", [(self._space.namespace, *row) for row in rows])
+        space = self._space.namespace
+        if all(row[8:] == FRESH for row in rows):  # the columns behind are as the table makes them
+            yield from self._space.do("insert_fresh", [(space, *row[:8]) for row in rows])
+        else:
+            yield from self._space.do("insert_new", [(space, *row) for row in rows])
         return [True] * len(rows)
 
     def push_one(self, row: Row) -> Program[list[bool]]:

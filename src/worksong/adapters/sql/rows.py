@@ -22,6 +22,8 @@ LONGEST_ID = 500
 LATEST = 1e12
 """Unix seconds, some 30,000 years from now: as microseconds they fit into 64 bits."""
 MOST_ATTEMPTS = (1 << 31) - 1
+FRESH = (1, None, 0.0, None, None, None)
+"""How the row of a job ends that never ran, is not unique and carries nothing else: from `attempt` on."""
 _QUEUED, _SCHEDULED = str(State.QUEUED), str(State.SCHEDULED)
 DEAD_SHOWN = 64 * 1024
 """Bytes of poison that a listing shows; the whole of it has whoever asks for the job."""

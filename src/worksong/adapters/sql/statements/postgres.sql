@@ -31,6 +31,9 @@ ON CONFLICT DO NOTHING
 --: insert_new(space, id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode, unique_key, meta)
 COPY worksong_job
 
+--: insert_fresh(space, id, handler, queue, state, place, at, args, enqueued_at)
+COPY worksong_job
+
 --: inserted(id)
 SELECT id, place FROM worksong_job WHERE space = :space AND id = ANY(:id::text[])
 
