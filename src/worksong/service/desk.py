@@ -17,7 +17,7 @@ from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.result import Result
 from worksong.domain.why import Facts, Reason, reasons
-from worksong.ports.backend import Backend, BusyView, Window
+from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
@@ -146,13 +146,21 @@ class Desk:
         """One whole id is asked for, everything else is looked through."""
         if not search.id or "*" in search.id:
             return await find(self.store.backend(), state, search)
-        view = await self._admin.ajob(search.id)
+        view = await self.found(search.id)
         jobs = [view] if view and view.state is state and search.finds(view) else []
         return Found(jobs, len(jobs), len(jobs))
 
+    async def slice(self, state: State, most: int, offset: int) -> Listing:
+        """Some jobs of a state as they are: `job_fields` tells what may be shown of them."""
+        return await self.store.backend().jobs(state, Window(most, offset))
+
+    async def found(self, job_id: str) -> JobView | None:
+        """A job as it is."""
+        return await self._admin.ajob(job_id)
+
     async def whereabouts(self, job_id: str) -> State | None:
         """In which state the job is; None: it is not there."""
-        view = await self._admin.ajob(job_id)
+        view = await self.found(job_id)
         return view.state if view else None
 
     async def dossier(self, job_id: str) -> Dossier:

@@ -24,6 +24,7 @@ from worksong.faces.web.notices import Notices
 from worksong.faces.web.orders import Orders
 from worksong.faces.web.pages import Pages
 from worksong.faces.web.replies import Replies, base_of, link
+from worksong.faces.web.workwebui import Workwebui
 from worksong.service.desk import Desk, Store
 from worksong.service.redaction import shown_url
 from worksong.worker import Worker
@@ -61,8 +62,10 @@ class Console:
         self._access = Access(token, viewer_token, read_only=read_only)
         desk, notices = Desk(store_of(jobs) if isinstance(jobs, Worker) else jobs), Notices()
         self._replies = Replies(desk, self._access, notices)
-        pages = Pages(desk, self._replies, patience)
+        peer = Workwebui(desk, patience)
+        pages = Pages(desk, self._replies, patience, queues=peer.answering(peer.queues, patience))
         routes = self._routes(pages, Orders(desk, self._replies), Api(desk, self._replies, patience))
+        routes += peer.routes
         self._own = frozenset(route.path for route in routes)
         app = Starlette(
             routes=routes,

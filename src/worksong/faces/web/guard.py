@@ -15,6 +15,7 @@ from worksong.faces.web.access import Access, Role
 from worksong.faces.web.failures import Refused
 from worksong.faces.web.origin import host_of, is_allowed, is_loopback, is_same
 from worksong.faces.web.replies import Replies, where
+from worksong.faces.web.workwebui import ORDERS
 
 COOKIE = "worksong"
 LARGEST = 1 << 16
@@ -142,11 +143,15 @@ def _is_forwarded(scope: Scope, headers: Headers) -> bool:
 
 def _check_form(headers: Headers, path: str) -> None:
     """No page of others may send it: neither through a form of theirs, nor by a name that leads here."""
+    same = is_same(headers["host"], headers.get("sec-fetch-site"), headers.get("origin"))
+    if path.startswith(ORDERS):  # without a body; a program's, which has no cookie
+        if same is False or (same is None and "cookie" in headers):
+            raise Refused(403, "forbidden", "this was not sent by a page of the console itself")
+        return
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     wanted = JSON if path.startswith("/api/") else FORM
     if kind != wanted:
         raise Refused(415, "bad_request", f"the body must be {wanted}")
-    same = is_same(headers["host"], headers.get("sec-fetch-site"), headers.get("origin"))
     # JSON without any word of a browser is a program's: no page can send it without the leave of CORS, which none has.
     if same is False or (same is None and wanted == FORM):
         raise Refused(403, "forbidden", "this was not sent by a page of the console itself")

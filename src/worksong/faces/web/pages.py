@@ -14,6 +14,7 @@ from worksong.domain.lifecycle import State
 from worksong.faces.web.bodies import page_of, state_of
 from worksong.faces.web.failures import Refused, failure_of
 from worksong.faces.web.replies import Replies
+from worksong.faces.web.workwebui import wants_json
 from worksong.ports.backend import SILENT_FOR
 from worksong.service.acts import NEEDS
 from worksong.service.ailments import Group
@@ -39,8 +40,9 @@ Page = Callable[[Request], Awaitable[Response]]
 class Pages:
     """The handlers of the routes that people read."""
 
-    def __init__(self, desk: Desk, replies: Replies, patience: float) -> None:
-        self._desk, self._replies, self._patience = desk, replies, patience
+    def __init__(self, desk: Desk, replies: Replies, patience: float, *, queues: Page) -> None:
+        """`queues`: what answers programs that ask for JSON where the page of queues is."""
+        self._desk, self._replies, self._patience, self._queues = desk, replies, patience, queues
         self._history = History(LOOKS_EVERY)
         self._ailments: tuple[float, Sequence[Group]] = (-AILMENTS_KEPT, ())
 
@@ -101,6 +103,8 @@ class Pages:
 
     async def queues(self, request: Request) -> Response:
         """Every queue."""
+        if wants_json(request):
+            return await self._queues(request)
         glance = await self._desk.glance()
         most = max((queue.count for queue in glance.queues), default=0)
         hints = {name: self._desk.lacking(NEEDS[name]) for name in ("pause", "purge")}
