@@ -20,6 +20,7 @@ from worksong.faces.cli.app import load
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.screen import complain
 from worksong.faces.cli.target import VARIABLE, Target, aim, url_options, without_namespace
+from worksong.faces.doorstep import doorstep
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
 
@@ -31,8 +32,6 @@ NEEDED = "jinja2", "starlette", "uvicorn"
 BACKLOG = 128
 AT_ONCE = 200
 """Requests at once; more are told to come back."""
-HEADER = 16 << 10
-"""Bytes of a request's headers."""
 LEAVE = 3.0
 """Seconds that open answers have at a stop."""
 
@@ -152,7 +151,7 @@ async def _serve(uvicorn: ModuleType, console: Console, listener: socket.socket,
         lifespan="off",
         ws="none",
         server_header=False,
-        h11_max_incomplete_event_size=HEADER,
+        http=doorstep(),
         limit_concurrency=AT_ONCE,
         timeout_graceful_shutdown=LEAVE,
     )
