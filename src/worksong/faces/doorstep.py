@@ -28,12 +28,14 @@ def doorstep(patience: float = PATIENCE) -> type[asyncio.Protocol]:
         _said = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:
-            super().connection_made(transport)
+            served: Any = super()
+            served.connection_made(transport)
             self._wait()
 
         def data_received(self, data: bytes) -> None:
             self._said += len(data)
-            super().data_received(data)
+            served: Any = super()
+            served.data_received(data)
             if self.cycle is not None and not self.cycle.response_complete:
                 self._calm()
             elif self._said > LARGEST:
@@ -43,7 +45,8 @@ def doorstep(patience: float = PATIENCE) -> type[asyncio.Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._calm()
-            super().connection_lost(exc)
+            served: Any = super()
+            served.connection_lost(exc)
 
         def _wait(self) -> None:
             self._alarm = asyncio.get_running_loop().call_later(patience, self.transport.close)
