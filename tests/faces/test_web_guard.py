@@ -21,9 +21,11 @@ GETS = (*PAGES, "/job?id=d1", *(f"/api/v1{path}" for path in (*QUESTIONS, "/cron
 FORMS = (
     ("/act/queue", {"queue": "default", "act": "pause"}),
     ("/act/jobs", {"state": "dead", "act": "requeue", "id": "d1"}),
+    ("/act/periodic", {"job": "report", "spec": "@daily"}),
     ("/act/group", {"state": "dead", "act": "delete", "handler": '"charge"', "error": '"x"'}),
 )
 BODIES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("/api/v1/cron", {"job": "report", "spec": "@daily"}),
     ("/api/v1/queues", {"queue": "default", "act": "pause"}),
     ("/api/v1/jobs", {"state": "dead", "act": "requeue", "ids": ["d1"]}),
 )

@@ -250,3 +250,29 @@ async def test_a_queue_that_is_not_there_is_not_paused() -> None:
         answer = await visitor.client.post("/act/queue", data={"queue": "<b>", "act": "pause"}, headers=SAME)
         assert answer.status_code == 400
         assert "There is no queue '<b>' now" in text_of(check_page(answer))
+
+
+async def test_a_periodic_job_runs_when_an_operator_says_so() -> None:
+    # Given an application with a report every night
+    worker = Worker()
+    worker.register("report", lambda to: None)
+    worker.periodic("0 0 3 * * *", "report", args={"to": "a@example.com"}, tz="Europe/Berlin", queue="slow")
+    async with visiting(worker) as visitor:
+        (form,) = [form for form in forms_of(await visitor.read("/cron")) if form.action == "/act/periodic"]
+
+        # When an operator wants it now, then that is asked first
+        asked = text_of(check_page(await visitor.send(form.action, **form.fields)))
+        assert "Run report now? It fires at its times as before." in asked
+        assert await counts(visitor) == {}
+
+        # And done once he is sure
+        done = text_of((await visitor.send(form.action, **form.fields, sure="yes")).text)
+        assert "queued report" in done
+        (job,) = (await visitor.json("/jobs?state=queued"))["jobs"]
+        assert (job["handler"], job["args"], job["queue"]) == ("report", {"to": "a@example.com"}, "slow")
+
+        # And a program says the same in JSON
+        answer = await visitor.order("/cron", job="report", spec=form.fields["spec"])
+        assert answer.json() == {"done": 1, "text": "queued report"}
+        assert (await visitor.order("/cron", job="report", spec="@daily")).status_code == 400
+        assert await counts(visitor) == {"queued": 2}

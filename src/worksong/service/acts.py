@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from worksong import client
 from worksong.domain.capability import Capability
-from worksong.domain.job import JobView
+from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Backend, BusyView, QueueView
+from worksong.registry import Periodic
 
 NEEDS = {
     "pause": Capability.PAUSE,
@@ -81,6 +83,16 @@ def on_running(view: BusyView) -> Act:
         return Told(f"{view.job_id} {GONE}", 0)
 
     return Act(cancel, f"Cancel {_named(view.handler, view.job_id)}? It is told to stop, and does not run again.")
+
+
+def on_periodic(entry: Periodic) -> Act:
+    """Run a periodic job once, now; its schedule goes on as before."""
+
+    async def fire(backend: Backend, now: float) -> Told:
+        await client.enqueue(backend, [Job(entry.handler, entry.args, entry.queue)], now)
+        return Told(f"queued {entry.handler}")
+
+    return Act(fire, f"Run {entry.handler} now? It fires at its times as before.")
 
 
 def on_job(name: str, view: JobView) -> Act:

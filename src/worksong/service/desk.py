@@ -21,7 +21,7 @@ from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
-from worksong.service.acts import NEEDS, Act, on_all, on_queue, on_some
+from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_queue, on_some
 from worksong.service.ailments import Group, grouped, key_of
 from worksong.service.explanation import told
 from worksong.service.fields import LONGEST, arguments, job_fields, plain, without
@@ -225,6 +225,14 @@ class Desk:
             raise InvalidArguments(f"there is no queue {name!r} now: nothing was done")
         wanted = queue if act == "purge" else replace(queue, paused=act == "resume")
         return on_queue("purge" if act == "purge" else "pause", wanted)
+
+    def on_periodic(self, handler: str, spec: str) -> Act:
+        """Run a periodic job of the application now."""
+        entries = self.store.registry.periodic if self.store.registry else []
+        for entry in entries:
+            if (entry.handler, entry.schedule.spec) == (handler, spec):
+                return on_periodic(entry)
+        raise InvalidArguments(f"no job {handler!r} fires by {spec!r} here: nothing was done")
 
     async def on_jobs(self, state: State, act: str, job_ids: Sequence[str] | None, search: Search) -> Act:
         """Do something with chosen jobs; None: with all of the state, or with all that are sought."""

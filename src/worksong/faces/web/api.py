@@ -51,7 +51,12 @@ class Api:
     @property
     def orders(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
         """Path within the API, and what carries out a POST there."""
-        return {"/queues": self._answering(self.order_queue), "/jobs": self._answering(self.order_jobs)}
+        found: dict[str, Question] = {
+            "/queues": self.order_queue,
+            "/jobs": self.order_jobs,
+            "/cron": self.order_periodic,
+        }
+        return {path: self._answering(question) for path, question in found.items()}
 
     def _answering(self, question: Question, patience: float | None = None) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
@@ -125,6 +130,10 @@ class Api:
         search = meant(_text(body, "q"), state) if ids is None else Search()
         act = await self._desk.on_jobs(state, _text(body, "act"), ids, search)
         return await self._ordered(body, act)
+
+    async def order_periodic(self, request: Request) -> Fields:
+        body = await json_of(request)
+        return await self._ordered(body, self._desk.on_periodic(_text(body, "job"), _text(body, "spec")))
 
     async def _ordered(self, body: Fields, act: Act) -> Fields:
         if body.get("dry_run") is True:

@@ -60,6 +60,15 @@ class Orders:
         except Exception as wrong:
             return self._replies.refusal(request, failure_of(wrong))
 
+    async def periodic(self, request: Request) -> Response:
+        """Run a periodic job now."""
+        try:
+            form = await form_of(request)
+            act = self._desk.on_periodic(text_in(form, "job"), text_in(form, "spec"))
+            return await self._ask_or_do(request, form, act, "/cron")
+        except Exception as error:
+            return self._replies.refusal(request, failure_of(error))
+
     async def _ask_or_do(self, request: Request, form: Form, act: Act, back: str, **query: str) -> Response:
         """Ask until the answer is about as many as there are now."""
         if act.question and not (text_in(form, "sure") and act.reach <= _number(text_in(form, "count"))):
