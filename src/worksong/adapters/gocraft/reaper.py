@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from worksong.adapters.gocraft.space import DEAD_KEPT, REPAIR, Item, Space, unlocked
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.crashes import Crashes
 from worksong.adapters.redis.orphans import Orphans
-from worksong.adapters.redis.store import text, whole
+from worksong.adapters.redis.store import text
 from worksong.adapters.redis.watch import Watch
 from worksong.domain.poison import Poison
-from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, Reaped
+from worksong.ports.backend import CRASHES_ALLOWED, Reaped
 from worksong.wire import gocraft
 
 GO_SILENT_FOR = 15.0
@@ -30,7 +31,7 @@ class Reaper:
     def __init__(self, space: Space, name: str) -> None:
         self._space = space
         self._watch = Watch(space, space.keys.reaper, name)
-        self._orphans = Orphans()
+        self._orphans, self._crashes = Orphans(), Crashes(space, space.keys)
         self._mended = float("-inf")
         self._wrong: set[str] = set()
 
@@ -106,8 +107,8 @@ class Reaper:
             counted_as = job.id or hashlib.sha1(raw, usedforsecurity=False).hexdigest()
             new = unlocked(job, raw) if ours else b""
             items.append(Item("tail", raw, new, id=counted_as, lock=job.unique_key if held else "", held=held))
-        lost = await self._space.try_all([("HGET", self._space.keys.recovered, item.id) for item in items])
-        return [self._ending(item, whole(count), now) for item, count in zip(items, lost, strict=True)]
+        lost = await self._crashes.of(item.id for item in items)
+        return [self._ending(item, count, now) for item, count in zip(items, lost, strict=True)]
 
     def _ending(self, item: Item, lost: int, now: float) -> Item:
         """Behind its queue, so that a job that kills its workers starves nobody; dead when it killed too many."""
@@ -201,15 +202,14 @@ class Reaper:
 
     async def prune(self, now: float) -> int:
         """Old dead jobs, crash counts and cancellations."""
+        await self._crashes.forget_old(now)
         k = self._space.keys
-        old: Iterable[bytes] = await self._space.call("ZRANGEBYSCORE", k.recovered_at, "-inf", int(now - CRASHES_KEPT))
-        commands: list[tuple[Arg, ...]] = [
-            ("ZREMRANGEBYSCORE", k.dead, "-inf", int(now - DEAD_KEPT)),
-            ("ZREMRANGEBYRANK", k.dead, 0, -DEAD_MOST - 1),
-            ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
-            ("ZREMRANGEBYSCORE", k.own_pools, "-inf", int(now - 7 * 86400)),
-        ]
-        for job_id in old:
-            commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
-        dropped = await self._space.gather(commands)
+        dropped = await self._space.gather(
+            [
+                ("ZREMRANGEBYSCORE", k.dead, "-inf", int(now - DEAD_KEPT)),
+                ("ZREMRANGEBYRANK", k.dead, 0, -DEAD_MOST - 1),
+                ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
+                ("ZREMRANGEBYSCORE", k.own_pools, "-inf", int(now - 7 * 86400)),
+            ]
+        )
         return int(dropped[0]) + int(dropped[1])

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.crashes import Crashes
 from worksong.adapters.redis.orphans import Orphans
-from worksong.adapters.redis.store import text, whole
+from worksong.adapters.redis.store import text
 from worksong.adapters.redis.watch import Watch
 from worksong.adapters.resque.space import Item, Lent, Space, too_large
 from worksong.domain.outcome import Failure
 from worksong.domain.poison import Poison
-from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, Reaped
+from worksong.ports.backend import CRASHES_ALLOWED, Reaped
 from worksong.wire import resque, resque_failure
 
 log = logging.getLogger("worksong")
@@ -28,7 +28,7 @@ class Reaper:
 
     def __init__(self, space: Space, name: str) -> None:
         self._space, self._watch = space, Watch(space, space.keys.reaper, name)
-        self._orphans = Orphans()
+        self._orphans, self._crashes = Orphans(), Crashes(space, space.keys)
 
     async def reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
         return await self._watch.reap(self, now, monotonic, dead)
@@ -76,10 +76,10 @@ class Reaper:
                 items.append((lent, self._space.buried(lent, poison, pool, now, "in progress")))
                 continue
             items.append((lent, Item("tail", lent.fence, lent.queue, id=job.id)))
-        lost = await self._space.try_all([("HGET", self._space.keys.recovered, item.id) for _, item in items])
+        lost = await self._crashes.of(item.id for _, item in items)
         before = set(blamed)  # and so counted already
         endings = [
-            self._ending(pool, lent, item, whole(count) - (item.id in before), now)
+            self._ending(pool, lent, item, count - (item.id in before), now)
             for (lent, item), count in zip(items, lost, strict=True)
         ]
         return [_once(item, blamed) for item in endings]
@@ -117,15 +117,14 @@ class Reaper:
 
     async def prune(self, now: float) -> int:
         """Crash counts, cancellations, and marks of retries that somebody else has moved."""
+        await self._crashes.forget_old(now)
         k = self._space.keys
-        old: Iterable[bytes] = await self._space.call("ZRANGEBYSCORE", k.recovered_at, "-inf", int(now - CRASHES_KEPT))
-        commands: list[tuple[Arg, ...]] = [
-            ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
-            ("ZREMRANGEBYSCORE", k.beaten, "-inf", int(now - 7 * 86400)),
-        ]
-        for job_id in old:
-            commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
-        await self._space.gather(commands)
+        await self._space.gather(
+            [
+                ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
+                ("ZREMRANGEBYSCORE", k.beaten, "-inf", int(now - 7 * 86400)),
+            ]
+        )
         return 0
 
 
