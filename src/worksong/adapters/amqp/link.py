@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -13,10 +12,12 @@ import pika  # pyright: ignore[reportMissingTypeStubs]
 import pika.adapters.asyncio_connection  # pyright: ignore[reportMissingTypeStubs]
 import pika.exceptions  # pyright: ignore[reportMissingTypeStubs]
 
-from worksong.adapters.amqp.address import Address, Node
+from worksong.adapters.amqp.address import Address
 from worksong.adapters.amqp.channel import Channel, answered
 from worksong.adapters.amqp.frames import read_frame
 from worksong.adapters.amqp.outage import Outage
+from worksong.adapters.tls import trust
+from worksong.adapters.url import Node
 from worksong.domain.errors import BackendUnavailable, ConfigError
 
 _pika = cast("Any", pika)
@@ -158,7 +159,7 @@ class Link:
             virtual_host=address.vhost,
             credentials=_pika.PlainCredentials(address.user, address.password),
             heartbeat=address.heartbeat,
-            ssl_options=_tls(address, node[0]),
+            ssl_options=_pika.SSLOptions(trust(address.tls), node[0]) if address.tls else None,
             connection_attempts=1,
             socket_timeout=address.timeout,
             stack_timeout=address.timeout,
@@ -222,19 +223,3 @@ def _translated(failure: BaseException, address: Address) -> Exception:
             return ConfigError(f"{address.shown} refuses the vhost: {text}; create it, and give the user permissions")
         told = text or told
     return Lost(f"{address.shown} cannot be reached: {told}")
-
-
-def _tls(address: Address, host: str) -> Any:
-    if address.tls is None:
-        return None
-    tls = address.tls
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as wrong:
-        raise ConfigError(f"{address.shown}: the certificates cannot be read: {wrong}") from wrong
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return _pika.SSLOptions(context, host)
