@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engine_bench import until
+from engine_bench import Hasty, until
 from worksong import Job, NotStarted
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Delivery
@@ -16,7 +16,6 @@ from worksong.domain.result import Result
 from worksong.engine.deeds import Deeds
 from worksong.engine.settler import Settler
 from worksong.ports.backend import Running
-from worksong.testing.clock import FakeClock
 
 
 class Deed:
@@ -67,7 +66,7 @@ class Desk:
         self.slots: list[Running | None] = [None] * slots
         self.held: dict[int, Delivery] = {}
         self.deeds = Deeds(bank, self.slots, lambda _, failure: Buried(str(failure)))
-        self.settler = Settler(bank, FakeClock(), self.held, lambda: None, results, deeds=self.deeds)
+        self.settler = Settler(bank, Hasty(), self.held, lambda: None, results, deeds=self.deeds)
 
     def run(self, slot: int = 0) -> Running:
         delivery = Delivery(Job("pay", id=f"job-{slot}"), None, slot + 1)

@@ -445,7 +445,7 @@ async def test_a_login_that_is_refused_for_a_while_rings_again_when_it_is_right(
     opened: Open, store: Store, server: servers.Redis
 ) -> None:
     # Given a user that the server does not know yet
-    bell = opened(f"redis://later:secret@127.0.0.1:{server.port}/0")._lookout._bell
+    bell = opened(f"redis://later:secret@127.0.0.1:{server.port}/0")._parts.lookout._bell
     assert await bell.read([("EXISTS", "queue")], [b"queue"]) is None
     # When it does
     store.redis.execute_command("ACL", "SETUSER", "later", "on", ">secret", "~*", "&*", "+@all")

@@ -10,12 +10,13 @@ from worksong.adapters.redis.client import Redis
 from worksong.adapters.redis.lookout import Lookout
 from worksong.adapters.resque.address import Place, read
 from worksong.adapters.resque.broker import ResqueBroker
+from worksong.adapters.resque.crew import Crew
 from worksong.adapters.resque.doctor import ResqueDoctor, Tracer
 from worksong.adapters.resque.mover import Mover
 from worksong.adapters.resque.pulse import Pulse
 from worksong.adapters.resque.reaper import Reaper
 from worksong.adapters.resque.schedule import Schedule
-from worksong.adapters.resque.space import PURGE, Crew, Space, is_held
+from worksong.adapters.resque.space import PURGE, Space, is_held
 from worksong.adapters.resque.views import Views
 from worksong.domain.capability import Capability
 from worksong.domain.finding import Finding
