@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, cast
 
@@ -206,15 +207,13 @@ def _abort(raw: Any) -> None:
 
 
 def _translated(failure: BaseException, address: Address) -> Exception:
-    """A login that is refused will be refused again; all else may pass."""
-    cause: BaseException | None = failure
-    told = str(failure) or type(failure).__name__
-    seen = list(getattr(failure, "exceptions", ()))
-    while cause is not None:
-        seen += [cause, *getattr(cause, "exceptions", ())]
-        cause = cause.__cause__ or getattr(cause, "exception", None)
-    for one in seen:
+    """What is refused will be refused again; all else may pass."""
+    told = type(failure).__name__
+    for one in _causes(failure):
         text = str(one)
+        if isinstance(one, ssl.SSLCertVerificationError):
+            mend = "give its authority with cafile=, and the host by the name in the certificate"
+            return ConfigError(f"the certificate of {address.shown} is not trusted: {one.verify_message}; {mend}")
         if isinstance(one, _exceptions.ProbableAuthenticationError) or "ACCESS_REFUSED" in text:
             return ConfigError(
                 f"{address.shown} refuses the login: {text}; see the user, password and vhost in the URL"
@@ -223,3 +222,12 @@ def _translated(failure: BaseException, address: Address) -> Exception:
             return ConfigError(f"{address.shown} refuses the vhost: {text}; create it, and give the user permissions")
         told = text or told
     return Lost(f"{address.shown} cannot be reached: {told}")
+
+
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """What pika puts into its errors of what went wrong, the innermost last."""
+    yield failure
+    inner = [*getattr(failure, "exceptions", ()), getattr(failure, "exception", None), failure.__cause__]
+    for one in inner:
+        if isinstance(one, BaseException):
+            yield from _causes(one)
