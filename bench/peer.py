@@ -10,7 +10,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 URL = os.environ.get("BENCH_URL", "redis://127.0.0.1:6379/0")
 """The server of the bench, or the file of SQLite."""
@@ -23,7 +23,7 @@ EQUAL = 25
 
 
 class Peer(ABC):
-    """One system.
+    """One system; what it can do beside that, `Prepares` and those below it say.
 
     It knows the jobs `async` (a coroutine that counts itself), `plain` (a function that does) and `stamp` (one of
     either kind that notes how long it was on its way).
@@ -45,27 +45,49 @@ class Peer(ABC):
     setup: ClassVar[str]
     """What differs from its defaults, and why."""
 
-    async def prepare(self) -> None:  # noqa: B027 - most make by themselves what they need
-        """Make tables, in a database that is empty."""
-
-    async def open(self) -> None:  # noqa: B027 - most connect when they first send
-        """Get ready to send."""
-
     @abstractmethod
     def send(self, job: str, *args: Any) -> Awaitable[Any] | None:
         """Enqueue one job; a coroutine where the system has one for that."""
 
-    def send_many(self, job: str, number: int) -> Awaitable[Any] | None:
-        """Enqueue many at once, where the system has a call for that."""
-        raise NotImplementedError
-
-    async def work_here(self) -> None:
-        """Start a worker in this process, where the system can."""
-        raise NotImplementedError
-
     @abstractmethod
     def worker(self, slots: int, processes: int) -> Sequence[str]:
         """The command of a worker with so many jobs at once in each process."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """One that does not make by itself what it needs."""
+
+    async def prepare(self) -> None:
+        """Make tables, in a database that is empty."""
+        ...
+
+
+@runtime_checkable
+class Opens(Protocol):
+    """One that does not connect when it first sends."""
+
+    async def open(self) -> None:
+        """Get ready to send."""
+        ...
+
+
+@runtime_checkable
+class SendsMany(Protocol):
+    """One that has a call for many jobs."""
+
+    def send_many(self, job: str, number: int) -> Awaitable[Any] | None:
+        """Enqueue so many at once."""
+        ...
+
+
+@runtime_checkable
+class WorksHere(Protocol):
+    """One whose worker can run in the process that sends."""
+
+    async def work_here(self) -> None:
+        """Start a worker in this process."""
+        ...
 
 
 def program(name: str) -> str:

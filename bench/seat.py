@@ -18,9 +18,11 @@ import os
 import sys
 import time
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
-from bench.peer import Peer
+from bench.peer import Opens, Peer, Prepares, SendsMany, WorksHere
+
+A = TypeVar("A")
 
 CALLERS = 200
 """Coroutines that enqueue at the same time."""
@@ -42,7 +44,8 @@ def main() -> None:
         case "feed":
             asyncio.run(feed(peer, int(rest[0]), float(rest[1])))
         case "prepare":
-            asyncio.run(peer.prepare())
+            if isinstance(peer, Prepares):
+                asyncio.run(peer.prepare())
         case "both":
             asyncio.run(both(peer, int(rest[0]), float(rest[1])))
         case "work":
@@ -57,7 +60,7 @@ def describe(peer: Peer) -> dict[str, Any]:
     ways = ["one"]
     if inspect.iscoroutinefunction(peer.send):
         ways.append("concurrent")
-    if type(peer).send_many is not Peer.send_many:
+    if isinstance(peer, SendsMany):
         ways.append("bulk")
     return {
         "versions": {package: version(package) for package in peer.packages},
@@ -68,24 +71,37 @@ def describe(peer: Peer) -> dict[str, Any]:
         "promise": peer.promise,
         "setup": peer.setup,
         "ways": ways,
-        "works_here": type(peer).work_here is not Peer.work_here,
+        "works_here": isinstance(peer, WorksHere),
     }
 
 
 async def enqueue(peer: Peer, how: str, kind: str, number: int) -> float:
     """Jobs per second of enqueueing so many; the first one, which connects, is not timed."""
-    await peer.open()
+    await _opened(peer)
     if how == "bulk":
-        await _sent(peer.send_many(kind, 1))
+        able = _able(peer, SendsMany)
+        await _sent(able.send_many(kind, 1))
         begun = time.perf_counter()
         for first in range(1, number, BATCH):
-            await _sent(peer.send_many(kind, min(BATCH, number - first)))
+            await _sent(able.send_many(kind, min(BATCH, number - first)))
     else:
         await _sent(peer.send(kind))
         begun, left = time.perf_counter(), number - 1
         callers = CALLERS if how == "concurrent" else 1
         await asyncio.gather(*(_one_by_one(peer, kind, len(range(first, left, callers))) for first in range(callers)))
     return (number - 1) / (time.perf_counter() - begun)
+
+
+def _able(peer: Peer, ability: type[A]) -> A:
+    """The system as one that can do it; `describe` tells which can."""
+    if not isinstance(peer, ability):
+        raise SystemExit(f"{type(peer).__name__} is asked for what it cannot do: {ability.__name__}")
+    return peer
+
+
+async def _opened(peer: Peer) -> None:
+    if isinstance(peer, Opens):
+        await peer.open()
 
 
 async def _one_by_one(peer: Peer, kind: str, number: int) -> None:
@@ -95,7 +111,7 @@ async def _one_by_one(peer: Peer, kind: str, number: int) -> None:
 
 async def feed(peer: Peer, number: int, per_second: float) -> None:
     """Send stamped jobs at an even rate; late ones are not made up for, so that they stay apart."""
-    await peer.open()
+    await _opened(peer)
     for _ in range(number):
         due = time.monotonic() + 1 / per_second
         await _sent(peer.send("stamp", time.monotonic_ns()))
@@ -104,7 +120,7 @@ async def feed(peer: Peer, number: int, per_second: float) -> None:
 
 async def both(peer: Peer, number: int, per_second: float) -> None:
     """A worker that is fed by its own process; until it is ended."""
-    await peer.work_here()
+    await _able(peer, WorksHere).work_here()
     await feed(peer, number, per_second)
     await asyncio.Event().wait()
 

@@ -317,10 +317,13 @@ def _mariadb_answers(port: int) -> bool:
 class Broker:
     """A RabbitMQ of our own."""
 
-    def __init__(self, program: str, directory: Path, mapper: int) -> None:
+    def __init__(self, program: str, directory: Path, mapper: int, settings: str) -> None:
         self._program, self.directory = program, directory
+        self.authority = _self_signed(directory)
+        """The file with the certificate of the TLS port, which is its own authority; None: there is no such port."""
         for _ in range(TRIES):
-            self.port = _lasting_port()
+            self.port, self.tls_port = _lasting_port(), _lasting_port()
+            self._configure(settings)
             self._environment = _rabbitmq_environment(directory, self.port, _lasting_port(), mapper)
             process = self._start()
             if process:
@@ -332,6 +335,20 @@ class Broker:
     @property
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def _configure(self, settings: str) -> None:
+        lines = ["loopback_users = none", settings]
+        if self.authority:
+            lines += [f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}", f"ssl_options.certfile = {self.authority}"]
+            lines += [f"ssl_options.keyfile = {self.authority.with_name('key.pem')}"]
+        (self.directory / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+
+    def control(self, *words: str) -> str:
+        """What `rabbitmqctl` answers."""
+        command = [str(Path(self._program).with_name("rabbitmqctl")), "--quiet", *words]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"rabbitmqctl {' '.join(words)}: {done.stderr or done.stdout}"
+        return done.stdout
 
     def kill(self) -> None:
         """What it stored stays."""
@@ -376,13 +393,23 @@ def rabbitmq(settings: str = "") -> Iterator[Broker]:
     found = find("rabbitmq-server")
     with tempfile.TemporaryDirectory(prefix="worksong-rabbitmq-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
-        (directory / "rabbitmq.conf").write_text(f"loopback_users = none\n{settings}\n")
         with _port_mapper() as mapper:
-            broker = Broker(str(own) if own.exists() else found, directory, mapper)
+            broker = Broker(str(own) if own.exists() else found, directory, mapper, settings)
             try:
                 yield broker
             finally:
                 broker.kill()
+
+
+def _self_signed(directory: Path) -> Path | None:
+    """A certificate for `localhost`, beside `key.pem`; None where there is no openssl."""
+    if not shutil.which("openssl"):
+        return None
+    key, certificate = directory / "key.pem", directory / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-keyout", str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*command, "-addext", "subjectAltName=DNS:localhost"], capture_output=True, check=True)
+    return certificate
 
 
 @contextlib.contextmanager

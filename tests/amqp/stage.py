@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from worksong import Worker
 from worksong.domain.job import new_id
@@ -25,3 +26,11 @@ def until(happened: Callable[[], object], what: str) -> None:
     while not happened():
         assert time.monotonic() < end, f"in vain: {what}"
         time.sleep(0.01)
+
+
+async def awaited(happened: Callable[[], Awaitable[object]], what: str) -> None:
+    """The same, for what must be asked of the server."""
+    end = time.monotonic() + PATIENCE
+    while not await happened():
+        assert time.monotonic() < end, f"in vain: {what}"
+        await asyncio.sleep(0.01)

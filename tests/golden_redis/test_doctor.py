@@ -13,11 +13,12 @@ from golden_redis.stored import Stored
 from worksong.adapters.gocraft import GocraftBackend
 from worksong.adapters.gocraft.doctor import GocraftDoctor
 from worksong.adapters.gocraft.mover import Mover
-from worksong.adapters.gocraft.reaper import SWEEP, Reaper
+from worksong.adapters.gocraft.reaper import Reaper
 from worksong.adapters.gocraft.space import Space
 from worksong.adapters.gocraft.views import Views
 from worksong.adapters.redis.address import parse
 from worksong.adapters.redis.client import Redis
+from worksong.adapters.redis.orphans import SWEEP
 from worksong.domain.capability import Capability
 from worksong.domain.finding import Finding, Severity
 from worksong.domain.job import Job, new_id

@@ -209,7 +209,7 @@ async def test_silence_while_the_server_is_away_is_no_sign_of_death(
     pool = await join(backend, "a")
     await backend.reap(T, 0.0)
     with monkeypatch.context() as outage:
-        outage.setattr(backend._reaper._space, "call", away)
+        outage.setattr(backend._space, "call", away)
         with pytest.raises(BackendUnavailable):
             await backend.reap(T, 10.0)
     # When it is back, then the pool has its fifteen seconds again
@@ -221,7 +221,7 @@ async def test_guarded_jobs_of_which_some_are_there_are_not_told_of_as_refused(
     backend: GocraftBackend, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a server that goes away when it has taken in two of three jobs with ids of their own
-    send, sent = backend._broker._sent, list[object]()
+    send, sent = backend._parts.broker._sent, list[object]()
 
     async def goes_away(*args: Any) -> Any:
         sent.append(args)
@@ -229,7 +229,7 @@ async def test_guarded_jobs_of_which_some_are_there_are_not_told_of_as_refused(
             raise NotSent("the server went away")
         return await send(*args)
 
-    monkeypatch.setattr(backend._broker, "_sent", goes_away)
+    monkeypatch.setattr(backend._parts.broker, "_sent", goes_away)
     jobs = [a_job(id=f"own-{number}") for number in range(3)]
 
     # When they are pushed

@@ -200,7 +200,7 @@ async def test_tables_newer_than_this_program_are_refused(backend: SqlBackend, p
         ("sqlite:///", "takes the path of a file"),
         ("sqlite:///:memory:", "memory://"),
         ("sqlite:///jobs.db?synchronous=OFF", "must be one of FULL, NORMAL, EXTRA"),
-        ("sqlite:///jobs.db?sync=FULL", "knows no option 'sync'"),
+        ("sqlite:///jobs.db?sync=FULL", "has no option 'sync'"),
         ("sqlite:///jobs.db?timeout=0", "must be a time greater than nothing"),
         ("sqlite:///jobs.db?history=soon", "invalid duration"),
     ],

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from engine_bench import until
+from engine_bench import Hasty, until
 from worksong import Job, NotStarted
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Delivery
 from worksong.domain.outcome import Buried, Done, Outcome, Released, Settlement
+from worksong.domain.result import Result
 from worksong.engine.deeds import Deeds
 from worksong.engine.settler import Settler
 from worksong.ports.backend import Running
-from worksong.testing.clock import FakeClock
 
 
 class Deed:
@@ -41,6 +41,7 @@ class Bank:
     def __init__(self, answer: bool | Exception = True) -> None:
         self.answer, self.deeds = answer, list[Deed]()
         self.endings: list[Outcome] = []
+        self.held = True
         self.gate = asyncio.Event()
         self.gate.set()
         self.refusals: list[Exception] = []
@@ -53,8 +54,9 @@ class Bank:
         return self.deeds[-1]
 
     async def settle(self, batch: list[Settlement], now: float) -> list[bool]:
+        held, self.held = self.held, False  # a job ends once
         self.endings += [settlement.outcome for settlement in batch]
-        return [True] * len(batch)
+        return [held] * len(batch)
 
 
 class Desk:
@@ -64,7 +66,7 @@ class Desk:
         self.slots: list[Running | None] = [None] * slots
         self.held: dict[int, Delivery] = {}
         self.deeds = Deeds(bank, self.slots, lambda _, failure: Buried(str(failure)))
-        self.settler = Settler(bank, FakeClock(), self.held, lambda: None, results, deeds=self.deeds)
+        self.settler = Settler(bank, Hasty(), self.held, lambda: None, results, deeds=self.deeds)
 
     def run(self, slot: int = 0) -> Running:
         delivery = Delivery(Job("pay", id=f"job-{slot}"), None, slot + 1)
@@ -128,6 +130,54 @@ async def test_without_its_result_nothing_is_committed() -> None:
     await desk.end(running, Done(1))
     await desk.deeds.close()
     assert (bank.deeds[0].story, bank.endings) == (["undone"], [Buried("no store")])
+
+
+class Shelf:
+    """A store for results apart from the jobs: the last one of each job is what a reader finds."""
+
+    def __init__(self, outages: int = 0) -> None:
+        self.kept: list[Result] = []
+        self.puts, self.outages = 0, outages
+
+    async def put(self, results: list[Result]) -> None:
+        self.puts += 1
+        if self.puts > 1 and self.outages:  # the first is that of the run which is done
+            self.outages -= 1
+            raise BackendUnavailable("no store")
+        self.kept += results
+
+
+async def test_a_commit_that_was_not_answered_and_was_carried_out_keeps_its_result() -> None:
+    # Given a run whose commit is carried out, and whose answer is lost
+    shelf = Shelf()
+    desk = Desk(bank := Bank(BackendUnavailable("no answer")), results=shelf)
+    bank.held = False
+    running = desk.run()
+    await desk.deeds.alend(running)
+
+    # When the failure that this looks like finds the job gone
+    await desk.end(running, Done(1))
+
+    # Then a reader finds what the run returned
+    assert bank.endings == [Buried("no answer")]
+    assert [(result.value, result.failure) for result in shelf.kept] == [(b"1", None)]
+
+
+@pytest.mark.parametrize("outages", [0, 3])
+async def test_a_commit_that_was_not_answered_and_was_not_carried_out_is_a_failure(outages: int) -> None:
+    # Given a run whose commit is lost, and a store for results that may be away afterwards
+    shelf = Shelf(outages)
+    desk = Desk(bank := Bank(BackendUnavailable("no answer")), results=shelf)
+    running = desk.run()
+    await desk.deeds.alend(running)
+
+    # When the failure finds the job held
+    await desk.end(running, Done(1))
+
+    # Then a reader finds the failure, in the end
+    assert bank.endings[0] == Buried("no answer")
+    assert [bool(result.failure) for result in shelf.kept] == [False, True]
+    assert (desk.settler.endings[Buried], desk.settler.refused, desk.held) == (1, 0, {})
 
 
 async def test_a_late_commit_is_counted_as_refused() -> None:

@@ -103,7 +103,7 @@ def want(*names: str, wait: float = LONG, pool: str = "pool", limit: int = 5) ->
 async def idle(backend: GocraftBackend, *names: str, **given: Any) -> asyncio.Task[list[Delivery]]:
     """A fetch that has found nothing and listens."""
     fetching = asyncio.create_task(backend.fetch(want(*names, **given), time.time()))
-    await until(lambda: backend._lookout.silent(names))
+    await until(lambda: backend._parts.lookout.silent(names))
     return fetching
 
 
@@ -209,10 +209,10 @@ async def test_an_idle_worker_asks_for_nothing(backend: GocraftBackend, store: S
 
 async def _heard(backend: GocraftBackend) -> None:
     """Wait until whatever the server has to tell so far was told, and what follows from it has begun."""
-    await backend._lookout._bell._redis.call("PING")
+    await backend._parts.lookout._bell._redis.call("PING")
     for _ in range(20):
         await asyncio.sleep(0)
-    await backend._redis.call("PING")
+    await backend._parts.store.redis.call("PING")
 
 
 async def test_jobs_behind_a_pause_wake_nobody_and_its_end_does(
@@ -310,7 +310,7 @@ async def test_a_server_that_went_away_and_came_back_rings_again(
     # When it is back, and the worker fetches again, as a lane does
     with _restarted(server.port, tmp_path):
         fetching = asyncio.create_task(_patiently(backend))
-        await until(lambda: backend._lookout.silent(["a"]))
+        await until(lambda: backend._parts.lookout.silent(["a"]))
         # Then a push wakes it as before, and the outage was told once
         assert len(await _pushed_through(store, fetching)) == 1
         assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) <= 1
@@ -347,12 +347,12 @@ async def _pushed_through(store: Store, fetching: asyncio.Task[list[Delivery]]) 
 async def test_a_doorbell_that_is_torn_off_is_put_back(backend: GocraftBackend, store: Store, disturb: str) -> None:
     # Given an idle worker whose connections are cut, or whose database is emptied
     fetching = asyncio.create_task(_patiently(backend))
-    await until(lambda: backend._lookout.silent(["a"]))
-    rings = backend._lookout._bell.rings
+    await until(lambda: backend._parts.lookout.silent(["a"]))
+    rings = backend._parts.lookout._bell.rings
     store.redis.execute_command(*disturb.split())
-    await until(lambda: backend._lookout._bell.rings > rings)
+    await until(lambda: backend._parts.lookout._bell.rings > rings)
     # When it listens again, then a push wakes it
-    await until(lambda: backend._lookout.silent(["a"]))
+    await until(lambda: backend._parts.lookout.silent(["a"]))
     assert ids(await _pushed_through(store, fetching))
 
 
@@ -369,7 +369,7 @@ async def test_a_user_who_may_not_be_told_looks_again_and_says_so_once(
         assert ids(await _pushed_through(store, fetching))
     # And its own pushes wake it at once
     fetching = asyncio.create_task(backend.fetch(want("a"), time.time()))
-    await until(lambda: backend._lookout._bell._waiting)
+    await until(lambda: backend._parts.lookout._bell._waiting)
     await backend.push([Job("a", None, id=new_id(), enqueued_at=time.time())], time.time())
     assert len(await soon(fetching)) == 1
     assert len([record for record in caplog.records if record.name == "worksong"]) == 1
@@ -404,21 +404,21 @@ async def test_a_wait_given_up_while_it_connects_spoils_nothing(
 ) -> None:
     # Given a fetch that is cancelled somewhere on its way
     fetching = asyncio.create_task(backend.fetch(want("a"), time.time()))
-    await until(lambda: backend._redis._connection)
+    await until(lambda: backend._parts.store.redis._connection)
     for _ in range(turns):
         await asyncio.sleep(0)
     await _end(fetching)
     # When the next one listens, then a push wakes it
     fetching = await idle(backend, "a")
-    rings = backend._lookout._bell.rings
+    rings = backend._parts.lookout._bell.rings
     store.lpush("a")
-    await until(lambda: backend._lookout._bell.rings > rings)
+    await until(lambda: backend._parts.lookout._bell.rings > rings)
     assert len(await soon(fetching)) == 1
 
 
 async def test_what_was_given_up_before_it_was_read_is_not_watched(backend: GocraftBackend) -> None:
     # Given a doorbell whose connection was cut
-    bell, keys = backend._lookout._bell, [b"queue"]
+    bell, keys = backend._parts.lookout._bell, [b"queue"]
     assert await bell.read([("EXISTS", *keys)], keys) == [0]
     connection = bell._redis._connection
     assert connection is not None
@@ -445,7 +445,7 @@ async def test_a_login_that_is_refused_for_a_while_rings_again_when_it_is_right(
     opened: Open, store: Store, server: servers.Redis
 ) -> None:
     # Given a user that the server does not know yet
-    bell = opened(f"redis://later:secret@127.0.0.1:{server.port}/0")._lookout._bell
+    bell = opened(f"redis://later:secret@127.0.0.1:{server.port}/0")._parts.lookout._bell
     assert await bell.read([("EXISTS", "queue")], [b"queue"]) is None
     # When it does
     store.redis.execute_command("ACL", "SETUSER", "later", "on", ">secret", "~*", "&*", "+@all")
@@ -488,7 +488,7 @@ async def test_nothing_is_asked_until_something_is_due(backend: GocraftBackend, 
     later = int(now) + 3600
     store.redis.zadd(store.key("scheduled"), {'{"name":"a","id":"1","t":1,"args":null}': later})
     waiting = asyncio.create_task(backend.until_due(now, LONG))
-    await until(lambda: backend._mover._next == later)
+    await until(lambda: backend._mover._alarm._next == later)
     assert not waiting.done()
     # When somebody puts one on the schedule that is due at once, then the wait is over
     store.redis.zadd(store.key("retry"), {'{"name":"a","id":"2","t":1,"args":null}': int(now) - 1})

@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
+from worksong.adapters.url import Options
 from worksong.domain.errors import ConfigError
+
+
+class Names(NamedTuple):
+    """How a URL calls the rules."""
+
+    ca: str
+    certificate: str
+    key: str
+    verify: str
+    words: Mapping[str, bool]
+    """What `verify` may say; the first is the default."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return self.ca, self.certificate, self.key, self.verify
+
+
+SSL = Names("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", {"required": True, "none": False})
+"""As clients of Redis call them."""
 
 
 class Tls(msgspec.Struct, frozen=True):
@@ -16,6 +38,16 @@ class Tls(msgspec.Struct, frozen=True):
     certificate: str | None = None
     key: str | None = None
     verify: bool = True
+
+
+def rules(options: Options, names: Names, *, wanted: bool, mend: str) -> Tls | None:
+    """What the URL says of them; None: no TLS is `wanted`. `mend` is how one would ask for it."""
+    if wanted:
+        ca, certificate, key = map(options.get, (names.ca, names.certificate, names.key))
+        return Tls(ca, certificate, key, options.choice(names.verify, names.words))
+    if useless := [name for name in names.options if name in options]:
+        raise ConfigError(f"{useless[0]} says nothing without TLS; {mend}")
+    return None
 
 
 def trust(tls: Tls) -> ssl.SSLContext:

@@ -52,6 +52,8 @@ class Settler:
         self._refusals: set[asyncio.Task[None]] = set()
         self._apart: set[asyncio.Task[None]] = set()
         """Endings in transactions of their own."""
+        self._contested: set[int] = set()
+        """Fences of failures that may be none: the success before them was perhaps committed, and nobody heard so."""
         self.endings: Counter[type[Outcome]] = Counter()
         self._reminder = Reminder(clock)
         self.refused = 0
@@ -125,8 +127,12 @@ class Settler:
             held, unsure = None, isinstance(failure, BackendUnavailable)
             deeds.abandon(settlement.delivery.fence)  # its result could not be kept
             settlement = Settlement(settlement.delivery, deeds.judge(settlement.delivery, failure))
+        if unsure:
+            self._contested.add(settlement.delivery.fence)
         if held is None:
             await self._carry_out([settlement], unsure=unsure)
+            if settlement.delivery.fence not in self._held:
+                self._contested.discard(settlement.delivery.fence)
         else:
             self._count([settlement], [held], unsure=False)
 
@@ -166,8 +172,19 @@ class Settler:
     async def _settle(self, batch: Sequence[Settlement]) -> list[bool]:
         """Results are kept before the job is gone: a crash in between runs it again, and loses no result."""
         now = self._clock.now()
+        if self._contested and batch[0].delivery.fence in self._contested:  # and so alone
+            return await self._settle_contested(batch, now)
         await self._keep(batch, now)
         return await self._broker.settle(batch, now)
+
+    async def _settle_contested(self, batch: Sequence[Settlement], now: float) -> list[bool]:
+        """The result of the success is there already, and is right unless the failure finds the job held."""
+        held = await self._broker.settle(batch, now)
+        # It is decided. Should the result of the failure not be kept at once, the next try keeps it before all else.
+        self._contested.discard(batch[0].delivery.fence)
+        if all(held):
+            await self._keep(batch, now)
+        return held
 
     async def _keep(self, batch: Sequence[Settlement], now: float) -> None:
         if self._results:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from worksong.wire.own_keys import OwnKeys
 
-class Keys:
-    """The keys of one namespace. Names and ids are inserted raw, as gocraft/work does it."""
+
+class Keys(OwnKeys):
+    """The keys of one namespace."""
 
     def __init__(self, namespace: str) -> None:
-        """`namespace` with or without its colon at the end; empty means no prefix at all."""
-        prefix = namespace if not namespace or namespace.endswith(":") else f"{namespace}:"
-        self.prefix = prefix
+        super().__init__(namespace)
+        prefix = self.prefix
         self.known_jobs = f"{prefix}known_jobs"
         self.retry = f"{prefix}retry"
         self.scheduled = f"{prefix}scheduled"
@@ -18,21 +19,10 @@ class Keys:
         self.last_periodic = f"{prefix}last_periodic_enqueue"
         self.jobs_prefix = f"{prefix}jobs:"
         self.unique_prefix = f"{prefix}unique:"
-        self.own_prefix = f"{prefix}worksong:"
-        """Everything of ours; Go peers never look below it."""
-        self.recovered = f"{self.own_prefix}recovered"
-        """hash: job id -> how often it was taken from a pool that died."""
-        self.recovered_at = f"{self.own_prefix}recovered_at"
-        """zset: job id by the time of its last recovery, to forget old counts."""
-        self.cancelled = f"{self.own_prefix}cancelled"
         self.own_pools = f"{self.own_prefix}pools"
         """zset: worksong's pools by their last beat; a fetch of theirs frees a unique lock in the same step."""
-        self.reaper = f"{self.own_prefix}reaper"
-        """string: the pool that reaps now."""
         self.aside = f"{self.own_prefix}aside"
         """list: what a move to another store has taken out of the queues and sets, as load.lua explains it."""
-        self.fence = f"{self.own_prefix}fence"
-        """string int: grows with every lending."""
 
     def jobs(self, name: str) -> str:
         """list: the waiting jobs of one type, newest at the head."""
@@ -42,8 +32,9 @@ class Keys:
         """list: the bytes of the jobs that a pool holds."""
         return f"{self.jobs_prefix}{name}:{pool}:inprogress"
 
-    def paused(self, name: str) -> str:
-        return f"{self.jobs_prefix}{name}:paused"
+    def paused(self, queue: str) -> str:
+        """string: Go's own, so that its workers obey it, too."""
+        return f"{self.jobs_prefix}{queue}:paused"
 
     def lock(self, name: str) -> str:
         """string int: how many jobs of the type run now, over all pools."""
@@ -68,26 +59,6 @@ class Keys:
         """string: what became of a load that a move brought here."""
         return f"{self.own_prefix}receipt:{load_id}"
 
-    def enqueued(self, job_id: str) -> str:
-        """string: "1" set by the first push of this id, so that a repeated one does nothing; "0" for others' ids."""
-        return f"{self.own_prefix}enqueued:{job_id}"
-
     def held(self, unique_key: str) -> str:
         """string: the lock of a job that stays unique until it is done, while it runs."""
         return f"{self.own_prefix}held:{unique_key}"
-
-    def poison(self, job_id: str) -> str:
-        """string: the original bytes of poison too large for a document."""
-        return f"{self.own_prefix}poison:{job_id}"
-
-    def result(self, job_id: str) -> str:
-        """string: what became of a job."""
-        return f"{self.own_prefix}result:{job_id}"
-
-    def waiting(self, job_id: str) -> str:
-        """set: the mailboxes of those who wait for the result of a job."""
-        return f"{self.own_prefix}waiting:{job_id}"
-
-    def mailbox(self, reader: str) -> str:
-        """list: the ids of the results that a process waited for."""
-        return f"{self.own_prefix}mailbox:{reader}"

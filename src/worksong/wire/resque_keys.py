@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from worksong.wire.own_keys import OwnKeys
 
-class Keys:
-    """The keys of one namespace. Names and ids are inserted raw, as the peers do it."""
+
+class Keys(OwnKeys):
+    """The keys of one namespace."""
 
     def __init__(self, namespace: str) -> None:
-        """`namespace` with or without its colon at the end; empty means no prefix at all."""
-        prefix = namespace if not namespace or namespace.endswith(":") else f"{namespace}:"
-        self.prefix = prefix
+        super().__init__(namespace)
+        prefix = self.prefix
         self.queues = f"{prefix}queues"
         """set: the names of all queues."""
         self.failed = f"{prefix}failed"
@@ -31,22 +32,12 @@ class Keys:
         """string: who moves due jobs, for Ruby; its name really holds the namespace twice."""
         self.node_scheduler = f"{prefix}resque_scheduler_leader_lock"
         """string: the same for node-resque, which does not look at Ruby's."""
-        self.own_prefix = f"{prefix}worksong:"
-        """Everything of ours; no peer's key or scan pattern begins so."""
         self.pools = f"{self.own_prefix}pools"
         """set: our pools."""
         self.beaten = f"{self.own_prefix}beaten"
         """zset: our pools by about the time of their last beat."""
         self.retries = f"{self.own_prefix}retries"
         """zset: payloads on the schedule that failed before, by their second."""
-        self.recovered = f"{self.own_prefix}recovered"
-        """hash: job id -> how often it was taken from a pool that died."""
-        self.recovered_at = f"{self.own_prefix}recovered_at"
-        self.cancelled = f"{self.own_prefix}cancelled"
-        """zset: ids of running jobs that were told to stop."""
-        self.reaper = f"{self.own_prefix}reaper"
-        self.fence = f"{self.own_prefix}fence"
-        """string int: grows with every lending."""
         self.order = f"{self.own_prefix}order"
         """string int: grows with every job that is queued here."""
 
@@ -97,14 +88,3 @@ class Keys:
     def slot(self, worker: str) -> str:
         """hash: what a slot of a pool does."""
         return f"{self.own_prefix}worker:{worker}"
-
-    def paused(self, queue: str) -> str:
-        return f"{self.own_prefix}paused:{queue}"
-
-    def enqueued(self, job_id: str) -> str:
-        """string: set by the first push of this id, so that a repeated one does nothing."""
-        return f"{self.own_prefix}enqueued:{job_id}"
-
-    def poison(self, job_id: str) -> str:
-        """string: the original bytes of poison too large for a failure document."""
-        return f"{self.own_prefix}poison:{job_id}"

@@ -174,30 +174,32 @@ class Channel:
     # messages in
 
     async def get(self, queue: str) -> Delivered | None:
-        """The next message; None: there is none."""
+        """The next message; None: there is none. What comes for one who was cancelled goes back."""
+        while self._got:  # one who was cancelled asked before, and the server answers one at a time
+            await self._link.in_time(self._got)
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._got = answer
 
         def got(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            if answer.done():  # who asked was cancelled
-                self.requeue(method.delivery_tag)
-            else:
-                answer.set_result((method, properties, body))
+            self._got = None
+            answered(answer, (method, properties, body))
 
+        self._do(self._raw.basic_get, queue, got)
+        self._got = answer
         try:
-            self._do(self._raw.basic_get, queue, got)
             found = await self._link.in_time(answer)
         except BaseException:
-            if not answer.cancel() and not answer.exception() and (late := answer.result()) and self.open:
-                self.requeue(late[0].delivery_tag)
+            answer.add_done_callback(self._unwanted)
             raise
-        finally:
-            self._got = None
         return None if found is None else _delivered("", *found)
 
+    def _unwanted(self, answer: asyncio.Future[Any]) -> None:
+        if not answer.cancelled() and not answer.exception() and (late := answer.result()) and self.open:
+            self.requeue(late[0].delivery_tag)
+
     def _on_empty(self, _: Any) -> None:
-        if self._got:
-            answered(self._got, None)
+        answer, self._got = self._got, None
+        if answer:
+            answered(answer, None)
 
     async def consume(
         self, queue: str, tag: str, prefetch: int, on_message: Callable[[Delivered], None], *, no_ack: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, cast
 
@@ -13,10 +13,12 @@ import pika  # pyright: ignore[reportMissingTypeStubs]
 import pika.adapters.asyncio_connection  # pyright: ignore[reportMissingTypeStubs]
 import pika.exceptions  # pyright: ignore[reportMissingTypeStubs]
 
-from worksong.adapters.amqp.address import Address, Node
+from worksong.adapters.amqp.address import Address
 from worksong.adapters.amqp.channel import Channel, answered
 from worksong.adapters.amqp.frames import read_frame
 from worksong.adapters.amqp.outage import Outage
+from worksong.adapters.tls import trust
+from worksong.adapters.url import Node
 from worksong.domain.errors import BackendUnavailable, ConfigError
 
 _pika = cast("Any", pika)
@@ -158,7 +160,7 @@ class Link:
             virtual_host=address.vhost,
             credentials=_pika.PlainCredentials(address.user, address.password),
             heartbeat=address.heartbeat,
-            ssl_options=_tls(address, node[0]),
+            ssl_options=_pika.SSLOptions(trust(address.tls), node[0]) if address.tls else None,
             connection_attempts=1,
             socket_timeout=address.timeout,
             stack_timeout=address.timeout,
@@ -205,15 +207,13 @@ def _abort(raw: Any) -> None:
 
 
 def _translated(failure: BaseException, address: Address) -> Exception:
-    """A login that is refused will be refused again; all else may pass."""
-    cause: BaseException | None = failure
-    told = str(failure) or type(failure).__name__
-    seen = list(getattr(failure, "exceptions", ()))
-    while cause is not None:
-        seen += [cause, *getattr(cause, "exceptions", ())]
-        cause = cause.__cause__ or getattr(cause, "exception", None)
-    for one in seen:
+    """What is refused will be refused again; all else may pass."""
+    told = type(failure).__name__
+    for one in _causes(failure):
         text = str(one)
+        if isinstance(one, ssl.SSLCertVerificationError):
+            mend = "give its authority with cafile=, and the host by the name in the certificate"
+            return ConfigError(f"the certificate of {address.shown} is not trusted: {one.verify_message}; {mend}")
         if isinstance(one, _exceptions.ProbableAuthenticationError) or "ACCESS_REFUSED" in text:
             return ConfigError(
                 f"{address.shown} refuses the login: {text}; see the user, password and vhost in the URL"
@@ -224,17 +224,10 @@ def _translated(failure: BaseException, address: Address) -> Exception:
     return Lost(f"{address.shown} cannot be reached: {told}")
 
 
-def _tls(address: Address, host: str) -> Any:
-    if address.tls is None:
-        return None
-    tls = address.tls
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.certificate:
-            context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as wrong:
-        raise ConfigError(f"{address.shown}: the certificates cannot be read: {wrong}") from wrong
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return _pika.SSLOptions(context, host)
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """What pika puts into its errors of what went wrong, the innermost last."""
+    yield failure
+    inner = [*getattr(failure, "exceptions", ()), getattr(failure, "exception", None), failure.__cause__]
+    for one in inner:
+        if isinstance(one, BaseException):
+            yield from _causes(one)

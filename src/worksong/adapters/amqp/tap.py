@@ -54,6 +54,7 @@ class Tap:
         self._buffer: dict[str, deque[Held]] = {}
         self._unended: dict[int, str] = {}
         """Delivery tag -> consumer, in the order of delivery."""
+        self._listening: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
         self.asked = False
         """Whether somebody fetched since the last beat."""
@@ -118,28 +119,51 @@ class Tap:
         return found
 
     async def listen(self, handlers: Iterable[str], limit: int) -> None:
-        """Have the server send what comes; more of a type that has filled its share while slots stay free."""
+        """Have the server send what comes; more of a type that has filled its share while slots stay free.
+
+        Whoever is cancelled meanwhile leaves no consumer that nobody knows of: what was begun is seen through.
+        """
         channel, names = await self.ready(), tuple(handlers)
-        most = max(self._slots, limit)
+        if self._lock.locked() or self._lacking(names, limit):
+            listening = asyncio.create_task(self._listen(channel, names, limit))
+            self._listening.add(listening)
+            listening.add_done_callback(self._listened)
+            await asyncio.shield(listening)
+
+    def _listened(self, listening: asyncio.Task[None]) -> None:
+        self._listening.discard(listening)
+        if not listening.cancelled():
+            listening.exception()  # whoever asked may have been cancelled, and looks at nothing
+
+    async def _listen(self, channel: Channel, names: Sequence[str], limit: int) -> None:
+        async with self._lock:  # consumers that are being cancelled are gone afterwards
+            for name, prefetch in self._lacking(names, limit):
+                await self._consume(channel, name, prefetch)
+
+    def _lacking(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
+        """Job types that want another consumer, and how much the server may send to it."""
+        lent = sum(consumer.unended for consumer in self._consumers.values()) - self.buffered
+        most = max(self._slots, lent + limit)
+        found: list[tuple[str, int]] = []
         for name in names:
             mine = [consumer for consumer in self._consumers.values() if consumer.handler == name]
             granted = sum(consumer.prefetch for consumer in mine)
             if not mine:
-                await self._consume(channel, name, max(1, -(-most // len(names))))
+                found.append((name, max(1, -(-most // len(names)))))
             elif granted < most and all(consumer.unended >= consumer.prefetch for consumer in mine):
-                await self._consume(channel, name, min(granted, most - granted))
+                found.append((name, min(granted, most - granted)))
+        return found
 
     async def _consume(self, channel: Channel, name: str, prefetch: int) -> None:
-        async with self._lock:
-            await self._topology.ensure(name)
-            tag = f"{self._label}_{name}_{new_id()}"[-255:]
-            self._consumers[tag] = _Consumer(name, prefetch)
-            try:
-                await channel.consume(self._topology.names.queue(name), tag, prefetch, self._came)
-            except BaseException:
-                self._consumers.pop(tag, None)
-                self._topology.forget_type(name)
-                raise
+        await self._topology.ensure(name)
+        tag = f"{self._label}_{name}_{new_id()}"[-255:]
+        self._consumers[tag] = _Consumer(name, prefetch)
+        try:
+            await channel.consume(self._topology.names.queue(name), tag, prefetch, self._came)
+        except BaseException:
+            self._consumers.pop(tag, None)
+            self._topology.forget_type(name)
+            raise
 
     def _came(self, delivered: Delivered) -> None:
         consumer, channel = self._consumers.get(delivered.consumer), self._channel
@@ -220,12 +244,14 @@ class Tap:
             if channel is None or not channel.open:
                 return 0
             for tag in list(self._consumers):
-                await channel.cancel(tag)
+                if tag in self._consumers:  # not cancelled by the server meanwhile, which would answer nothing
+                    await channel.cancel(tag)
             held = [held for waiting in self._buffer.values() for held in waiting]
             self._buffer.clear()
             self.requeue([one.delivered.tag for one in held])
             self._full = 0
             self._consumers.clear()
+            self._bell.set()  # whoever waits for what they bring needs others
             return len(held)
 
     async def close(self) -> None:

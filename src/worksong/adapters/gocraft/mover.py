@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from worksong.adapters.gocraft.space import MOVE, Space, kept_apart
+from worksong.adapters.redis.alarm import Alarm
 from worksong.adapters.redis.client import Arg
-from worksong.adapters.redis.doorbell import Doorbell
-from worksong.adapters.redis.store import MEND, stored
+from worksong.adapters.redis.store import MEND
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison, Reason
@@ -30,8 +28,6 @@ CHUNK = 100
 BURIED_UNKNOWN = "unknown job when requeueing"
 """The error under which a Go pool buries due jobs of a type that it does not serve itself."""
 REVIVED_MOST = 1000
-RELOOK = 5.0
-"""Seconds after which the next time is read again, though neither set is heard to have changed."""
 
 log = logging.getLogger("worksong")
 
@@ -56,26 +52,16 @@ class Mover:
         k = space.keys
         self._sets = {State.RETRY: k.retry, State.SCHEDULED: k.scheduled, State.DEAD: k.dead}
         self._known: set[str] = set()
-        self._bell = Doorbell(space.redis)
-        self._next, self._read = math.inf, -math.inf
+        self._alarm = Alarm(space.redis, (k.retry, k.scheduled))
 
     async def close(self) -> None:
         """Let go of the connection that waits for what is due."""
-        await self._bell.close()
+        await self._alarm.close()
 
     # what is due
 
     async def until_due(self, now: float, seconds: float) -> None:
-        time, sets = asyncio.get_running_loop().time(), (self._space.keys.retry, self._space.keys.scheduled)
-        since, keys = self._bell.rings, [stored(key) for key in sets]
-        if not self._bell.watches(keys) or time - self._read >= RELOOK:
-            heads = await self._bell.read([("ZRANGE", key, 0, 0, "WITHSCORES") for key in keys], keys)
-            if heads is None:
-                return
-            self._next = min((_score(head) for head in heads), default=math.inf)
-            self._read = time
-        if self._next > now:
-            await self._bell.wait(since, min(seconds, self._next - now))
+        await self._alarm.until_due(now, seconds)
 
     async def promote(self, now: float, limit: int) -> int:
         k, due = self._space.keys, int(now)
@@ -230,15 +216,6 @@ class Mover:
             found += [raw for raw in members[::2] if is_job(raw, job_id)]
             if cursor == b"0":
                 return found
-
-
-def _score(head: object) -> float:
-    """The time of the one member, as the third version of the protocol tells it; never, when there is none."""
-    match head:
-        case [[bytes(), float(at)]]:
-            return at
-        case _:
-            return math.inf
 
 
 def is_job(raw: bytes, job_id: str) -> bool:

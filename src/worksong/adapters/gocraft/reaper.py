@@ -8,16 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from worksong.adapters.gocraft.space import DEAD_KEPT, REPAIR, Item, Space, unlocked
 from worksong.adapters.redis.client import Arg
-from worksong.adapters.redis.store import text, whole
+from worksong.adapters.redis.crashes import Crashes
+from worksong.adapters.redis.orphans import Orphans
+from worksong.adapters.redis.store import text
 from worksong.adapters.redis.watch import Watch
-from worksong.domain.errors import BackendUnavailable
 from worksong.domain.poison import Poison
-from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, Reaped
+from worksong.ports.backend import CRASHES_ALLOWED, Reaped
 from worksong.wire import gocraft
 
 GO_SILENT_FOR = 15.0
 """Seconds of standing still after which a Go pool is dead: three of its beats."""
-SWEEP = 60.0
 REPAIRED = 30.0
 CHUNK = 100
 DEAD_MOST = 1_000_000
@@ -31,35 +31,14 @@ class Reaper:
     def __init__(self, space: Space, name: str) -> None:
         self._space = space
         self._watch = Watch(space, space.keys.reaper, name)
-        self._orphans: dict[str, float] = {}
-        self._swept = self._mended = float("-inf")
+        self._orphans, self._crashes = Orphans(), Crashes(space, space.keys)
+        self._mended = float("-inf")
         self._wrong: set[str] = set()
 
     async def reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
-        try:
-            return await self._reap(now, monotonic, dead)
-        except BackendUnavailable:
-            self._watch.forget()
-            raise
+        return await self._watch.reap(self, now, monotonic, dead)
 
-    async def _reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
-        self._watch.begin(monotonic)
-        if not dead and not await self._watch.elected():
-            return Reaped()
-        silent = sorted({*dead, *await self._silent(now, monotonic)})
-        recovered = crashed = 0
-        lists = list((await self._scan()).values()) if silent else []
-        for pool in silent:
-            listed = [name for name, owner in lists if owner == pool]
-            again, buried = await self._bury_pool(pool, listed, now)
-            recovered, crashed = recovered + again, crashed + buried
-        if not dead:
-            again, buried = await self._sweep(now, monotonic)
-            recovered, crashed = recovered + again, crashed + buried
-            await self._mend(monotonic)
-        return Reaped(tuple(silent), recovered, crashed)
-
-    async def _silent(self, now: float, monotonic: float) -> list[str]:
+    async def silent(self, now: float, monotonic: float) -> list[str]:
         k = self._space.keys
         pools = [text(pool) for pool in await self._space.call("SMEMBERS", k.worker_pools)]
         beats = await self._space.try_all([("HGET", k.pool(pool), "heartbeat_at") for pool in pools])
@@ -70,6 +49,16 @@ class Reaper:
             for pool, score in zip(standing, ours, strict=True)
         }
         return [pool for pool, seconds in standing.items() if seconds >= needed[pool]]
+
+    async def bury(self, pools: Sequence[str], now: float) -> tuple[int, int]:
+        """Give back all that they held, then strike them off: (queued again, buried)."""
+        recovered = crashed = 0
+        lists = list((await self._scan()).values()) if pools else []
+        for pool in pools:
+            listed = [name for name, owner in lists if owner == pool]
+            again, buried = await self._bury_pool(pool, listed, now)
+            recovered, crashed = recovered + again, crashed + buried
+        return recovered, crashed
 
     async def _bury_pool(self, pool: str, listed: Iterable[str], now: float) -> tuple[int, int]:
         """Give back all that it held, then strike it off; cut short, the next reaping goes on.
@@ -118,8 +107,8 @@ class Reaper:
             counted_as = job.id or hashlib.sha1(raw, usedforsecurity=False).hexdigest()
             new = unlocked(job, raw) if ours else b""
             items.append(Item("tail", raw, new, id=counted_as, lock=job.unique_key if held else "", held=held))
-        lost = await self._space.try_all([("HGET", self._space.keys.recovered, item.id) for item in items])
-        return [self._ending(item, whole(count), now) for item, count in zip(items, lost, strict=True)]
+        lost = await self._crashes.of(item.id for item in items)
+        return [self._ending(item, count, now) for item, count in zip(items, lost, strict=True)]
 
     def _ending(self, item: Item, lost: int, now: float) -> Item:
         """Behind its queue, so that a job that kills its workers starves nobody; dead when it killed too many."""
@@ -132,18 +121,17 @@ class Reaper:
 
     # lists that belong to nobody
 
-    async def _sweep(self, now: float, monotonic: float) -> tuple[int, int]:
-        """In-progress lists of pools that are not registered: seen so twice a minute apart, they are given back.
+    async def sweep(self, now: float, monotonic: float) -> tuple[int, int]:
+        """In-progress lists of pools that are not registered, and locks that are wrong."""
+        found = await self._adopt_orphans(now, monotonic)
+        await self._mend(monotonic)
+        return found
 
-        Twice, because a Go pool fetches before its first beat.
-        """
-        if monotonic - self._swept < SWEEP:
+    async def _adopt_orphans(self, now: float, monotonic: float) -> tuple[int, int]:
+        if not self._orphans.begins(monotonic):
             return 0, 0
-        self._swept = monotonic
-        orphans = await self.unregistered()
-        due = [key for key in orphans if monotonic - self._orphans.get(key, monotonic) >= SWEEP]
-        self._orphans = {key: self._orphans.get(key, monotonic) for key in orphans if key not in due}
-        return await self.adopt({key: orphans[key] for key in due}, now)
+        lists = await self.unregistered()
+        return await self.adopt({key: lists[key] for key in self._orphans.due(lists, monotonic)}, now)
 
     async def adopt(self, orphans: Mapping[str, tuple[str, str]], now: float) -> tuple[int, int]:
         """Give back lists that belong to nobody, key -> (job type, pool): (queued again, buried)."""
@@ -214,15 +202,14 @@ class Reaper:
 
     async def prune(self, now: float) -> int:
         """Old dead jobs, crash counts and cancellations."""
+        await self._crashes.forget_old(now)
         k = self._space.keys
-        old: Iterable[bytes] = await self._space.call("ZRANGEBYSCORE", k.recovered_at, "-inf", int(now - CRASHES_KEPT))
-        commands: list[tuple[Arg, ...]] = [
-            ("ZREMRANGEBYSCORE", k.dead, "-inf", int(now - DEAD_KEPT)),
-            ("ZREMRANGEBYRANK", k.dead, 0, -DEAD_MOST - 1),
-            ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
-            ("ZREMRANGEBYSCORE", k.own_pools, "-inf", int(now - 7 * 86400)),
-        ]
-        for job_id in old:
-            commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
-        dropped = await self._space.gather(commands)
+        dropped = await self._space.gather(
+            [
+                ("ZREMRANGEBYSCORE", k.dead, "-inf", int(now - DEAD_KEPT)),
+                ("ZREMRANGEBYRANK", k.dead, 0, -DEAD_MOST - 1),
+                ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
+                ("ZREMRANGEBYSCORE", k.own_pools, "-inf", int(now - 7 * 86400)),
+            ]
+        )
         return int(dropped[0]) + int(dropped[1])

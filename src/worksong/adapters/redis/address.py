@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import TypeAlias
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
-import msgspec
-
-from worksong.adapters.tls import Tls
+from worksong.adapters import tls
+from worksong.adapters.tls import SSL, Tls
+from worksong.adapters.url import SPELLING, Node, Options, Shown, authority, node, split
 from worksong.domain.errors import ConfigError
 from worksong.domain.names import wrong_with_namespace
-
-Node: TypeAlias = tuple[str, int]
 
 _FORMS = {
     "redis": "redis://[user:password@]host[:port][/db]",
@@ -21,19 +17,16 @@ _FORMS = {
     "redis+sentinel": "redis+sentinel://[user:password@]host[:26379][,host...]/master[/db]",
 }
 _COMMON = ("db", "eviction", "medic", "namespace", "password", "result_ttl", "socket_timeout", "timeout", "username")
-_TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile")
 _OPTIONS = {
     "redis": _COMMON,
-    "rediss": _COMMON + _TLS,
+    "rediss": _COMMON + SSL.options,
     "redis+unix": _COMMON,
-    "redis+sentinel": (*_COMMON, "sentinel_password", "sentinel_username", "ssl", *_TLS),
+    "redis+sentinel": (*_COMMON, "sentinel_password", "sentinel_username", "ssl", *SSL.options),
 }
-_HOST = re.compile(r"(?:\[(?P<six>[\w:.%]+)\]|(?P<name>[\w.-]+))(?::(?P<port>\d{1,5}))?")
-_SPELLING = "; in a password, write / as %2F, ? as %3F, # as %23 and @ as %40"
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Redis URL says. Its texts, `repr` and `shown`, hold no password."""
+class Address(Shown, frozen=True, kw_only=True):
+    """What a Redis URL says."""
 
     scheme: str = "redis"
     nodes: tuple[Node, ...] = ()
@@ -60,24 +53,16 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown(self) -> str:
-        """The URL for errors and logs: without passwords and options."""
-        user = f"{quote(self.user, safe='')}@" if self.user else ""
-        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.nodes)
+        there = authority(self.user, *self.nodes)
         if self.path:
-            return f"{self.scheme}://{user}{quote(self.path)}?db={self.db}"
-        return f"{self.scheme}://{user}{hosts}/{self.master + '/' if self.master else ''}{self.db}"
-
-    def __repr__(self) -> str:
-        return f"Address({self.shown!r})"
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [("shown", self.shown)]
+            return f"{self.scheme}://{there}{quote(self.path)}?db={self.db}"
+        return f"{self.scheme}://{there}/{self.master + '/' if self.master else ''}{self.db}"
 
 
 def parse(url: str) -> Address:
     """The address that `url` means; `ConfigError` with the cause and the mend when it means none."""
-    parts = _split(url)
-    options = _options(parts)
+    parts = split(url, "Redis", _wrong_with)
+    options = Options(parts, _OPTIONS[parts.scheme], "Redis")
     userinfo, _, hosts = parts.netloc.rpartition("@")
     user, password = _login(userinfo, options)
     nodes, path, master, db = _place(parts.scheme, hosts, unquote(parts.path))
@@ -93,26 +78,17 @@ def parse(url: str) -> Address:
         sentinel_password=options.get("sentinel_password"),
         tls=_tls(parts.scheme, options),
         namespace=_namespace(options),
-        medic=_choice(options, "medic", {"false": False, "true": True}),
-        eviction=_choice(options, "eviction", {"refused": False, "allowed": True}),
-        result_ttl=_seconds(options, "result_ttl", "86400"),
-        timeout=_seconds(options, "timeout", options.get("socket_timeout", "5")),
+        medic=options.choice("medic", {"false": False, "true": True}),
+        eviction=options.choice("eviction", {"refused": False, "allowed": True}),
+        result_ttl=options.seconds("result_ttl", "86400"),
+        timeout=options.seconds("timeout" if "timeout" in options else "socket_timeout", "5"),
     )
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        url.encode()
-        parts = urlsplit(url)
-    except ValueError:  # a UnicodeEncodeError is one, too
-        raise ConfigError(f"the Redis URL cannot be read{_SPELLING}") from None  # the cause would show the password
-    if parts.scheme not in _FORMS:
-        raise ConfigError(
-            f"{parts.scheme or 'no scheme'}:// is no Redis URL; write one of {', '.join(_FORMS.values())}"
-        )
-    if "#" in url:
-        raise ConfigError(f"the Redis URL has a '#' in it{_SPELLING}")
-    return parts
+def _wrong_with(scheme: str) -> str:
+    if scheme in _FORMS:
+        return ""
+    return f"{scheme or 'no scheme'}:// is no Redis URL; write one of {', '.join(_FORMS.values())}"
 
 
 def _place(scheme: str, hosts: str, path: str) -> tuple[tuple[Node, ...], str, str, str]:
@@ -126,33 +102,17 @@ def _place(scheme: str, hosts: str, path: str) -> tuple[tuple[Node, ...], str, s
         master, _, db = path.lstrip("/").partition("/")
         if not master:
             raise ConfigError(f"the Redis URL names no master to ask the sentinels for; write {form}")
-        return tuple(_node(host, 26379, form) for host in hosts.split(",")), "", master, db
-    return (_node(hosts, 6379, form),), "", "", path.lstrip("/")
-
-
-def _node(text: str, port: int, form: str) -> Node:
-    found = _HOST.fullmatch(text)
-    port = int(found["port"] or port) if found else 0
-    if not found or not 0 < port < 65536:
-        raise ConfigError(f"the Redis URL needs a host and a port from 1 to 65535; write {form}{_SPELLING}")
-    return found["six"] or found["name"], port
+        return tuple(node(host, 26379, "Redis", form) for host in hosts.split(",")), "", master, db
+    return (node(hosts, 6379, "Redis", form),), "", "", path.lstrip("/")
 
 
 def _database(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"the database in the Redis URL is not a number; write 0, 1, 2 ...{_SPELLING}")
+        raise ConfigError(f"the database in the Redis URL is not a number; write 0, 1, 2 ...{SPELLING}")
     return int(text)
 
 
-def _options(parts: SplitResult) -> dict[str, str]:
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    accepted = _OPTIONS[parts.scheme]
-    if unknown := [key for key in options if key not in accepted]:
-        raise ConfigError(f"{parts.scheme}:// has no option {unknown[0]!r}; it accepts {', '.join(sorted(accepted))}")
-    return options
-
-
-def _login(userinfo: str, options: dict[str, str]) -> tuple[str | None, str | None]:
+def _login(userinfo: str, options: Options) -> tuple[str | None, str | None]:
     name, colon, secret = userinfo.partition(":")
     user = unquote(name) or options.get("username") or None
     password = unquote(secret) if colon else options.get("password")
@@ -164,36 +124,12 @@ def _login(userinfo: str, options: dict[str, str]) -> tuple[str | None, str | No
     return user, password if user else password or None
 
 
-def _tls(scheme: str, options: dict[str, str]) -> Tls | None:
-    wanted = _choice(options, "ssl", {"false": False, "true": True})
-    verify = _choice(options, "ssl_cert_reqs", {"required": True, "none": False})
-    if scheme == "rediss" or wanted:
-        return Tls(options.get("ssl_ca_certs"), options.get("ssl_certfile"), options.get("ssl_keyfile"), verify)
-    if useless := [key for key in _TLS if key in options]:
-        raise ConfigError(f"{useless[0]} says nothing without TLS; add ssl=true")
-    return None
+def _tls(scheme: str, options: Options) -> Tls | None:
+    wanted = options.choice("ssl", {"false": False, "true": True})
+    return tls.rules(options, SSL, wanted=scheme == "rediss" or wanted, mend="add ssl=true")
 
 
-def _namespace(options: dict[str, str]) -> str | None:
+def _namespace(options: Options) -> str | None:
     if wrong := wrong_with_namespace(options.get("namespace", "")):
         raise ConfigError(wrong)
     return options.get("namespace")
-
-
-def _choice(options: dict[str, str], key: str, choices: dict[str, bool]) -> bool:
-    """What `key` chooses; the first of `choices` when it is not given."""
-    said = options.get(key, next(iter(choices)))
-    if said not in choices:
-        raise ConfigError(f"{key}={said} in the Redis URL is unknown; write {' or '.join(choices)}")
-    return choices[said]
-
-
-def _seconds(options: dict[str, str], key: str, default: str) -> float:
-    text = options.get(key, default)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"{key}={text} in the Redis URL is no span of time; write seconds, such as {key}=5")
-    return seconds

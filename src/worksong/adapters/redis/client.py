@@ -12,7 +12,7 @@ from importlib import resources
 import msgspec
 
 from worksong.adapters.outage import NoAnswer, NotSent, Outage
-from worksong.adapters.redis.address import Address, Node
+from worksong.adapters.redis.address import Address
 from worksong.adapters.redis.connection import (
     Arg,
     Connection,
@@ -22,6 +22,7 @@ from worksong.adapters.redis.connection import (
     connect,
     meaning,
 )
+from worksong.adapters.url import Node
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 
 __all__ = ["Arg", "NoAnswer", "NotSent", "Redis", "Reply", "Script", "ServerError"]

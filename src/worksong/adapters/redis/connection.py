@@ -15,8 +15,9 @@ import hiredis
 
 from worksong.adapters.keepalive import keep_alive
 from worksong.adapters.outage import NoAnswer, NotSent
-from worksong.adapters.redis.address import Address, Node
+from worksong.adapters.redis.address import Address
 from worksong.adapters.tls import trust
+from worksong.adapters.url import Node
 from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable, ConfigError, WorksongError
 
 Arg: TypeAlias = str | bytes | int | float

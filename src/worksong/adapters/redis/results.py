@@ -14,7 +14,7 @@ from worksong.domain.errors import WorksongError
 from worksong.domain.job import new_id
 from worksong.domain.result import Result
 from worksong.wire import result as wire
-from worksong.wire.gocraft_keys import Keys
+from worksong.wire.own_keys import OwnKeys
 
 PUT, WAIT = Script.named("result_put"), Script.named("result_wait")
 
@@ -36,7 +36,7 @@ class RedisResults:
 
     def _use(self, address: Address, namespace: str) -> None:
         self.name = address.shown
-        self._address, self._namespace, self._keys = address, namespace, Keys(namespace)
+        self._address, self._namespace, self._keys = address, namespace, OwnKeys(namespace)
         self._reopen()
 
     def _reopen(self) -> None:

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from worksong.adapters.redis.store import Store, whole
-from worksong.ports.backend import SILENT_FOR
+from worksong.domain.errors import BackendUnavailable
+from worksong.ports.backend import SILENT_FOR, Reaped
 
 STANDING_FOR = 3.0
 """Seconds for which a reaper itself must have seen a beat stand still that is too old by the server's clock: three
 beats, so that a jump of that clock kills nobody."""
 ELECTED_FOR = 3200
 """Milliseconds; somewhat more than two looks of a living reaper take, which keep it in office."""
+
+
+class Undertaker(Protocol):
+    """What a format does about pools that died. It counts (queued again, buried)."""
+
+    async def silent(self, now: float, monotonic: float) -> list[str]:
+        """The pools whose beats have stood still for longer than they may."""
+        ...
+
+    async def bury(self, pools: Sequence[str], now: float) -> tuple[int, int]:
+        """Give back all that they held, then strike them off."""
+        ...
+
+    async def sweep(self, now: float, monotonic: float) -> tuple[int, int]:
+        """Give back what belongs to no pool at all, and mend what is easily wrong, now and then."""
+        ...
 
 
 class Watch:
@@ -23,6 +41,25 @@ class Watch:
         self._seen: dict[str, tuple[bytes | None, float]] = {}
         self._sure: float | None = None
         """When the server has been there for so long that everybody who lives has beaten since."""
+
+    async def reap(self, undertaker: Undertaker, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
+        """As `Upkeep.reap`. Pools known to be `dead` are anybody's care; silent ones are that of who is in office."""
+        try:
+            return await self._reap(undertaker, now, monotonic, dead)
+        except BackendUnavailable:
+            self.forget()
+            raise
+
+    async def _reap(self, undertaker: Undertaker, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
+        self.begin(monotonic)
+        if not dead and not await self.elected():
+            return Reaped()
+        silent = sorted({*dead, *await undertaker.silent(now, monotonic)})
+        recovered, crashed = await undertaker.bury(silent, now)
+        if not dead:
+            again, buried = await undertaker.sweep(now, monotonic)
+            recovered, crashed = recovered + again, crashed + buried
+        return Reaped(tuple(silent), recovered, crashed)
 
     async def elected(self) -> bool:
         """Only saves work: the steps are safe to do twice. Who watches goes on, so that its observations last."""

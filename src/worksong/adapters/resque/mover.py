@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
+from worksong.adapters.redis.alarm import Alarm
 from worksong.adapters.redis.client import Arg
-from worksong.adapters.redis.doorbell import Doorbell
-from worksong.adapters.redis.store import MEND, stored
+from worksong.adapters.redis.store import MEND
 from worksong.adapters.resque.schedule import Schedule
 from worksong.adapters.resque.space import MOVE, Space, is_job
 from worksong.domain.job import new_id
@@ -24,8 +23,6 @@ WRONG_QUEUE = -1
 CHUNK = 500
 STUCK = 10_000
 """Due jobs that cannot be queued, from which on those behind them are not looked for."""
-RELOOK = 5.0
-"""Seconds after which the next time is read again, though the schedule is not heard to have changed."""
 
 log = logging.getLogger("worksong")
 
@@ -50,13 +47,12 @@ class Mover:
 
     def __init__(self, space: Space, schedule: Schedule) -> None:
         self._space, self._schedule = space, schedule
-        self._bell = Doorbell(space.redis)
-        self._next, self._read = math.inf, -math.inf
+        self._alarm = Alarm(space.redis, (space.keys.schedule,))
         self._yields = False
 
     async def close(self) -> None:
         """Let go of the connection that waits for what is due."""
-        await self._bell.close()
+        await self._alarm.close()
 
     # what is due
 
@@ -64,15 +60,7 @@ class Mover:
         if self._yields:  # the one who holds the lock looks every few seconds, and so do we
             await asyncio.sleep(min(seconds, 1.0))
             return
-        time, keys = asyncio.get_running_loop().time(), [stored(self._space.keys.schedule)]
-        since = self._bell.rings
-        if not self._bell.watches(keys) or time - self._read >= RELOOK:
-            heads = await self._bell.read([("ZRANGE", keys[0], 0, 0, "WITHSCORES")], keys)
-            if heads is None:
-                return
-            self._next, self._read = _score(heads[0]), time
-        if self._next > now:
-            await self._bell.wait(since, min(seconds, self._next - now))
+        await self._alarm.until_due(now, seconds)
 
     async def promote(self, now: float, limit: int) -> int:
         """Nothing, while a scheduler of another kind holds a lock: both together would move a job twice."""
@@ -188,12 +176,3 @@ class Mover:
             if len(raws) < CHUNK:
                 return
             at += len(raws)
-
-
-def _score(head: object) -> float:
-    """The time of the one member, as the third version of the protocol tells it; never, when there is none."""
-    match head:
-        case [[bytes(), float(at)]]:
-            return at
-        case _:
-            return math.inf

@@ -7,17 +7,16 @@ from collections.abc import Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from worksong.adapters.redis.client import Arg
-from worksong.adapters.redis.store import text, whole
+from worksong.adapters.redis.crashes import Crashes
+from worksong.adapters.redis.orphans import Orphans
+from worksong.adapters.redis.store import text
 from worksong.adapters.redis.watch import Watch
 from worksong.adapters.resque.space import Item, Lent, Space, too_large
-from worksong.domain.errors import BackendUnavailable
 from worksong.domain.outcome import Failure
 from worksong.domain.poison import Poison
-from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, Reaped
+from worksong.ports.backend import CRASHES_ALLOWED, Reaped
 from worksong.wire import resque, resque_failure
 
-SWEEP = 60.0
 log = logging.getLogger("worksong")
 
 
@@ -29,38 +28,26 @@ class Reaper:
 
     def __init__(self, space: Space, name: str) -> None:
         self._space, self._watch = space, Watch(space, space.keys.reaper, name)
-        self._orphans: dict[str, float] = {}
-        self._swept = float("-inf")
+        self._orphans, self._crashes = Orphans(), Crashes(space, space.keys)
 
     async def reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
-        try:
-            return await self._reap(now, monotonic, dead)
-        except BackendUnavailable:
-            self._watch.forget()
-            raise
+        return await self._watch.reap(self, now, monotonic, dead)
 
-    async def _reap(self, now: float, monotonic: float, dead: Sequence[str]) -> Reaped:
-        self._watch.begin(monotonic)
-        if not dead and not await self._watch.elected():
-            return Reaped()
-        silent = sorted({*dead, *await self._silent(now, monotonic)})
-        recovered = crashed = 0
-        for pool in silent:
-            again, buried = await self.bury(pool, now)
-            recovered, crashed = recovered + again, crashed + buried
-        if not dead:
-            again, buried = await self._sweep(now, monotonic)
-            recovered, crashed = recovered + again, crashed + buried
-        return Reaped(tuple(silent), recovered, crashed)
-
-    async def _silent(self, now: float, monotonic: float) -> list[str]:
+    async def silent(self, now: float, monotonic: float) -> list[str]:
         pools = await self._space.pools()
         beats = await self._space.try_all([("HGET", self._space.keys.pool(pool), "heartbeat_at") for pool in pools])
         standing = self._watch.standing(dict(zip(pools, beats, strict=True)), monotonic)
         return [pool for pool, seconds in standing.items() if seconds >= self._watch.patience(pool, now, monotonic)]
 
-    async def bury(self, pool: str, now: float) -> tuple[int, int]:
-        """Give back all that it held, then strike it off: (queued again, buried)."""
+    async def bury(self, pools: Collection[str], now: float) -> tuple[int, int]:
+        """Give back all that they held, then strike them off: (queued again, buried)."""
+        recovered = crashed = 0
+        for pool in pools:
+            again, buried = await self._bury_pool(pool, now)
+            recovered, crashed = recovered + again, crashed + buried
+        return recovered, crashed
+
+    async def _bury_pool(self, pool: str, now: float) -> tuple[int, int]:
         k, recovered, crashed = self._space.keys, 0, 0
         crew, slots = await self._space.try_all([("HGET", k.pool(pool), name) for name in ("crew", "worker_ids")])
         blamed: set[str] = set()
@@ -89,10 +76,10 @@ class Reaper:
                 items.append((lent, self._space.buried(lent, poison, pool, now, "in progress")))
                 continue
             items.append((lent, Item("tail", lent.fence, lent.queue, id=job.id)))
-        lost = await self._space.try_all([("HGET", self._space.keys.recovered, item.id) for _, item in items])
+        lost = await self._crashes.of(item.id for _, item in items)
         before = set(blamed)  # and so counted already
         endings = [
-            self._ending(pool, lent, item, whole(count) - (item.id in before), now)
+            self._ending(pool, lent, item, count - (item.id in before), now)
             for (lent, item), count in zip(items, lost, strict=True)
         ]
         return [_once(item, blamed) for item in endings]
@@ -115,23 +102,11 @@ class Reaper:
 
     # what belongs to nobody
 
-    async def _sweep(self, now: float, monotonic: float) -> tuple[int, int]:
-        """What was lent to pools that are not registered: seen so twice a minute apart, it is given back."""
-        if monotonic - self._swept < SWEEP:
+    async def sweep(self, now: float, monotonic: float) -> tuple[int, int]:
+        """What was lent to pools that are not registered."""
+        if not self._orphans.begins(monotonic):
             return 0, 0
-        self._swept = monotonic
-        orphans = await self.unregistered()
-        due = [pool for pool in orphans if monotonic - self._orphans.get(pool, monotonic) >= SWEEP]
-        self._orphans = {pool: self._orphans.get(pool, monotonic) for pool in orphans if pool not in due}
-        return await self.adopt(due, now)
-
-    async def adopt(self, orphans: Collection[str], now: float) -> tuple[int, int]:
-        """Give back what such pools hold: (queued again, buried)."""
-        recovered = crashed = 0
-        for pool in orphans:
-            again, buried = await self.bury(pool, now)
-            recovered, crashed = recovered + again, crashed + buried
-        return recovered, crashed
+        return await self.bury(self._orphans.due(await self.unregistered(), monotonic), now)
 
     async def unregistered(self) -> list[str]:
         """Pools that hold something, and are not registered."""
@@ -142,15 +117,14 @@ class Reaper:
 
     async def prune(self, now: float) -> int:
         """Crash counts, cancellations, and marks of retries that somebody else has moved."""
+        await self._crashes.forget_old(now)
         k = self._space.keys
-        old: Iterable[bytes] = await self._space.call("ZRANGEBYSCORE", k.recovered_at, "-inf", int(now - CRASHES_KEPT))
-        commands: list[tuple[Arg, ...]] = [
-            ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
-            ("ZREMRANGEBYSCORE", k.beaten, "-inf", int(now - 7 * 86400)),
-        ]
-        for job_id in old:
-            commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
-        await self._space.gather(commands)
+        await self._space.gather(
+            [
+                ("ZREMRANGEBYSCORE", k.cancelled, "-inf", int(now - 86400)),
+                ("ZREMRANGEBYSCORE", k.beaten, "-inf", int(now - 7 * 86400)),
+            ]
+        )
         return 0
 
 

@@ -66,11 +66,10 @@ class Lent(msgspec.Struct, frozen=True):
 class Space(Store):
     """The namespace as all parts of the adapter see it."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, plain: bool) -> None:
+    def __init__(self, redis: Redis, keys: Keys, crews: dict[str, Crew], *, plain: bool) -> None:
+        """`crews`: pools that were enlisted here, and how the peers know them."""
         super().__init__(redis)
-        self.keys, self.plain = keys, plain
-        self.crews: dict[str, Crew] = {}
-        """Pools that were enlisted here: how the peers know them."""
+        self.keys, self.crews, self.plain = keys, crews, plain
 
     async def queues(self) -> list[str]:
         """The names of all queues."""

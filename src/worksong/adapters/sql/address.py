@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
-
-import msgspec
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from worksong.adapters.sql.upkeep import Keep
+from worksong.adapters.url import Options, Shown, authority
 from worksong.domain import go_duration
 from worksong.domain.errors import ConfigError
 
@@ -16,8 +15,8 @@ RESULT_TTL = 86400.0
 LONGEST_NAMESPACE = 100
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a database is. Its texts, `repr` and `shown`, hold no password."""
+class Address(Shown, frozen=True, kw_only=True):
+    """Where a database is."""
 
     scheme: str
     host: str = ""
@@ -33,15 +32,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown(self) -> str:
-        """The URL for errors and logs: without password and options."""
-        if not self.host:
-            return f"{self.scheme}:///{self.database}"
-        user = f"{quote(self.user, safe='')}@" if self.user else ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{user}{host}:{self.port}/{self.database}"
-
-    def __repr__(self) -> str:
-        return f"Address({self.shown!r})"
+        there = authority(self.user, (self.host, self.port)) if self.host else ""
+        return f"{self.scheme}://{there}/{self.database}"
 
     def namespace(self, given: str) -> str:
         """The URL's own one before the one given."""
@@ -127,10 +119,5 @@ def _split(url: str) -> SplitResult:
         ) from None
 
 
-def _options(parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for name in options:
-        if name not in {*COMMON, *known}:
-            takes = ", ".join(sorted({*COMMON, *known}))
-            raise ConfigError(f"{parts.scheme}:// knows no option {name!r:.50}; it takes {takes}")
-    return options
+def _options(parts: SplitResult, known: tuple[str, ...]) -> Options:
+    return Options(parts, {*COMMON, *known}, "database")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from worksong.adapters.gocraft.doctor.ward import LOCKS, STUCK, Ward
-from worksong.adapters.gocraft.reaper import SWEEP
+from worksong.adapters.redis.orphans import SWEEP
 from worksong.adapters.redis.store import text
 from worksong.adapters.rounds import LOST_AFTER, ORPHANS, SILENT, alive
 from worksong.domain.finding import some

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from worksong.adapters.gocraft.mover import is_job
 from worksong.adapters.gocraft.space import Space
 from worksong.adapters.gocraft.views import Views
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.doctor.memory import recall
 from worksong.adapters.redis.store import whole
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
@@ -22,21 +25,9 @@ class Tracer:
         self._space, self._views = space, views
 
     async def trace(self, job_id: str) -> Trace:
-        k = self._space.keys
         found = await self._views.job(job_id)
-        (seconds, micros), cancelled, once, crashes = await self._space.try_all(
-            [("TIME",), ("ZSCORE", k.cancelled, job_id), ("EXISTS", k.enqueued(job_id)), ("HGET", k.recovered, job_id)]
-        )
-        known: dict[str, Any] = {
-            "job": found,
-            "cancelled": cancelled is not None,
-            "taken_in": bool(once),
-            "crashes": whole(crashes),
-            "server_now": int(seconds) + int(micros) / 1e6,
-        }
-        if found is None:
-            return Trace(**known)
-        return Trace(**known, **await self._place(found))
+        trace = await recall(self._space, self._space.keys, job_id, found)
+        return replace(trace, **await self._place(found)) if found else trace
 
     async def _place(self, found: JobView) -> dict[str, Any]:
         name, known = found.job.handler, dict[str, Any]()

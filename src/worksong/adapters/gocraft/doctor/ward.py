@@ -19,8 +19,6 @@ from worksong.wire import gocraft
 
 SECOND_LOOK = 1.0
 """Seconds between two looks at what must be wrong twice."""
-ENDS = 20
-"""Documents at each end of a queue that are read."""
 READ_MOST = 20_000
 """Documents that are read to find who holds a lock; in a larger store that is left."""
 SKEWED = 5.0
@@ -167,17 +165,9 @@ class Ward:
     async def unreadable(self) -> list[Finding]:
         """Poison at the ends of the queues and at the heads of the sets."""
         k = self.space.keys
-        places = {name: k.jobs(name) for name in await self.known()}
-        reads: list[tuple[Arg, ...]] = []
-        for key in places.values():
-            reads += (("LRANGE", key, 0, ENDS - 1), ("LRANGE", key, -ENDS, -1))
-        reads += [("ZRANGE", key, 0, ENDS - 1) for key in (k.scheduled, k.retry)]
-        names = [name for name in places for _ in range(2)] + ["scheduled", "retry"]
-        found = dict.fromkeys(names, 0)
-        for name, documents in zip(names, await self.space.try_all(reads), strict=True):
-            found[name] = max(found[name], sum(map(_is_poison, documents or ())))
-        bad = [f"{name} ({count})" for name, count in found.items() if count]
-        return [bedside.UNREADABLE.found(f"in {some(bad)}")] if bad else []
+        places = [(name, bedside.ends_of(k.jobs(name))) for name in await self.known()]
+        sets = [("scheduled", bedside.head_of(k.scheduled)), ("retry", bedside.head_of(k.retry))]
+        return await bedside.unreadable(self.space, [*places, *sets], gocraft.decode)
 
     async def leftovers(self) -> list[Finding]:
         """Stored limits that nobody asks for; without any live worker nothing can be said."""
@@ -220,11 +210,3 @@ def _locks_of(documents: Collection[bytes]) -> set[str]:
             except Poison:
                 continue
     return held
-
-
-def _is_poison(raw: bytes) -> bool:
-    try:
-        gocraft.decode(raw)
-    except Poison:
-        return True
-    return False

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+from worksong.adapters.redis.client import Arg
 from worksong.adapters.redis.doctor import server, vitals
 from worksong.adapters.redis.doctor.vitals import REFUSALS
 from worksong.adapters.redis.store import Store, text
 from worksong.domain.errors import ConfigError
 from worksong.domain.finding import Ailment, Finding, Severity, some, verdict
+from worksong.domain.poison import Poison
 
 TYPES = Ailment(
     "redis.keys.type",
@@ -26,6 +29,8 @@ UNREADABLE = Ailment(
 )
 AILMENTS = (TYPES, UNREADABLE)
 CHUNK = 500
+ENDS = 20
+"""Documents at each end of a place that are read."""
 
 W = TypeVar("W")
 
@@ -84,3 +89,34 @@ async def misfits(store: Store, expected: Mapping[str, str]) -> list[Finding]:
             if found not in ("none", kind):
                 wrong.append(f"{key} holds a {found} where a {kind} belongs")
     return [TYPES.found(some(wrong))] if wrong else []
+
+
+def ends_of(key: str) -> tuple[tuple[Arg, ...], ...]:
+    """The commands that read both ends of a list."""
+    return ("LRANGE", key, 0, ENDS - 1), ("LRANGE", key, -ENDS, -1)
+
+
+def head_of(key: str) -> tuple[tuple[Arg, ...], ...]:
+    """The command that reads the head of a sorted set."""
+    return (("ZRANGE", key, 0, ENDS - 1),)
+
+
+async def unreadable(
+    store: Store, places: Sequence[tuple[str, Sequence[tuple[Arg, ...]]]], decode: Callable[[bytes], object]
+) -> list[Finding]:
+    """What `decode` refuses among that which these commands read; told by the names of the places."""
+    commands = [(name, command) for name, reads in places for command in reads]
+    answers = await store.try_all([command for _, command in commands])
+    found: defaultdict[str, int] = defaultdict(int)
+    for (name, _), documents in zip(commands, answers, strict=True):
+        found[name] = max(found[name], sum(_is_poison(raw, decode) for raw in documents or ()))
+    bad = [f"{name} ({count})" for name, count in found.items() if count]
+    return [UNREADABLE.found(f"in {some(bad)}")] if bad else []
+
+
+def _is_poison(raw: bytes, decode: Callable[[bytes], object]) -> bool:
+    try:
+        decode(raw)
+    except Poison:
+        return True
+    return False

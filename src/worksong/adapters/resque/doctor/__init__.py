@@ -77,7 +77,7 @@ class ResqueDoctor:
         return f"struck off {some(reaped.pools)}: {reaped.recovered} jobs queued again, {reaped.crashed} buried"
 
     async def _adopt_orphans(self, now: float) -> str:
-        recovered, crashed = await self._reaper.adopt(await self._reaper.unregistered(), now)
+        recovered, crashed = await self._reaper.bury(await self._reaper.unregistered(), now)
         return f"{recovered} jobs queued again, {crashed} buried"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from worksong.adapters.redis.store import whole
+from msgspec.structs import replace
+
+from worksong.adapters.redis.doctor.memory import recall
 from worksong.adapters.resque.space import Space
 from worksong.adapters.resque.views import Views
 from worksong.domain.job import JobView
@@ -19,19 +21,9 @@ class Tracer:
         self._space, self._views = space, views
 
     async def trace(self, job_id: str) -> Trace:
-        k = self._space.keys
         found = await self._views.job(job_id)
-        (seconds, micros), cancelled, once, crashes = await self._space.try_all(
-            [("TIME",), ("ZSCORE", k.cancelled, job_id), ("EXISTS", k.enqueued(job_id)), ("HGET", k.recovered, job_id)]
-        )
-        known: dict[str, Any] = {
-            "job": found,
-            "cancelled": cancelled is not None,
-            "taken_in": bool(once),
-            "crashes": whole(crashes),
-            "server_now": int(seconds) + int(micros) / 1e6,
-        }
-        return Trace(**known, **(await self._place(found) if found else {}))
+        trace = await recall(self._space, self._space.keys, job_id, found)
+        return replace(trace, **await self._place(found)) if found else trace
 
     async def _place(self, found: JobView) -> dict[str, Any]:
         k, known = self._space.keys, dict[str, Any]()

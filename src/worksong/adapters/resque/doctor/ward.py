@@ -13,11 +13,7 @@ from worksong.adapters.resque.reaper import Reaper
 from worksong.adapters.resque.space import Space
 from worksong.adapters.rounds import ORPHANS
 from worksong.domain.finding import Ailment, Finding, Severity, some
-from worksong.domain.poison import Poison
 from worksong.wire import resque
-
-ENDS = 20
-"""Payloads at each end of a queue that are read."""
 
 WORKER_IDS = Ailment(
     "resque.workers.id",
@@ -156,18 +152,8 @@ class Ward:
 
     async def unreadable(self) -> list[Finding]:
         """Poison at the ends of the queues."""
-        names = await self.space.queues()
-        reads: list[tuple[Arg, ...]] = []
-        for name in names:
-            key = self.space.keys.queue(name)
-            reads += (("LRANGE", key, 0, ENDS - 1), ("LRANGE", key, -ENDS, -1))
-        answers = await self.space.try_all(reads)
-        found = {
-            name: max(sum(map(_is_poison, raws or ())) for raws in answers[2 * place : 2 * place + 2])
-            for place, name in enumerate(names)
-        }
-        bad = [f"{name} ({count})" for name, count in found.items() if count]
-        return [bedside.UNREADABLE.found(f"in {some(bad)}")] if bad else []
+        places = [(name, bedside.ends_of(self.space.keys.queue(name))) for name in await self.space.queues()]
+        return await bedside.unreadable(self.space, places, resque.decode)
 
 
 CHECKS: tuple[Check[Ward], ...] = (
@@ -233,11 +219,3 @@ def _is_misnamed(name: str) -> bool:
     """Whether Ruby, which splits at the first two colons, finds fewer parts than host, pid and queues."""
     parts = name.split(":", 2)
     return len(parts) < 3 or not parts[2].strip(",")
-
-
-def _is_poison(raw: bytes) -> bool:
-    try:
-        resque.decode(raw)
-    except Poison:
-        return True
-    return False

@@ -108,15 +108,7 @@ def _make_indexes(chart: Chart) -> list[str]:
 MYSQL = Specialist(
     "mysql",
     (
-        Check("sql.tables", "The tables are of this program's version.", ("schema",), tables.version),
-        Check("sql.tables.all", "No table is missing.", ("schema", "tables"), tables.gone, of_tables=True),
-        Check(
-            "sql.index",
-            "Every index is there, as it should be.",
-            ("schema", "tables", "indexes"),
-            tables.indexes,
-            of_tables=True,
-        ),
+        *tables.CHECKS,
         Check("mysql.innodb", "Every table is kept by InnoDB.", ("tables",), engines, of_tables=True),
         Check("sql.writes", "The server takes writes.", ("settings",), writes),
         Check("sql.rights.all", "This user may do what a worker does.", ("tables",), rights, of_tables=True),

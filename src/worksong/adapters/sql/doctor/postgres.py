@@ -162,15 +162,7 @@ def _vacuum_again(chart: Chart) -> list[str]:
 POSTGRES = Specialist(
     "postgres",
     (
-        Check("sql.tables", "The tables are of this program's version.", ("schema",), tables.version),
-        Check("sql.tables.all", "No table is missing.", ("schema", "tables"), tables.gone, of_tables=True),
-        Check(
-            "sql.index",
-            "Every index is there, as it should be.",
-            ("schema", "tables", "indexes"),
-            tables.indexes,
-            of_tables=True,
-        ),
+        *tables.CHECKS,
         Check("postgres.index", "Every index is finished.", ("invalid",), invalid),
         Check("sql.writes", "The server takes writes.", ("settings", "recovery"), writes),
         Check("sql.rights.all", "This user may do what a worker does.", ("tables",), rights, of_tables=True),

@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from worksong.adapters.sql import migrate
-from worksong.adapters.sql.doctor.chart import Chart
+from worksong.adapters.sql.doctor.chart import Chart, Check
 from worksong.domain.finding import Ailment, Finding, Severity, some
 
 MISSING = Ailment(
@@ -162,3 +162,17 @@ def blueprint(dialect: str) -> Sequence[Index]:
 
 def _statements(dialect: str) -> Iterator[str]:
     return (sql for step in migrate.migrations(dialect) for sql in step.statements)
+
+
+CHECKS = (
+    Check("sql.tables", "The tables are of this program's version.", ("schema",), version),
+    Check("sql.tables.all", "No table is missing.", ("schema", "tables"), gone, of_tables=True),
+    Check(
+        "sql.index",
+        "Every index is there, as it should be.",
+        ("schema", "tables", "indexes"),
+        indexes,
+        of_tables=True,
+    ),
+)
+"""What is looked at in every kind of database."""

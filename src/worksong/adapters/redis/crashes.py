@@ -1,0 +1,31 @@
+"""How many workers each job has taken with it: counted by the scripts, read and forgotten here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.store import Store, whole
+from worksong.ports.backend import CRASHES_KEPT
+from worksong.wire.own_keys import OwnKeys
+
+
+class Crashes:
+    """The counts of one namespace."""
+
+    def __init__(self, store: Store, keys: OwnKeys) -> None:
+        self._store, self._keys = store, keys
+
+    async def of(self, job_ids: Iterable[str]) -> list[int]:
+        """The count of each."""
+        counts = await self._store.try_all([("HGET", self._keys.recovered, job_id) for job_id in job_ids])
+        return [whole(count) for count in counts]
+
+    async def forget_old(self, now: float) -> None:
+        """Those whose last crash is 72 hours ago."""
+        k, before = self._keys, int(now - CRASHES_KEPT)
+        old: Iterable[bytes] = await self._store.call("ZRANGEBYSCORE", k.recovered_at, "-inf", before)
+        commands: list[tuple[Arg, ...]] = []
+        for job_id in old:
+            commands += (("HDEL", k.recovered, job_id), ("ZREM", k.recovered_at, job_id))
+        await self._store.gather(commands)

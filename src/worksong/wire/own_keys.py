@@ -1,0 +1,48 @@
+"""The Redis keys that worksong adds to a namespace of another library, whichever that is."""
+
+from __future__ import annotations
+
+
+class OwnKeys:
+    """Everything of ours in one namespace. Names and ids are inserted raw, as the peers do it with theirs."""
+
+    def __init__(self, namespace: str) -> None:
+        """`namespace` with or without its colon at the end; empty means no prefix at all."""
+        prefix = namespace if not namespace or namespace.endswith(":") else f"{namespace}:"
+        self.prefix = prefix
+        self.own_prefix = f"{prefix}worksong:"
+        """No peer's key or scan pattern begins so."""
+        self.recovered = f"{self.own_prefix}recovered"
+        """hash: job id -> how often it was taken from a pool that died."""
+        self.recovered_at = f"{self.own_prefix}recovered_at"
+        """zset: job id by the time of its last recovery, to forget old counts."""
+        self.cancelled = f"{self.own_prefix}cancelled"
+        """zset: ids of running jobs that were told to stop."""
+        self.reaper = f"{self.own_prefix}reaper"
+        """string: the pool that reaps now."""
+        self.fence = f"{self.own_prefix}fence"
+        """string int: grows with every lending."""
+
+    def paused(self, queue: str) -> str:
+        """string: there while a queue is."""
+        return f"{self.own_prefix}paused:{queue}"
+
+    def enqueued(self, job_id: str) -> str:
+        """string: "1" set by the first push of this id, so that a repeated one does nothing; "0" for others' ids."""
+        return f"{self.own_prefix}enqueued:{job_id}"
+
+    def poison(self, job_id: str) -> str:
+        """string: the original bytes of poison too large for a document."""
+        return f"{self.own_prefix}poison:{job_id}"
+
+    def result(self, job_id: str) -> str:
+        """string: what became of a job."""
+        return f"{self.own_prefix}result:{job_id}"
+
+    def waiting(self, job_id: str) -> str:
+        """set: the mailboxes of those who wait for the result of a job."""
+        return f"{self.own_prefix}waiting:{job_id}"
+
+    def mailbox(self, reader: str) -> str:
+        """list: the ids of the results that a process waited for."""
+        return f"{self.own_prefix}mailbox:{reader}"
