@@ -165,6 +165,16 @@ async def test_all_is_refused_where_its_search_says_something_else(sought: str) 
         assert (await counts(visitor))["dead"] == 1
 
 
+async def test_all_and_some_at_once_is_refused() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        order = {"state": "dead", "act": "delete"}
+        assert (await visitor.order("/jobs", **order, ids=["d1"], all=True)).status_code == 400
+        assert (await visitor.send("/act/jobs", **order, id="d1", all="1", sure="yes", count="9")).status_code == 400
+        assert (await counts(visitor))["dead"] == 1
+
+
 async def test_a_search_for_a_state_alone_offers_all_of_it() -> None:
     worker = Worker()
     await stock(worker)

@@ -30,8 +30,8 @@ T = TypeVar("T")
 MOST = 4
 """Connections of one backend."""
 CONNECT_TIMEOUT = 5.0
-FAREWELL = 2.0
-"""Seconds that what is under way may take once the store is closed."""
+FAREWELL = 0.8
+"""Seconds without an answer after which what is under way is given up, once the store is closed."""
 LEASH = 8
 """Seconds that a transaction may stand still until the server ends it: a frozen worker keeps its rows from nobody."""
 
@@ -53,7 +53,8 @@ class ServerStore(ABC, Generic[C]):
         self.place = address.shown
         self._idle: list[C] = []
         self._room = asyncio.Semaphore(MOST)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._under_way: dict[asyncio.Task[Any], float] = {}
+        """And since when, by the loop's clock."""
         self._checked = False
         self._away = False
 
@@ -122,8 +123,9 @@ class ServerStore(ABC, Generic[C]):
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """In a task of its own: who is cancelled stops waiting, and the transaction ends all the same."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._under_way.add(task)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work)
+        self._under_way[task] = loop.time()
         task.add_done_callback(self._ended)
         try:
             return await asyncio.shield(task)
@@ -134,7 +136,7 @@ class ServerStore(ABC, Generic[C]):
             raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
+        self._under_way.pop(task, None)
         if not task.cancelled():
             task.exception()  # its caller may be gone, and nobody else reads it
 
@@ -390,7 +392,9 @@ class ServerStore(ABC, Generic[C]):
     async def leave_off(self, tasks: Collection[asyncio.Task[Any]]) -> None:
         """Let these come to their end, or end them."""
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=FAREWELL)
+            now = asyncio.get_running_loop().time()
+            patience = max(FAREWELL - (now - self._under_way.get(task, now)) for task in tasks)
+            _, late = await asyncio.wait(tasks, timeout=max(0.0, patience))
             for task in late:
                 task.cancel()
             if late:

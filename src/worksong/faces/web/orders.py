@@ -89,6 +89,8 @@ class Orders:
 
 def chosen(ids: Sequence[str], *, every: bool) -> Sequence[str] | None:
     """The ids of the jobs that are meant; None: all."""
+    if every and ids:
+        raise InvalidArguments("either some jobs are chosen, or all are meant: say one of the two")
     if every:
         return None
     if not ids:
