@@ -84,8 +84,9 @@ def checked(job: Job) -> Job:
 def _bounded(job: Job) -> None:
     """Refuse numbers that no column holds; what is no number at all compares with nothing."""
     if not (-LATEST < job.enqueued_at < LATEST and -LATEST < job.run_at < LATEST and -LATEST < job.failed_at < LATEST):
-        times = {"enqueued_at": job.enqueued_at, "run_at": job.run_at, "failed_at": job.failed_at}
-        raise InvalidArguments(f"job {job.handler!r}: its times are Unix seconds, not {times!r:.150}")
+        for name in ("enqueued_at", "run_at", "failed_at"):
+            if not -LATEST < (value := getattr(job, name)) < LATEST:
+                raise InvalidArguments(f"job {job.handler!r}: {name} is a time in Unix seconds, not {value!r:.50}")
     if not 0 < job.attempt <= MOST_ATTEMPTS:
         raise InvalidArguments(f"job {job.handler!r}: an attempt is a number from 1 on, not {job.attempt!r:.50}")
 
