@@ -25,8 +25,8 @@ def ref_of(kind: type[D], record_id: str) -> Ref:
     return Ref(_KINDS[kind], record_id)
 
 
-def encode(document: Document, *, version: int = 1, unsent_since: float = 0.0, until: float = 0.0) -> Record:
-    """The record of a document."""
+def encode(document: Document, *, unsent_since: float = 0.0, until: float = 0.0) -> Record:
+    """The record of a new document."""
     return Record(
         ref_of(type(document), document.id),
         _encoder.encode(document),
@@ -34,7 +34,6 @@ def encode(document: Document, *, version: int = 1, unsent_since: float = 0.0, u
         status=getattr(document, "status", 0),
         unsent_since=unsent_since,
         until=until,
-        version=version,
     )
 
 
