@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from worksong.domain.errors import BackendRefused
 from worksong.domain.record import Document, JobRecord, KeyRecord, PipelineRecord, ResultRecord
 from worksong.ports.records import Kind, Record, Ref
 
@@ -38,5 +39,8 @@ def encode(document: Document, *, unsent_since: float = 0.0, until: float = 0.0)
 
 
 def decode(record: Record, kind: type[D]) -> D:
-    """The document in a record."""
-    return msgspec.json.decode(record.body, type=kind)
+    """The document in a record; raises `BackendRefused` for one that is none."""
+    try:
+        return msgspec.json.decode(record.body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        raise BackendRefused(f"what is stored as record {record.ref.kind} {record.ref.id} is none: {wrong}") from wrong
