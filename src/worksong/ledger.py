@@ -12,9 +12,10 @@ from worksong.adapters.awaited import Awaited
 from worksong.adapters.bells import Bells
 from worksong.domain import record as rules
 from worksong.domain.errors import BackendUnavailable
+from worksong.domain.outcome import Failure
 from worksong.domain.record import Document, JobRecord, KeyRecord, PipelineRecord, ResultRecord, Status
 from worksong.domain.result import Result
-from worksong.entries import CHUNK, Draft, Entries, read
+from worksong.entries import CHUNK, Draft, Entries
 from worksong.ports.clock import Clock
 from worksong.ports.records import After, Change, Kind, RecordStore, Ref
 from worksong.wire.record import decode, encode, ref_of
@@ -79,22 +80,6 @@ class Ledger:
             raise BackendUnavailable(f"{self.name} did not take in {sent}: one of its ids is there already")
         return used
 
-    async def withdraw(self, document: Sendable, key: KeyRecord | None = None) -> bool:
-        """Forget what the queue refused, and its key; False: it has got there meanwhile, or is gone."""
-        refs = [ref_of(type(document), document.id), *_parts(document)]
-        withdrawn = False
-
-        def decide(draft: Draft) -> None:
-            nonlocal withdrawn
-            record = draft.record(refs[0])
-            withdrawn = record is not None and record.unsent_since > 0
-            for ref in [*refs, *keys] if withdrawn else ():
-                draft.drop(ref)
-
-        keys = [ref_of(KeyRecord, key.id)] if key else []
-        await self.entries.step([*refs, *keys], decide)
-        return withdrawn
-
     async def sent(self, refs: Sequence[Ref]) -> None:
         """They are in the queue."""
 
@@ -103,40 +88,6 @@ class Ledger:
                 draft.mark(ref, unsent_since=0.0)
 
         await self.entries.step(refs, decide)
-
-    async def take_unsent(self, since: float, most: int = CHUNK) -> list[Sendable]:
-        """Jobs and pipelines that were to be in the queue by then, and may not be; the oldest first.
-
-        Whoever takes them is to send them: they count as missing from now on, so that nobody else takes them as well.
-        """
-        now = self.clock.now()
-        refs = [record.ref for record in await self.store.unsent(since, most)]
-        taken: list[Sendable] = []
-
-        def decide(draft: Draft) -> None:
-            taken.clear()
-            for record in filter(None, map(draft.record, refs)):
-                if 0 < record.unsent_since <= since:
-                    taken.append(read(record))
-                    draft.mark(record.ref, unsent_since=now)
-
-        await self.entries.step(refs, decide)
-        return taken
-
-    async def miss(self, since: float) -> int:
-        """The queue is empty: all that has not ended is missing there since then; answers how much that is."""
-        missed = 0
-        for status in (Status.PENDING, Status.SCHEDULED, Status.IN_PROGRESS):
-            async for job in self.all_jobs(status):
-                if not job.pipeline_id:
-                    missed += await self._miss(ref_of(JobRecord, job.id), since)
-            async for pipeline in self.all_pipelines(status):
-                missed += await self._miss(ref_of(PipelineRecord, pipeline.id), since)
-        return missed
-
-    async def _miss(self, ref: Ref, since: float) -> bool:
-        draft = await self.entries.step([ref], lambda draft: draft.mark(ref, unsent_since=since))
-        return draft.record(ref) is not None
 
     # what is asked
 
@@ -207,7 +158,7 @@ class Ledger:
 
     async def remove_pipeline(self, pipeline: PipelineRecord) -> bool:
         """Forget a pipeline, its jobs and their results; False: there is none."""
-        return await self._remove([ref_of(PipelineRecord, pipeline.id), *_parts(pipeline)])
+        return await self._remove([ref_of(PipelineRecord, pipeline.id), *parts_of(pipeline)])
 
     async def remove_result(self, job_id: str) -> bool:
         """Forget a job's result; False: there is none."""
@@ -226,10 +177,32 @@ class Ledger:
         await self.entries.step(refs, decide)
         return there
 
+    async def cancel(self, job_id: str) -> bool:
+        """Let it begin no more; one that waits has failed by that, one that runs is to be stopped by the queue.
+
+        The queue may still have it: whoever is given it there drops it. False: it has ended, or there is none.
+        """
+        now, open_still = self.clock.now(), False
+
+        def decide(draft: Draft) -> None:
+            nonlocal open_still
+            job = draft.get(JobRecord, job_id)
+            open_still = job is not None and not job.status.ended
+            if job and open_still:
+                self._change(draft, rules.cancelled(job, now))
+
+        await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
+        if open_still:
+            self._bells.ring()
+        return open_still
+
     # what becomes of jobs
 
     async def begin(self, job_id: str) -> tuple[JobRecord | None, Result | None]:
-        """It runs: its record, None if it was deleted; and its result, if it is through already."""
+        """It runs: its record, None if it was deleted; and its result, if it is through already.
+
+        One that was cancelled does not run: its record says so.
+        """
         now = self.clock.now()
         through: Result | None = None
 
@@ -237,7 +210,7 @@ class Ledger:
             nonlocal through
             job, kept = draft.get(JobRecord, job_id), draft.get(ResultRecord, job_id)
             through = kept.result if kept and job and job.status is Status.COMPLETED else None
-            if job and through is None:
+            if job and through is None and not job.cancelled:
                 _move(draft, rules.begun(job, now), unsent_since=0.0, until=0.0)
 
         draft = await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
@@ -249,9 +222,19 @@ class Ledger:
 
         def decide(draft: Draft) -> None:
             if job := draft.get(JobRecord, job_id):
-                _move(draft, rules.put_off(job, reason, now))
+                self._change(draft, rules.put_off(job, reason, now))
 
-        await self.entries.step([ref_of(JobRecord, job_id)], decide)
+        await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
+
+    def _change(self, draft: Draft, job: JobRecord) -> None:
+        """It waits or runs on; or that it was cancelled has ended it."""
+        if not job.status.ended:
+            _move(draft, job)
+            return
+        until = job.completed_at + self.retention
+        result = Result(job.id, job.completed_at, failure=Failure("Discarded", job.failure_reason))
+        draft.put(ResultRecord(id=job.id, result=result), until=until)
+        _move(draft, job, unsent_since=0.0, until=until)
 
     async def put(self, results: Sequence[Result]) -> None:
         """Keep results, and note in the records that the jobs have ended; of several for one job the last counts."""
@@ -269,8 +252,9 @@ class Ledger:
     def _end(self, draft: Draft, result: Result) -> None:
         """The last job of a pipeline says for how long the whole of it is kept."""
         until = result.at + self.retention
-        draft.put(ResultRecord(id=result.job_id, result=result), until=until)
         job = draft.get(JobRecord, result.job_id)
+        if not (job and job.cancelled and job.status.ended):
+            draft.put(ResultRecord(id=result.job_id, result=result), until=until)
         if job:
             ended = rules.ended(job, result)
             goes_on = ended.status is Status.COMPLETED and ended.next_id
@@ -293,7 +277,7 @@ class Ledger:
         return pruned
 
 
-def _parts(document: Sendable) -> list[Ref]:
+def parts_of(document: Sendable) -> list[Ref]:
     """What goes when it goes."""
     jobs = document.job_ids if isinstance(document, PipelineRecord) else ()
     results = jobs or (document.id,)

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from worksong.domain.outcome import Done
-from worksong.domain.record import META
+from worksong.domain.record import CANCELLED, META
 from worksong.domain.verdict import Discard, Retry, Snooze
 from worksong.ledger import Ledger
 from worksong.perloop import PerLoop
@@ -31,6 +31,8 @@ def recording(ledgers: PerLoop[Ledger], clock: Clock) -> Middleware:
         kept, result = await insist(lambda: ledger.begin(job.id), clock)
         if kept is None:
             raise Discard("its record was deleted")
+        if kept.cancelled:
+            raise Discard(CANCELLED)
         if result:  # it was through, and its worker died before the queue heard of it
             return Done(msgspec.json.decode(result.value))
         try:

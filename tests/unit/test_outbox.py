@@ -17,7 +17,7 @@ from worksong.domain.result import Result
 from worksong.ledger import Ledger
 from worksong.ports.backend import Window
 from worksong.ports.records import Change, Kind, Record
-from worksong.service.outbox import MISSING_FOR, PRUNE_EVERY, Outbox
+from worksong.service.outbox import MISSING_FOR, UPKEEP_EVERY, Outbox
 from worksong.testing import FakeClock
 from worksong.testing.drain import adrain
 from worksong.testing.flaky import Fault, FlakyBackend
@@ -250,7 +250,7 @@ async def test_whoever_looks_after_the_records_goes_on_through_outages_and_forge
     # When somebody looks after them while the time passes
     looking = asyncio.create_task(office.outbox.run())
     for _ in range(TURNS):
-        await office.clock.aadvance(PRUNE_EVERY / 10)
+        await office.clock.aadvance(UPKEEP_EVERY / 10)
 
     # Then the one is forgotten and the other in the queue
     assert await office.queued() == ["j1"]

@@ -30,6 +30,8 @@ from worksong.domain.result import Result
 from worksong.engine.reminder import Reminder
 from worksong.ledger import Ledger, Sendable
 from worksong.ports.records import Ref
+from worksong.service.audit import Audit
+from worksong.service.missing import Missing
 from worksong.wire.record import ref_of
 from worksong.worker import Worker
 
@@ -37,7 +39,8 @@ MISSING_FOR = 5.0
 """Seconds after which what should be in the queue is pushed again."""
 SWEEP_EVERY = 2.0
 """Seconds between two looks, more or less."""
-PRUNE_EVERY = 60.0
+UPKEEP_EVERY = 30.0
+"""Seconds between two looks at records that go on for long, and at those kept for long enough."""
 NOTE_AFTER = 1.0
 """Seconds until it is noted that a job is in the queue: one that has begun by then needs no note."""
 TOGETHER = 100
@@ -84,7 +87,7 @@ class Outbox:
         try:
             await self._push([letter.job])
         except (InvalidArguments, BackendRefused, BackendFull):
-            if await self._ledger.withdraw(document, key):
+            if await Missing(self._ledger).withdraw(document, key):
                 raise
         except BackendUnavailable:
             return  # perhaps it is there, perhaps not: the sweeper pushes it again
@@ -124,15 +127,16 @@ class Outbox:
 
         Stores and queues that are away are waited for.
         """
-        prune_at, revived = self._clock.monotonic(), False
+        audit, revived, upkeep_at = Audit(self._worker, self._ledger), False, self._clock.monotonic()
         try:
             while True:
                 try:
                     revived = revived or await self.revive()
                     await self.sweep()
-                    if self._clock.monotonic() >= prune_at:
+                    if self._clock.monotonic() >= upkeep_at:
+                        upkeep_at = self._clock.monotonic() + UPKEEP_EVERY
+                        await audit.look()
                         await self._ledger.prune()
-                        prune_at = self._clock.monotonic() + PRUNE_EVERY
                 except BackendUnavailable:
                     pass  # told by the adapter, once for each outage
                 except Exception as trouble:
@@ -152,7 +156,7 @@ class Outbox:
     async def revive(self) -> bool:
         """After a start: a queue that ended with its process has lost everything that has not ended."""
         if Capability.DURABLE not in self._worker.capabilities:
-            await self._ledger.miss(self._clock.now() - MISSING_FOR)
+            await Missing(self._ledger).note_all(self._clock.now() - MISSING_FOR)
         return True
 
     async def sweep(self) -> int:
@@ -161,7 +165,7 @@ class Outbox:
         Raises `BackendUnavailable` while the store or the queue is away.
         """
         swept, before = 0, self._clock.now() - MISSING_FOR
-        while missing := await self._ledger.take_unsent(before, TOGETHER):
+        while missing := await Missing(self._ledger).take(before, TOGETHER):
             letters = [letter for document in missing if (letter := await self._letter(document))]
             await self._send_again(letters)
             swept += len(letters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from worksong.adapters.sql.steps import CHUNK, Program, Row, Space, parts
 from worksong.adapters.sql.store import Store
@@ -105,7 +106,7 @@ class Pages:
         return found
 
     def listed(self, kind: Kind, status: int | None, after: After, most: int) -> Program[list[Row]]:
-        page = {"kind": str(kind), "after_time": after.created_at, "after_id": after.id, "most": most}
+        page: dict[str, Any] = {"kind": str(kind), "after_time": after.created_at, "after_id": after.id, "most": most}
         if status is None:
             return (yield from self._space.ask("list_records", **page))
         return (yield from self._space.ask("list_records_of", status=int(status), **page))
