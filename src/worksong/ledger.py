@@ -250,9 +250,11 @@ class Ledger:
             self._bells.ring()
 
     def _end(self, draft: Draft, result: Result) -> None:
-        """The last job of a pipeline says for how long the whole of it is kept."""
+        """What is through stays so. The last job of a pipeline says for how long the whole of it is kept."""
+        job, kept = draft.get(JobRecord, result.job_id), draft.get(ResultRecord, result.job_id)
+        if job and kept and job.status is Status.COMPLETED:
+            return
         until = result.at + self.retention
-        job = draft.get(JobRecord, result.job_id)
         if not (job and job.cancelled and job.status.ended):
             draft.put(ResultRecord(id=result.job_id, result=result), until=until)
         if job:

@@ -6,7 +6,6 @@ import asyncio
 
 import msgspec
 
-from worksong.domain.outcome import Done
 from worksong.domain.record import CANCELLED, META
 from worksong.domain.verdict import Discard, Retry, Snooze
 from worksong.ledger import Ledger
@@ -34,18 +33,19 @@ def recording(ledgers: PerLoop[Ledger], clock: Clock) -> Middleware:
         if kept.cancelled:
             raise Discard(CANCELLED)
         if result:  # it was through, and its worker died before the queue heard of it
-            return Done(msgspec.json.decode(result.value))
+            value: object = msgspec.json.decode(result.value)
+            return value
         try:
-            value = await _within(kept.timeout, context, call_next)
+            returned = await _within(kept.timeout, context, call_next)
         except (Discard, asyncio.CancelledError):
             raise
         except Exception as failure:
             reason = "" if isinstance(failure, Snooze) else str(failure) or type(failure).__name__
             await insist(lambda: ledger.put_off(job.id, reason), clock)
             raise
-        if isinstance(value, Retry | Snooze):
-            await insist(lambda: ledger.put_off(job.id, str(value) if isinstance(value, Retry) else ""), clock)
-        return value
+        if isinstance(returned, Retry | Snooze):
+            await insist(lambda: ledger.put_off(job.id, str(returned) if isinstance(returned, Retry) else ""), clock)
+        return returned
 
     return record
 

@@ -39,6 +39,16 @@ class Status(IntEnum):
         return self >= Status.COMPLETED
 
 
+MOVES: Mapping[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+    Status.SCHEDULED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+    Status.IN_PROGRESS: frozenset({Status.IN_PROGRESS, Status.SCHEDULED, Status.COMPLETED, Status.FAILED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+}
+"""How a job's record may go on: one in progress begins anew when its worker died, a failed one when it is retried."""
+
+
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="job"):
     """A job that was created through the service. Times are Unix seconds, 0 means "not yet"."""
 
