@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from typing import TypeAlias
 
 import msgspec
@@ -60,24 +60,28 @@ class Ledger:
 
     async def open_job(self, job: JobRecord, key: KeyRecord | None = None) -> KeyRecord | None:
         """Keep a new job, which is not in the queue yet; its key too, and if that was used before, only say so."""
-        return await self._open([job], job.id, key)
+        return await self.open_jobs([job], key)
+
+    async def open_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> KeyRecord | None:
+        """Several of them in one step; a key stands for all."""
+        return await self._open(jobs, {job.id for job in jobs}, key)
 
     async def open_pipeline(
         self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
     ) -> KeyRecord | None:
         """Keep a new pipeline and its jobs; the rest as for `open_job`."""
-        return await self._open([pipeline, *jobs], pipeline.id, key)
+        return await self._open([pipeline, *jobs], {pipeline.id}, key)
 
-    async def _open(self, documents: Sequence[Document], sent: str, key: KeyRecord | None) -> KeyRecord | None:
+    async def _open(self, documents: Sequence[Document], sent: Set[str], key: KeyRecord | None) -> KeyRecord | None:
         now = self.clock.now()
-        records = [encode(one, unsent_since=now if one.id == sent else 0.0) for one in documents]
+        records = [encode(one, unsent_since=now if one.id in sent else 0.0) for one in documents]
         if key:
             records.append(encode(key, until=now + self.retention))
         if await self.store.write([Change(record.ref, None, record) for record in records]):
             return None
         used = await self.entries.get(KeyRecord, key.id) if key else None
         if used is None:
-            raise BackendUnavailable(f"{self.name} did not take in {sent}: one of its ids is there already")
+            raise BackendUnavailable(f"{self.name} did not take in {documents[0].id}: one of its ids is there already")
         return used
 
     async def sent(self, refs: Sequence[Ref]) -> None:

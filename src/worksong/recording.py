@@ -51,7 +51,7 @@ def recording(ledgers: PerLoop[Ledger], clock: Clock) -> Middleware:
 
 
 async def _within(seconds: float, context: Context, call_next: Handler) -> object:
-    if not seconds:
+    if seconds <= 0:
         return await call_next(context)
     patience = asyncio.timeout(seconds)
     try:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from worksong import Worker
 from worksong.domain.errors import BackendFull, BackendRefused, ConfigError, InvalidArguments
@@ -156,6 +157,21 @@ async def test_what_the_queue_refuses_is_not_kept(office: Office, refusal: Excep
     # And its id and its key are free again
     assert await office.ledger.job("j1") is None
     assert await office.ledger.open_job(JOB, KEY) is None
+
+
+async def test_of_several_the_queue_takes_all_or_nothing_is_kept(office: Office) -> None:
+    jobs = [JobRecord(id=f"j{number}", task="note") for number in range(3)]
+    await office.ledger.open_jobs(jobs, KEY)
+    await office.outbox.send_jobs(jobs, KEY)
+    assert sorted(await office.queued()) == ["j0", "j1", "j2"]
+    office.worker.broker = lambda: Refusing(InvalidArguments("too deep"), office.queue)  # type: ignore[assignment, return-value]
+    others = [JobRecord(id=f"{one.id}{number}", task="note") for number, one in enumerate(jobs)]
+    refused = [*others, replace(JOB, id="j1")]
+    assert await office.ledger.remove_job("j1")
+    assert await office.ledger.open_jobs(refused) is None
+    with pytest.raises(InvalidArguments):
+        await office.outbox.send_jobs(refused)
+    assert [job.id for job in await office.ledger.jobs()] == ["j0", "j2"]
 
 
 async def test_what_no_queue_can_carry_has_failed_and_holds_up_nothing(office: Office) -> None:

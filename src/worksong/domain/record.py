@@ -62,7 +62,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     """Whether its handler takes them as one argument `params`, as those do that `@worker.task` registers."""
     queue: str = "default"
     timeout: float = 0.0
-    """Seconds that a run may take; 0: what its job type says."""
+    """Seconds that a run may take; 0, or less: what its job type says."""
     pipeline_id: str = ""
     next_id: str = ""
     """The job behind it in its pipeline."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status
 from worksong.entries import Draft, read
 from worksong.ledger import Ledger, Sendable, parts_of
@@ -15,21 +17,22 @@ class Missing:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def withdraw(self, document: Sendable, key: KeyRecord | None = None) -> bool:
-        """Forget what the queue refused, and its key; False: it has got there meanwhile, or is gone."""
-        refs = [ref_of(type(document), document.id), *parts_of(document)]
-        withdrawn = False
+    async def withdraw(self, documents: Sequence[Sendable], key: KeyRecord | None = None) -> bool:
+        """Forget what the queue refused, and its key; False: all of it has got there meanwhile, or is gone."""
+        parts = {ref_of(type(one), one.id): parts_of(one) for one in documents}
+        keys = [ref_of(KeyRecord, key.id)] if key else []
+        withdrawn: list[Ref] = []
 
         def decide(draft: Draft) -> None:
-            nonlocal withdrawn
-            record = draft.record(refs[0])
-            withdrawn = record is not None and record.unsent_since > 0
-            for ref in [*refs, *keys] if withdrawn else ():
-                draft.drop(ref)
+            found = filter(None, map(draft.record, parts))
+            withdrawn[:] = [record.ref for record in found if record.unsent_since]
+            for one in withdrawn:
+                for ref in (one, *parts[one], *keys):
+                    draft.drop(ref)
 
-        keys = [ref_of(KeyRecord, key.id)] if key else []
-        await self._ledger.entries.step([*refs, *keys], decide)
-        return withdrawn
+        every = [*parts, *(part for some in parts.values() for part in some), *keys]
+        await self._ledger.entries.step(every, decide)
+        return bool(withdrawn)
 
     async def take(self, since: float, most: int) -> list[Sendable]:
         """Jobs and pipelines that were to be in the queue by then, and may not be; the oldest first.

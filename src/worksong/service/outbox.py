@@ -75,23 +75,28 @@ class Outbox:
         It returns when the job will run: because it is in the queue, or because the queue is away and gets it later.
         It raises what the queue says that will not have it, and then nothing is kept of it.
         """
-        await self._send(job, _Letter(ref_of(JobRecord, job.id), queued(job)), key)
+        await self.send_jobs([job], key)
+
+    async def send_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> None:
+        """The same for several, in one push."""
+        await self._send(jobs, [_Letter(ref_of(JobRecord, job.id), queued(job)) for job in jobs], key)
 
     async def send_pipeline(
         self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
     ) -> None:
         """The same for a pipeline, of which the first job is pushed."""
-        await self._send(pipeline, _Letter(ref_of(PipelineRecord, pipeline.id), first_of(pipeline, jobs)), key)
+        await self._send([pipeline], [_Letter(ref_of(PipelineRecord, pipeline.id), first_of(pipeline, jobs))], key)
 
-    async def _send(self, document: Sendable, letter: _Letter, key: KeyRecord | None) -> None:
+    async def _send(self, documents: Sequence[Sendable], letters: Sequence[_Letter], key: KeyRecord | None) -> None:
         try:
-            await self._push([letter.job])
+            await self._push([letter.job for letter in letters])
         except (InvalidArguments, BackendRefused, BackendFull):
-            if await Missing(self._ledger).withdraw(document, key):
+            if await Missing(self._ledger).withdraw(documents, key):
                 raise
         except BackendUnavailable:
             return  # perhaps it is there, perhaps not: the sweeper pushes it again
-        self._note(letter.ref)
+        for letter in letters:
+            self._note(letter.ref)
 
     async def _push(self, jobs: Sequence[Job]) -> None:
         await client.enqueue(self._worker.broker(), jobs, self._clock.now())
