@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 import worksong
+from worksong.domain import record
 from worksong.domain.lifecycle import MOVES
 from worksong.registry import Options
 
@@ -103,6 +104,11 @@ def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
 def test_the_drawing_of_the_states_is_the_table_of_moves() -> None:
     drawn = set(re.findall(r"^    (\w+) --> (\w+) : (\w+)$", (ROOT / "docs" / "states.md").read_text(), re.MULTILINE))
     assert drawn == {(here, there, move) for here, moves in MOVES.items() for move, there in moves.items()}
+
+
+def test_the_statuses_of_records_are_drawn_as_they_move() -> None:
+    drawn = set(re.findall(r"^    ([A-Z_]+) --> ([A-Z_]+)$", (ROOT / "docs" / "states.md").read_text(), re.MULTILINE))
+    assert drawn == {(before.name, after.name) for before, moves in record.MOVES.items() for after in moves}
 
 
 def test_every_option_of_a_job_type_is_in_the_guide() -> None:

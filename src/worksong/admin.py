@@ -8,10 +8,12 @@ from msgspec.structs import replace
 
 from worksong.blocking import Background
 from worksong.domain.capability import Capability
+from worksong.domain.errors import Unsupported
 from worksong.domain.finding import Finding
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.why import Facts
+from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Listing, PoolView, QueueView, Trace, Window
 from worksong.ports.clock import Clock
 
@@ -23,9 +25,15 @@ GONE_AFTER = 30.0
 class Admin:
     """Listings come in pages of 20, counted from 1."""
 
-    def __init__(self, backend: Callable[[], Backend], background: Background, clock: Clock) -> None:
-        """`backend` answers the one for the running loop."""
-        self._backend, self._background, self._clock = backend, background, clock
+    def __init__(
+        self,
+        backend: Callable[[], Backend],
+        background: Background,
+        clock: Clock,
+        ledger: Callable[[], Ledger | None] = lambda: None,
+    ) -> None:
+        """`backend` and `ledger` answer those for the running loop; None: no records are kept."""
+        self._backend, self._background, self._clock, self._ledger = backend, background, clock, ledger
 
     async def aqueues(self) -> list[QueueView]:
         """Every queue with its length, latency, limit and pause."""
@@ -77,7 +85,19 @@ class Admin:
 
     async def acancel(self, job_id: str) -> bool:
         """Drop the job, or stop it if it runs; False when it is not there."""
-        return await self._backend().cancel(job_id, self._clock.now())
+        # Its record comes first: whoever is lent the job after that drops it.
+        struck = await self._strike(job_id)
+        try:
+            return await self._backend().cancel(job_id, self._clock.now()) or struck
+        except Unsupported:
+            if not struck:
+                raise
+            return True
+
+    async def _strike(self, job_id: str) -> bool:
+        """Whether there was a record of the job, and an open one."""
+        ledger = self._ledger()
+        return ledger is not None and await ledger.cancel(job_id)
 
     async def aretry_dead(self, job_id: str) -> bool:
         """Queue a dead job again, its failures forgotten; False when it is not there."""
@@ -97,11 +117,17 @@ class Admin:
 
     async def adelete_scheduled(self, job_id: str) -> bool:
         """Drop a scheduled job and its unique lock; False when it is not there."""
-        return bool(await self._backend().delete(State.SCHEDULED, [job_id]))
+        return await self._delete(State.SCHEDULED, job_id)
 
     async def adelete_retry(self, job_id: str) -> bool:
         """Drop a job that waits for its retry; False when it is not there."""
-        return bool(await self._backend().delete(State.RETRY, [job_id]))
+        return await self._delete(State.RETRY, job_id)
+
+    async def _delete(self, state: State, job_id: str) -> bool:
+        deleted = await self._backend().delete(state, [job_id])
+        if deleted:
+            await self._strike(job_id)
+        return bool(deleted)
 
     async def awhy(self, job_id: str) -> Facts:
         """What is known about a job and those who could run it; `worksong.domain.why.reasons` decides from it."""

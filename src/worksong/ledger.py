@@ -1,13 +1,9 @@
-"""The ledger of the job service: typed records over a store, and the steps in which they change.
-
-A step reads the records it is about, says what becomes of them, and writes all of them or none; if somebody else
-changed one meanwhile, it begins anew. So two workers, or a worker and a caller, never undo one another's changes.
-"""
+"""The ledger of the job service: what is kept of jobs and pipelines, and each way in which that changes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Sequence, Set
+from typing import TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -16,20 +12,19 @@ from worksong.adapters.awaited import Awaited
 from worksong.adapters.bells import Bells
 from worksong.domain import record as rules
 from worksong.domain.errors import BackendUnavailable
+from worksong.domain.outcome import Failure
 from worksong.domain.record import Document, JobRecord, KeyRecord, PipelineRecord, ResultRecord, Status
 from worksong.domain.result import Result
+from worksong.entries import CHUNK, Draft, Entries
 from worksong.ports.clock import Clock
-from worksong.ports.records import After, Change, Kind, Record, RecordStore, Ref
+from worksong.ports.records import After, Change, Kind, RecordStore, Ref
 from worksong.wire.record import decode, encode, ref_of
 
 RETENTION = 7 * 86400.0
 """Seconds that records of what has ended, results and used keys are kept."""
-ATTEMPTS = 100
-"""How often a step begins anew."""
-CHUNK = 500
-"""Records asked for together."""
 
-D = TypeVar("D", bound=Document)
+Sendable: TypeAlias = JobRecord | PipelineRecord
+"""What gets into the queue as a whole."""
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -39,26 +34,6 @@ class Edit(msgspec.Struct, frozen=True):
     description: str | None = None
 
 
-class Found(NamedTuple):
-    """A record, and what is in it."""
-
-    record: Record
-    document: Any
-
-
-Known: TypeAlias = dict[Ref, Found | None]
-"""What is there of the records that were asked for."""
-Decide: TypeAlias = Callable[[Known], Sequence[Change]]
-"""From what is there to what shall be; raises `_More` if it has to know more."""
-
-
-class _More(Exception):
-    """Which other records have to be read before anything can be decided."""
-
-    def __init__(self, refs: Sequence[Ref]) -> None:
-        self.refs = refs
-
-
 class Ledger:
     """Belongs to the event loop of its first use, like its store; `sibling` makes one for another loop."""
 
@@ -66,6 +41,7 @@ class Ledger:
         self, store: RecordStore, clock: Clock, *, retention: float = RETENTION, bells: Bells | None = None
     ) -> None:
         self.store, self.clock, self.retention = store, clock, retention
+        self.entries = Entries(store)
         self._bells = bells or Bells()
         self._awaited = Awaited(self._look, self._bells)
 
@@ -84,59 +60,58 @@ class Ledger:
 
     async def open_job(self, job: JobRecord, key: KeyRecord | None = None) -> KeyRecord | None:
         """Keep a new job, which is not in the queue yet; its key too, and if that was used before, only say so."""
-        return await self._open([job], job.id, key)
+        return await self.open_jobs([job], key)
+
+    async def open_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> KeyRecord | None:
+        """Several of them in one step; a key stands for all."""
+        return await self._open(jobs, {job.id for job in jobs}, key)
 
     async def open_pipeline(
         self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
     ) -> KeyRecord | None:
         """Keep a new pipeline and its jobs; the rest as for `open_job`."""
-        return await self._open([pipeline, *jobs], pipeline.id, key)
+        return await self._open([pipeline, *jobs], {pipeline.id}, key)
 
-    async def _open(self, documents: Sequence[Document], sent: str, key: KeyRecord | None) -> KeyRecord | None:
+    async def _open(self, documents: Sequence[Document], sent: Set[str], key: KeyRecord | None) -> KeyRecord | None:
         now = self.clock.now()
-        records = [encode(one, unsent_since=now if one.id == sent else 0.0) for one in documents]
+        records = [encode(one, unsent_since=now if one.id in sent else 0.0) for one in documents]
         if key:
             records.append(encode(key, until=now + self.retention))
         if await self.store.write([Change(record.ref, None, record) for record in records]):
             return None
-        used = await self._get(KeyRecord, key.id) if key else None
+        used = await self.entries.get(KeyRecord, key.id) if key else None
         if used is None:
-            raise BackendUnavailable(f"{self.name} did not take in {sent}: one of its ids is there already")
+            raise BackendUnavailable(f"{self.name} did not take in {documents[0].id}: one of its ids is there already")
         return used
 
     async def sent(self, refs: Sequence[Ref]) -> None:
         """They are in the queue."""
 
-        def decide(known: Known) -> list[Change]:
-            waiting = [found.record for found in known.values() if found and found.record.unsent_since]
-            return [Change(one.ref, one.version, _next(one, unsent_since=0.0)) for one in waiting]
+        def decide(draft: Draft) -> None:
+            for ref in refs:
+                draft.mark(ref, unsent_since=0.0)
 
-        await self._step(refs, decide)
-
-    async def unsent(self, since: float, most: int = CHUNK) -> list[Document]:
-        """Jobs and pipelines that were to be in the queue by then, and may not be; the oldest first."""
-        return [_read(record) for record in await self.store.unsent(since, most)]
+        await self.entries.step(refs, decide)
 
     # what is asked
 
     async def job(self, job_id: str) -> JobRecord | None:
-        return await self._get(JobRecord, job_id)
+        return await self.entries.get(JobRecord, job_id)
 
     async def pipeline(self, pipeline_id: str) -> PipelineRecord | None:
-        return await self._get(PipelineRecord, pipeline_id)
+        return await self.entries.get(PipelineRecord, pipeline_id)
 
     async def key(self, key_id: str) -> KeyRecord | None:
-        return await self._get(KeyRecord, key_id)
+        return await self.entries.get(KeyRecord, key_id)
 
     async def kept_result(self, job_id: str) -> Result | None:
         """The result of a job, until somebody deletes it."""
-        found = await self._get(ResultRecord, job_id)
+        found = await self.entries.get(ResultRecord, job_id)
         return found.result if found else None
 
     async def jobs_of(self, pipeline: PipelineRecord) -> list[JobRecord]:
         """The jobs of a pipeline, in order."""
-        known = await self._known([ref_of(JobRecord, job_id) for job_id in pipeline.job_ids])
-        return [found.document for found in known.values() if found]
+        return [job for job in await self.entries.all(JobRecord, pipeline.job_ids) if job]
 
     async def jobs(
         self, status: Status | None = None, *, after: After | None = None, most: int = CHUNK
@@ -160,6 +135,14 @@ class Ledger:
                 yield job
             after = After(page[-1].created_at, page[-1].id)
 
+    async def all_pipelines(self, status: Status | None = None) -> AsyncIterator[PipelineRecord]:
+        """Every pipeline, the oldest first."""
+        after: After | None = None
+        while page := await self.pipelines(status, after=after):
+            for pipeline in page:
+                yield pipeline
+            after = After(page[-1].created_at, page[-1].id)
+
     # what callers change
 
     async def edit(self, kind: type[JobRecord] | type[PipelineRecord], record_id: str, edit: Edit) -> bool:
@@ -167,86 +150,130 @@ class Ledger:
         ref = ref_of(kind, record_id)
         given = {name: text for name, text in msgspec.structs.asdict(edit).items() if text is not None}
 
-        def decide(known: Known) -> list[Change]:
-            found = known[ref]
-            return [_changed(found, replace(found.document, **given))] if found and given else []
+        def decide(draft: Draft) -> None:
+            if found := draft.get(kind, record_id):
+                draft.put(replace(found, **given))
 
-        return (await self._step([ref], decide))[ref] is not None
+        return (await self.entries.step([ref], decide)).record(ref) is not None
 
     async def remove_job(self, job_id: str) -> bool:
         """Forget a job and its result; False: there is none."""
-        return await self._remove(ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id))
+        return await self._remove([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)])
 
     async def remove_pipeline(self, pipeline: PipelineRecord) -> bool:
         """Forget a pipeline, its jobs and their results; False: there is none."""
-        jobs = [ref_of(kind, job_id) for kind in (JobRecord, ResultRecord) for job_id in pipeline.job_ids]
-        return await self._remove(ref_of(PipelineRecord, pipeline.id), *jobs)
+        return await self._remove([ref_of(PipelineRecord, pipeline.id), *parts_of(pipeline)])
 
     async def remove_result(self, job_id: str) -> bool:
         """Forget a job's result; False: there is none."""
-        return await self._remove(ref_of(ResultRecord, job_id))
+        return await self._remove([ref_of(ResultRecord, job_id)])
 
-    async def _remove(self, ref: Ref, *others: Ref) -> bool:
-        known = await self._step([ref, *others], _all_gone)
-        return known[ref] is not None
+    async def _remove(self, refs: Sequence[Ref]) -> bool:
+        """All of them; whether the first was there."""
+        there = False
+
+        def decide(draft: Draft) -> None:
+            nonlocal there
+            there = draft.record(refs[0]) is not None
+            for ref in refs:
+                draft.drop(ref)
+
+        await self.entries.step(refs, decide)
+        return there
+
+    async def cancel(self, job_id: str) -> bool:
+        """Let it begin no more; one that waits has failed by that, one that runs is to be stopped by the queue.
+
+        The queue may still have it: whoever is given it there drops it. False: it has ended, or there is none.
+        """
+        now, open_still = self.clock.now(), False
+
+        def decide(draft: Draft) -> None:
+            nonlocal open_still
+            job = draft.get(JobRecord, job_id)
+            open_still = job is not None and not job.status.ended
+            if job and open_still:
+                self._change(draft, rules.cancelled(job, now))
+
+        await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
+        if open_still:
+            self._bells.ring()
+        return open_still
 
     # what becomes of jobs
 
     async def begin(self, job_id: str) -> tuple[JobRecord | None, Result | None]:
-        """It runs: its record, None if it was deleted; and its result, if it is through already."""
+        """It runs: its record, None if it was deleted; and its result, if it is through already.
+
+        One that was cancelled does not run: its record says so.
+        """
         now = self.clock.now()
-        ref, kept = ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)
+        through: Result | None = None
 
-        def decide(known: Known) -> list[Change]:
-            found = known[ref]
-            if found is None or _through(found, known[kept]):
-                return []
-            return [_changed(found, rules.begun(found.document, now), unsent_since=0.0, until=0.0)]
+        def decide(draft: Draft) -> None:
+            nonlocal through
+            job, kept = draft.get(JobRecord, job_id), draft.get(ResultRecord, job_id)
+            through = kept.result if kept and job and job.status is Status.COMPLETED else None
+            if job and through is None and not job.cancelled:
+                _move(draft, rules.begun(job, now), unsent_since=0.0, until=0.0)
 
-        known = await self._moved([ref, kept], decide)
-        job, result = known[ref], known[kept]
-        through = job and result and _through(job, result)
-        return job.document if job else None, result.document.result if through and result else None
+        draft = await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
+        return draft.get(JobRecord, job_id), through
 
     async def put_off(self, job_id: str, reason: str) -> None:
         """It will run again; `reason`: why it failed, if it did."""
-        now, ref = self.clock.now(), ref_of(JobRecord, job_id)
+        now = self.clock.now()
 
-        def decide(known: Known) -> list[Change]:
-            found = known[ref]
-            return [_changed(found, rules.put_off(found.document, reason, now))] if found else []
+        def decide(draft: Draft) -> None:
+            if job := draft.get(JobRecord, job_id):
+                self._change(draft, rules.put_off(job, reason, now))
 
-        await self._moved([ref], decide)
+        await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
+
+    def _change(self, draft: Draft, job: JobRecord) -> None:
+        """It waits or runs on; or that it was cancelled has ended it."""
+        if not job.status.ended:
+            _move(draft, job)
+            return
+        until = job.completed_at + self.retention
+        result = Result(job.id, job.completed_at, failure=Failure("Discarded", job.failure_reason))
+        draft.put(ResultRecord(id=job.id, result=result), until=until)
+        _move(draft, job, unsent_since=0.0, until=until)
 
     async def put(self, results: Sequence[Result]) -> None:
         """Keep results, and note in the records that the jobs have ended; of several for one job the last counts."""
         latest = {result.job_id: result for result in results}
-        for job_id, result in latest.items():
-            await self._end(job_id, result)
+
+        def decide(draft: Draft) -> None:
+            for result in latest.values():
+                self._end(draft, result)
+
         if latest:
+            refs = [ref_of(kind, job_id) for job_id in latest for kind in (JobRecord, ResultRecord)]
+            await self.entries.step(refs, decide)
             self._bells.ring()
 
-    async def _end(self, job_id: str, result: Result) -> None:
-        ref, kept = ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)
+    def _end(self, draft: Draft, result: Result) -> None:
+        """What is through stays so. The last job of a pipeline says for how long the whole of it is kept."""
+        job, kept = draft.get(JobRecord, result.job_id), draft.get(ResultRecord, result.job_id)
+        if job and kept and job.status is Status.COMPLETED:
+            return
         until = result.at + self.retention
-
-        def decide(known: Known) -> list[Change]:
-            job, changes = known[ref], [_put(known[kept], ResultRecord(id=job_id, result=result), until=until)]
-            if job:
-                changes.append(_changed(job, rules.ended(job.document, result), unsent_since=0.0, until=until))
-            return changes
-
-        await self._moved([ref, kept], decide)
+        if not (job and job.cancelled and job.status.ended):
+            draft.put(ResultRecord(id=result.job_id, result=result), until=until)
+        if job:
+            ended = rules.ended(job, result)
+            goes_on = ended.status is Status.COMPLETED and ended.next_id
+            _move(draft, ended, unsent_since=0.0, until=0.0 if goes_on else until)
 
     async def result(self, job_id: str) -> Result | None:
-        return (await self._look([job_id])).get(job_id)
+        return await self.kept_result(job_id)
 
     async def wait_result(self, job_id: str, seconds: float) -> Result | None:
         return await self._awaited.wait(job_id, seconds)
 
     async def _look(self, job_ids: Sequence[str]) -> dict[str, Result]:
-        known = await self._known([ref_of(ResultRecord, job_id) for job_id in job_ids])
-        return {ref.id: found.document.result for ref, found in known.items() if found}
+        return {found.id: found.result for found in await self.entries.all(ResultRecord, job_ids) if found}
 
     async def prune(self) -> int:
         """Forget what was kept long enough; answers how many records went."""
@@ -255,110 +282,24 @@ class Ledger:
             pruned += dropped
         return pruned
 
-    # steps
 
-    async def _moved(self, refs: Sequence[Ref], decide: Decide) -> Known:
-        """A step that changes a job, and with it the pipeline that the job belongs to."""
-
-        def together(known: Known) -> list[Change]:
-            changes = list(decide(known))
-            for job in [_after(change).document for change in changes]:
-                if isinstance(job, JobRecord) and job.pipeline_id:
-                    changes += self._of_pipeline(known, job)
-            return changes
-
-        return await self._step(refs, together)
-
-    def _of_pipeline(self, known: Known, job: JobRecord) -> list[Change]:
-        """What becomes of its pipeline; of one that ends, also when its other jobs may be forgotten."""
-        (found,) = _asked(known, [ref_of(PipelineRecord, job.pipeline_id)])
-        if found is None:
-            return []
-        after = rules.followed(found.document, job)
-        if not after.status.ended:
-            return [_changed(found, after, until=0.0, unsent_since=0.0)] if after != found.document else []
-        until = after.completed_at + self.retention
-        others = _asked(known, [ref_of(JobRecord, job_id) for job_id in after.job_ids if job_id != job.id])
-        return [
-            _changed(found, after, until=until, unsent_since=0.0),
-            *(_changed(other, other.document, until=until) for other in others if other),
-        ]
-
-    async def _get(self, kind: type[D], record_id: str) -> D | None:
-        (record,) = await self.store.read([ref_of(kind, record_id)])
-        return decode(record, kind) if record else None
-
-    async def _known(self, refs: Sequence[Ref]) -> Known:
-        known: Known = {}
-        for start in range(0, len(refs), CHUNK):
-            some = refs[start : start + CHUNK]
-            records = await self.store.read(some)
-            known |= {
-                ref: Found(record, _read(record)) if record else None for ref, record in zip(some, records, strict=True)
-            }
-        return known
-
-    async def _step(self, refs: Sequence[Ref], decide: Decide) -> Known:
-        """Change what is there; answers what was there, and where it was changed, what is there now."""
-        for _ in range(ATTEMPTS):
-            known = await self._known(refs)
-            try:
-                changes = decide(known)
-            except _More as more:
-                refs = [*refs, *more.refs]
-                continue
-            if not changes:
-                return known
-            if await self.store.write(changes):
-                return known | {change.ref: _after(change) for change in changes if change.record}
-        raise BackendUnavailable(f"{self.name}: others changed {refs[0].id} {ATTEMPTS} times in a row")
+def parts_of(document: Sendable) -> list[Ref]:
+    """What goes when it goes."""
+    jobs = document.job_ids if isinstance(document, PipelineRecord) else ()
+    results = jobs or (document.id,)
+    return [*(ref_of(JobRecord, job_id) for job_id in jobs), *(ref_of(ResultRecord, job_id) for job_id in results)]
 
 
-def _asked(known: Known, refs: Sequence[Ref]) -> list[Found | None]:
-    missing = [ref for ref in refs if ref not in known]
-    if missing:
-        raise _More(missing)
-    return [known[ref] for ref in refs]
-
-
-def _through(job: Found, result: Found | None) -> bool:
-    """Whether nothing is left to be done for it."""
-    return job.document.status is Status.COMPLETED and result is not None
-
-
-def _after(change: Change) -> Found:
-    assert change.record is not None
-    return Found(change.record, _read(change.record))
-
-
-_DOCUMENTS: dict[Kind, type[Document]] = {
-    Kind.JOB: JobRecord,
-    Kind.PIPELINE: PipelineRecord,
-    Kind.RESULT: ResultRecord,
-    Kind.KEY: KeyRecord,
-}
-
-
-def _read(record: Record) -> Any:
-    return decode(record, _DOCUMENTS[record.ref.kind])
-
-
-def _changed(found: Found, document: Document, **marks: float) -> Change:
-    before = found.record
-    marks = {"unsent_since": before.unsent_since, "until": before.until} | marks
-    return Change(before.ref, before.version, encode(document, version=before.version + 1, **marks))
-
-
-def _put(found: Found | None, document: Document, *, until: float) -> Change:
-    if found:
-        return _changed(found, document, until=until)
-    record = encode(document, until=until)
-    return Change(record.ref, None, record)
-
-
-def _next(record: Record, **marks: float) -> Record:
-    return replace(record, version=record.version + 1, **marks)
-
-
-def _all_gone(known: Known) -> list[Change]:
-    return [Change(ref, found.record.version, None) for ref, found in known.items() if found]
+def _move(draft: Draft, job: JobRecord, **marks: float) -> None:
+    """A job changes, and with it the pipeline that it belongs to: that is kept, or may be forgotten, as a whole."""
+    draft.put(job, **marks)
+    pipeline = draft.get(PipelineRecord, job.pipeline_id) if job.pipeline_id else None
+    if pipeline is None:
+        return
+    followed = rules.followed(pipeline, job)
+    until = marks.get("until", 0.0) if followed.status.ended else 0.0
+    draft.put(followed, unsent_since=0.0, until=until)
+    if followed.status.ended or pipeline.status.ended:
+        for other in draft.all(JobRecord, pipeline.job_ids):
+            if other:
+                draft.mark(ref_of(JobRecord, other.id), until=until)

@@ -6,8 +6,7 @@ import asyncio
 
 import msgspec
 
-from worksong.domain.outcome import Done
-from worksong.domain.record import META
+from worksong.domain.record import CANCELLED, META
 from worksong.domain.verdict import Discard, Retry, Snooze
 from worksong.ledger import Ledger
 from worksong.perloop import PerLoop
@@ -31,25 +30,28 @@ def recording(ledgers: PerLoop[Ledger], clock: Clock) -> Middleware:
         kept, result = await insist(lambda: ledger.begin(job.id), clock)
         if kept is None:
             raise Discard("its record was deleted")
+        if kept.cancelled:
+            raise Discard(CANCELLED)
         if result:  # it was through, and its worker died before the queue heard of it
-            return Done(msgspec.json.decode(result.value))
+            value: object = msgspec.json.decode(result.value)
+            return value
         try:
-            value = await _within(kept.timeout, context, call_next)
+            returned = await _within(kept.timeout, context, call_next)
         except (Discard, asyncio.CancelledError):
             raise
         except Exception as failure:
             reason = "" if isinstance(failure, Snooze) else str(failure) or type(failure).__name__
             await insist(lambda: ledger.put_off(job.id, reason), clock)
             raise
-        if isinstance(value, Retry | Snooze):
-            await insist(lambda: ledger.put_off(job.id, str(value) if isinstance(value, Retry) else ""), clock)
-        return value
+        if isinstance(returned, Retry | Snooze):
+            await insist(lambda: ledger.put_off(job.id, str(returned) if isinstance(returned, Retry) else ""), clock)
+        return returned
 
     return record
 
 
 async def _within(seconds: float, context: Context, call_next: Handler) -> object:
-    if not seconds:
+    if seconds <= 0:
         return await call_next(context)
     patience = asyncio.timeout(seconds)
     try:

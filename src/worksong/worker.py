@@ -121,7 +121,9 @@ class Worker:
         self._stopped = False
         self.was_started = False
         """Whether this process ever ran jobs."""
-        self.admin = Admin(self.backend, self.background, self.clock)
+        self.admin = Admin(
+            self.backend, self.background, self.clock, lambda: self.ledgers.here() if self.ledgers else None
+        )
         self._reader = ResultReader(self)
         self._backends = self._connected(url, name)
         self._stores: PerLoop[ResultStore] | None = None

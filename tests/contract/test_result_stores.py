@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from worksong.adapters.memory import MemoryResults
+from worksong.adapters.memory import MemoryRecords, MemoryResults
+from worksong.adapters.redis.records import RedisRecords
 from worksong.adapters.redis.results import RedisResults
 from worksong.adapters.sql.mysql import mysql_results
 from worksong.adapters.sql.postgres import postgres_results
 from worksong.adapters.sql.results import SqlResults
-from worksong.adapters.sql.sqlite import sqlite_results
+from worksong.adapters.sql.sqlite import sqlite_records, sqlite_results
 from worksong.domain.job import new_id
+from worksong.ledger import Ledger
+from worksong.ports.clock import SystemClock
 from worksong.testing.contract import ResultStoreContract
 
 
@@ -64,3 +67,31 @@ class TestMariadbResults(ResultStoreContract):
 
     def unreachable(self) -> SqlResults:
         return mysql_results("mariadb://nobody@127.0.0.1:1/nothing", namespace="")
+
+
+class TestLedgerInMemory(ResultStoreContract):
+    @pytest.fixture
+    async def store(self) -> AsyncIterator[Ledger]:
+        store = Ledger(MemoryRecords(), SystemClock())
+        yield store
+        await store.close()
+
+
+class TestLedgerInRedis(ResultStoreContract):
+    @pytest.fixture
+    async def store(self, redis_url: str) -> AsyncIterator[Ledger]:
+        store = Ledger(RedisRecords(redis_url, namespace=new_id()), SystemClock())
+        yield store
+        await store.close()
+
+    def unreachable(self) -> Ledger:
+        return Ledger(RedisRecords("redis://127.0.0.1:1/0", namespace="away"), SystemClock())
+
+
+class TestLedgerInSqlite(ResultStoreContract):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[Ledger]:
+        records = sqlite_records(f"sqlite:///{tmp_path}/records.db?synchronous=NORMAL", namespace="contract")
+        store = Ledger(records, SystemClock())
+        yield store
+        await store.close()

@@ -772,6 +772,17 @@ SCENES = [
     ),
     Scene("result_put", there(waits={"box"}, box=["w"]), ("result", "waits"), (9, 9, "j", "{}"), ("box",)),
     Scene("result_wait", there(), ("result", "waits"), ("box", 9)),
+    *(
+        Scene("record_write", there(list=("j",), unsent=("job:j",), rec="1 5.0 2 1 0\n{}", **{"list:2": ("j",)}),
+              ("unsent", "until", "new", "list", "rec", "list"),
+              ("job:k", "k", "", "1 5.0 1 0 0\n{}", "5.0", "1", "7.5", "0", "job:j", "j", "1", *record),
+              ("list:0", "list:1", "list:2", "list:4"))
+        for record in (("2 5.0 4 0 9.5\n{}", "5.0", "4", "0", "9.5"), ("", "0", "0", "0", "0"))
+    ),
+    *(
+        Scene("record_page", there(list=("a", "c")), ("list",), last)
+        for last in (("", "", 5), (1, "a", 5), (1, "b", 5))
+    ),
 ]  # fmt: skip
 VALUES = ("", "abc", "-0", "007", "1.5", "99999999999999999999", "-5", "nan")
 """What a counter may hold that is none."""

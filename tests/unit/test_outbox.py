@@ -1,151 +1,282 @@
-"""The outbox of plain jobs: one command for a turn of the loop, and to each caller its own fate."""
+"""The outbox of the job service: what is kept gets into the queue, and what is refused is not kept."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
-from engine_bench import PATIENCE, until
-from worksong.adapters.redis.client import NoAnswer, ServerError
-from worksong.adapters.redis.outbox import HEAVY, MOST, Document, Outbox, portions
-from worksong.domain.errors import BackendRefused, BackendUnavailable, EnqueueOutcomeUnknown
+from worksong import Worker
+from worksong.domain.errors import BackendFull, BackendRefused, ConfigError, InvalidArguments
 from worksong.domain.job import Job
+from worksong.domain.lifecycle import State
+from worksong.domain.pipeline import step_id
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status
+from worksong.domain.result import Result
+from worksong.ledger import Ledger
+from worksong.ports.backend import Window
+from worksong.ports.records import Change, Kind, Record
+from worksong.service.outbox import MISSING_FOR, UPKEEP_EVERY, Outbox
+from worksong.testing import FakeClock
+from worksong.testing.drain import adrain
+from worksong.testing.flaky import Fault, FlakyBackend
+from worksong.wire.record import ref_of
+
+JOB = JobRecord(id="j1", task="note", params={"n": 1})
+KEY = KeyRecord(id="k1", request="r", created_id="j1")
+TURNS = 200
+"""Of a clock, and of the loop with it: more than any of these stories takes."""
 
 
-def document(job_id: str, raw: bytes = b"{}") -> Document:
-    return Job("send", id=job_id), raw
-
-
-class Post:
-    """A server that notes each command, and answers as told."""
+class Office:
+    """A worker that keeps records, whose queue fails when told to, and its outbox."""
 
     def __init__(self) -> None:
-        self.commands: list[list[str]] = []
-        self.bad: set[str] = set()
-        self.failure: Exception | None = None
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.box = Outbox(self._take)
+        self.clock = FakeClock()
+        self.worker = Worker(records="memory://", clock=self.clock)
+        self.ran: list[object] = []
 
-    async def _take(self, documents: Sequence[Document], now: float) -> None:
-        ids = [job.id for job, _ in documents]
-        self.commands.append(ids)
-        await self.gate.wait()
-        if self.failure:
-            raise self.failure
-        if self.bad.intersection(ids):
-            raise ServerError("WRONGTYPE key")
+        @self.worker.task("note")
+        async def note(params: dict[str, int], previous: int = 0) -> int:
+            self.ran.append(params.get("n"))
+            return previous + 1
 
-    async def put(self, *ids: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            await self.box.put([document(one) for one in ids], 1.0)
+        self.queue = FlakyBackend(self.worker.backend())
+        self.worker.broker = lambda: self.queue
+        self.outbox = Outbox(self.worker)
 
+    @property
+    def ledger(self) -> Ledger:
+        assert self.worker.ledgers is not None
+        return self.worker.ledgers.here()
 
-async def test_what_is_pushed_in_one_turn_leaves_in_one_command_in_order() -> None:
-    post = Post()
-    await asyncio.gather(post.put("a"), post.put("b", "c"), post.put("d"))
-    await post.put("e")
-    assert post.commands == [["a", "b", "c", "d"], ["e"]]
+    async def missing(self) -> list[str]:
+        return [record.ref.id for record in await self.ledger.store.unsent(self.clock.now(), 100)]
 
+    async def queued(self) -> list[str]:
+        return [view.id for view in await self.worker.backend().jobs(State.QUEUED, Window(100))]
 
-async def test_a_refused_job_fails_alone() -> None:
-    # Given one push that the server refuses, among others
-    post = Post()
-    post.bad = {"c"}
-
-    # When they leave together, then only its caller hears of it, and all others are taken in once
-    answers = await asyncio.gather(*(post.put(one) for one in "abcd"), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [type(None), type(None), ServerError, type(None)]
-    assert post.commands == [["a", "b", "c", "d"], ["a"], ["b"], ["c"], ["d"]]
+    async def status(self, job_id: str = "j1") -> Status:
+        found = await self.ledger.job(job_id)
+        assert found is not None
+        return found.status
 
 
-async def test_after_a_lost_answer_each_caller_is_told_of_its_own_jobs() -> None:
-    post = Post()
-    post.failure = EnqueueOutcomeUnknown(["a", "b", "c"], "cut")
-    post.failure.__cause__ = NoAnswer("cut")
-    first, second = await asyncio.gather(post.put("a"), post.put("b", "c"), return_exceptions=True)
-    assert isinstance(first, EnqueueOutcomeUnknown)
-    assert isinstance(second, EnqueueOutcomeUnknown)
-    assert (first.job_ids, second.job_ids) == (("a",), ("b", "c"))
-    assert "cut" in str(first)
-    assert post.commands == [["a", "b", "c"]]
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    office = Office()
+    yield office
+    await office.outbox.close()
+    await office.worker.astop()
 
 
-@pytest.mark.parametrize("failure", [BackendUnavailable("away"), ValueError("broken")])
-async def test_a_failure_of_the_whole_reaches_every_caller_and_nothing_is_repeated(failure: Exception) -> None:
-    post = Post()
-    post.failure = failure
-    answers = await asyncio.gather(post.put("a"), post.put("b"), return_exceptions=True)
-    assert [(type(answer), str(answer)) for answer in answers] == [(type(failure), str(failure))] * 2
-    assert post.commands == [["a", "b"]]
+def a_pipeline(length: int) -> tuple[PipelineRecord, list[JobRecord]]:
+    ids = [step_id("p1", number, 0) for number in range(length)]
+    jobs = [
+        JobRecord(id=job_id, task="note", params={"n": number}, pipeline_id="p1", next_id=next_id, previous=number > 0)
+        for number, (job_id, next_id) in enumerate(zip(ids, [*ids[1:], ""], strict=True))
+    ]
+    return PipelineRecord(id="p1", job_ids=tuple(ids)), jobs
 
 
-async def test_who_gives_up_before_it_leaves_has_pushed_nothing() -> None:
-    post = Post()
-    given_up, kept = asyncio.ensure_future(post.put("a")), asyncio.ensure_future(post.put("b"))
-    alone = asyncio.ensure_future(post.put("c"))
-    asyncio.get_running_loop().call_soon(given_up.cancel)  # runs before what the pushes ask the loop to do
-    await asyncio.wait([given_up, kept, alone])
-    assert given_up.cancelled()
-    assert post.commands == [["b", "c"]]
+async def test_what_is_created_is_in_the_queue_and_noted_there_later(office: Office) -> None:
+    # Given a job that was just created
+    await office.ledger.open_job(JOB)
+    # When it is sent
+    await office.outbox.send_job(JOB)
+    # Then it waits in the queue, and somewhat later that is known
+    assert await office.queued() == ["j1"]
+    await office.outbox.flush()
+    assert await office.missing() == []
 
 
-async def test_who_gives_up_while_it_is_under_way_costs_nobody_else_the_answer() -> None:
-    post = Post()
-    post.gate.clear()
-    given_up, kept = asyncio.ensure_future(post.put("a")), asyncio.ensure_future(post.put("b"))
-    await until(lambda: post.commands)
-    given_up.cancel()
-    post.gate.set()
-    await kept
-    assert given_up.cancelled()
+@pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
+async def test_what_is_created_while_the_queue_is_away_runs_once_when_it_is_back(office: Office, fault: Fault) -> None:
+    # Given a queue that does not answer, whether it did something or not
+    office.queue.expect("push", [fault])
+    await office.ledger.open_job(JOB)
+    # When a job is sent, then the caller is not told of that
+    await office.outbox.send_job(JOB)
+    assert await office.missing() == ["j1"]
+    # And it is sent again after a while, not before
+    assert await office.outbox.sweep() == 0
+    office.clock.advance(MISSING_FOR)
+    assert await office.outbox.sweep() == 1
+    assert await office.missing() == []
+    await adrain(office.worker)
+    assert office.ran == [1]
 
 
-def test_a_loop_that_ends_leaves_nobody_waiting_in_the_next() -> None:
-    # Given a push whose loop ends before it leaves, and one whose loop ends on its way
-    post: list[Post] = []
-    callers: list[asyncio.Future[None]] = []
-
-    async def leave_at_once() -> None:
-        post.append(Post())
-        post[0].gate.clear()
-        callers.append(asyncio.ensure_future(post[0].put("a")))
-        await until(lambda: post[0].commands)
-        callers.append(asyncio.ensure_future(post[0].put("b")))
-        await asyncio.sleep(0)
-
-    async def push_again() -> None:
-        post[0].gate = asyncio.Event()
-        post[0].gate.set()
-        await post[0].put("c")
-
-    asyncio.run(leave_at_once())
-
-    # When another loop pushes, then it is served
-    asyncio.run(push_again())
-    assert post[0].commands[-1] == ["c"]
+async def test_what_nobody_came_to_send_is_found(office: Office) -> None:
+    # Given a job and a pipeline whose creator died before they were sent
+    await office.ledger.open_job(JOB)
+    pipeline, jobs = a_pipeline(3)
+    await office.ledger.open_pipeline(pipeline, jobs)
+    office.clock.advance(MISSING_FOR)
+    # When somebody looks
+    assert await office.outbox.sweep() == 2
+    await adrain(office.worker)
+    # Then all of it runs
+    assert sorted(map(str, office.ran)) == ["0", "1", "1", "2"]
+    found = await office.ledger.pipeline("p1")
+    assert found is not None
+    assert found.status is Status.COMPLETED
 
 
-async def test_callers_with_much_to_carry_share_no_command() -> None:
-    post = Post()
-    many = [document(f"m{number}") for number in range(MOST)]
-    large = [document("large", b" " * HEAVY)]
-    await asyncio.gather(*(post.box.put(load, 1.0) for load in (many, [document("a")], large, [document("b")])))
-    assert [len(command) for command in post.commands] == [MOST, 1, 1, 1]
+async def test_of_two_who_look_one_sends(office: Office) -> None:
+    for number in range(20):
+        await office.ledger.open_job(JobRecord(id=f"j{number}", task="note"))
+    office.clock.advance(MISSING_FOR)
+    swept = await asyncio.gather(office.outbox.sweep(), Outbox(office.worker).sweep())
+    assert sum(swept) == 20
+    assert len(await office.queued()) == 20
 
 
-def test_portions_end_at_a_number_and_at_a_size() -> None:
-    small, large = document("s"), document("l", b" " * (HEAVY // 2))
-    assert [len(portion) for portion in portions([small] * (2 * MOST + 1))] == [MOST, MOST, 1]
-    assert [len(portion) for portion in portions([large] * 5)] == [2, 2, 1]
-    assert [len(portion) for portion in portions([document("h", b" " * (HEAVY + 1))] * 2)] == [1, 1]
-    assert list(portions([])) == []
+class Refusing:
+    """A queue that says no."""
+
+    def __init__(self, refusal: Exception, inner: FlakyBackend) -> None:
+        self.refusal, self._inner = refusal, inner
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        if any(job.id == "j1" for job in jobs):
+            raise self.refusal
+        return await self._inner.push(jobs, now, once=once)
 
 
-async def test_a_refusal_is_of_the_tree() -> None:
-    post = Post()
-    post.bad = {"a"}
-    with pytest.raises(BackendRefused, match="WRONGTYPE"):
-        await post.put("a")
+@pytest.mark.parametrize("refusal", [InvalidArguments("too deep"), BackendRefused("WRONGTYPE"), BackendFull("no room")])
+async def test_what_the_queue_refuses_is_not_kept(office: Office, refusal: Exception) -> None:
+    # Given a queue that refuses a job
+    office.worker.broker = lambda: Refusing(refusal, office.queue)  # type: ignore[assignment, return-value]
+    await office.ledger.open_job(JOB, KEY)
+    # When it is sent, then the caller is told why
+    with pytest.raises(type(refusal)):
+        await office.outbox.send_job(JOB, KEY)
+    # And its id and its key are free again
+    assert await office.ledger.job("j1") is None
+    assert await office.ledger.open_job(JOB, KEY) is None
+
+
+async def test_of_several_the_queue_takes_all_or_nothing_is_kept(office: Office) -> None:
+    jobs = [JobRecord(id=f"j{number}", task="note") for number in range(3)]
+    await office.ledger.open_jobs(jobs, KEY)
+    await office.outbox.send_jobs(jobs, KEY)
+    assert sorted(await office.queued()) == ["j0", "j1", "j2"]
+    office.worker.broker = lambda: Refusing(InvalidArguments("too deep"), office.queue)  # type: ignore[assignment, return-value]
+    others = [JobRecord(id=f"{one.id}{number}", task="note") for number, one in enumerate(jobs)]
+    refused = [*others, replace(JOB, id="j1")]
+    assert await office.ledger.remove_job("j1")
+    assert await office.ledger.open_jobs(refused) is None
+    with pytest.raises(InvalidArguments):
+        await office.outbox.send_jobs(refused)
+    assert [job.id for job in await office.ledger.jobs()] == ["j0", "j2"]
+
+
+async def test_what_no_queue_can_carry_has_failed_and_holds_up_nothing(office: Office) -> None:
+    # Given jobs that nobody sent, one of which cannot be carried
+    office.worker.broker = lambda: Refusing(InvalidArguments("too deep"), office.queue)  # type: ignore[assignment, return-value]
+    for job_id in ("j0", "j1", "j2"):
+        await office.ledger.open_job(JobRecord(id=job_id, task="note"))
+    office.clock.advance(MISSING_FOR)
+    # When somebody looks
+    await office.outbox.sweep()
+    # Then the others are sent, and it says why it failed
+    assert sorted(await office.queued()) == ["j0", "j2"]
+    found = await office.ledger.job("j1")
+    assert found is not None
+    assert (found.status, found.failure_reason) == (Status.FAILED, "too deep")
+    assert await office.missing() == []
+
+
+async def test_a_server_that_says_no_is_asked_again(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    office.worker.broker = lambda: Refusing(BackendRefused("WRONGTYPE"), office.queue)  # type: ignore[assignment, return-value]
+    await office.ledger.open_job(JOB)
+    office.clock.advance(MISSING_FOR)
+    await office.outbox.sweep()
+    assert "WRONGTYPE" in caplog.text
+    office.worker.broker = lambda: office.queue
+    office.clock.advance(MISSING_FOR)
+    await office.outbox.sweep()
+    assert await office.queued() == ["j1"]
+
+
+async def test_a_pipeline_without_its_jobs_holds_up_nothing(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    # Given a pipeline of whose jobs one is gone, whoever did that
+    pipeline, jobs = a_pipeline(2)
+    await office.ledger.open_pipeline(pipeline, jobs)
+    await office.ledger.store.write([Change(ref_of(JobRecord, jobs[1].id), 1, None)])
+    await office.ledger.open_job(JOB)
+    office.clock.advance(MISSING_FOR)
+    # When somebody looks, then it is dropped, and the rest is sent
+    assert await office.outbox.sweep() == 1
+    assert await office.ledger.pipeline("p1") is None
+    assert "p1" in caplog.text
+    assert await office.queued() == ["j1"]
+
+
+async def test_a_queue_that_ended_with_its_process_is_filled_again_from_the_records(office: Office) -> None:
+    # Given a pipeline whose first step is through, when the process dies with its queue
+    pipeline, jobs = a_pipeline(3)
+    await office.ledger.open_pipeline(pipeline, jobs)
+    await office.outbox.send_pipeline(pipeline, jobs)
+    await run_the_first_step_and_die(office)
+    await office.outbox.flush()
+    assert office.ran == [0]
+    records = await kept(office)
+
+    # When another process begins with the same records and an empty queue
+    after = Office()
+    for record in records:
+        assert await after.ledger.store.write([Change(record.ref, None, record)])
+    await after.outbox.revive()
+    assert await after.outbox.sweep() == 1
+    await adrain(after.worker)
+
+    # Then it goes on with the second step, and what the first returned
+    assert after.ran == [1, 2]
+    result = await after.ledger.kept_result(jobs[-1].id)
+    assert result is not None
+    assert result.value == b"3"
+    await after.worker.astop()
+
+
+async def run_the_first_step_and_die(office: Office) -> None:
+    """The worker dies before what follows the step is enqueued."""
+    first = step_id("p1", 0, 0)
+    await office.ledger.begin(first)
+    office.ran.append(0)
+    await office.ledger.put([Result(first, office.clock.now(), b"1")])
+
+
+async def kept(office: Office) -> list[Record]:
+    return [record for kind in Kind for record in await office.ledger.store.listed(kind)]
+
+
+async def test_whoever_looks_after_the_records_goes_on_through_outages_and_forgets_in_time(office: Office) -> None:
+    # Given a job that ended long ago, one that nobody sent, and a queue that is away
+    await office.ledger.open_job(JobRecord(id="old", task="note"))
+    await office.outbox.send_job(JobRecord(id="old", task="note"))
+    await adrain(office.worker)
+    office.clock.advance(office.ledger.retention)
+    await office.ledger.open_job(JOB)
+    office.queue.expect("push", [Fault.ERROR] * 2)
+
+    # When somebody looks after them while the time passes
+    looking = asyncio.create_task(office.outbox.run())
+    for _ in range(TURNS):
+        await office.clock.aadvance(UPKEEP_EVERY / 10)
+
+    # Then the one is forgotten and the other in the queue
+    assert await office.queued() == ["j1"]
+    assert await office.ledger.job("old") is None
+    assert await office.missing() == []
+    looking.cancel()
+    await asyncio.wait([looking])
+    assert looking.cancelled()
+
+
+def test_an_outbox_needs_records() -> None:
+    with pytest.raises(ConfigError, match="records=URL"):
+        Outbox(Worker())

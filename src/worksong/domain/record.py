@@ -14,12 +14,14 @@ from msgspec.structs import replace
 
 from worksong.domain import pipeline
 from worksong.domain.job import Args, Job
-from worksong.domain.pipeline import Step
+from worksong.domain.pipeline import Step, Way
 from worksong.domain.result import Result
 
 META = "record"
 """The member of a job's meta data which says that a record is kept of it."""
 MARK: Mapping[str, Any] = {META: True}
+CANCELLED = "cancelled"
+"""Why a job has failed that nobody wants any more."""
 
 
 class Status(IntEnum):
@@ -37,6 +39,16 @@ class Status(IntEnum):
         return self >= Status.COMPLETED
 
 
+MOVES: Mapping[Status, frozenset[Status]] = {
+    Status.PENDING: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+    Status.SCHEDULED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+    Status.IN_PROGRESS: frozenset({Status.IN_PROGRESS, Status.SCHEDULED, Status.COMPLETED, Status.FAILED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+}
+"""How a job's record may go on: one in progress begins anew when its worker died, a failed one when it is retried."""
+
+
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="job"):
     """A job that was created through the service. Times are Unix seconds, 0 means "not yet"."""
 
@@ -50,7 +62,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     """Whether its handler takes them as one argument `params`, as those do that `@worker.task` registers."""
     queue: str = "default"
     timeout: float = 0.0
-    """Seconds that a run may take; 0: what its job type says."""
+    """Seconds that a run may take; 0, or less: what its job type says."""
     pipeline_id: str = ""
     next_id: str = ""
     """The job behind it in its pipeline."""
@@ -66,6 +78,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     started_at: float = 0.0
     completed_at: float = 0.0
     failure_reason: str = ""
+    cancelled: bool = False
+    """Nothing of it begins any more."""
 
 
 class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pipeline"):
@@ -114,9 +128,21 @@ def queued(record: JobRecord) -> Job:
 
 def first_of(record: PipelineRecord, jobs: Sequence[JobRecord]) -> Job:
     """The job that a pipeline begins with, as it is enqueued; it carries the others."""
-    stages = [[Step(job.task, _args(job), job.queue, job.previous, dict(MARK))] for job in jobs]
-    (job,) = pipeline.first(record.id, "", stages)
+    (job,) = pipeline.first(record.id, "", _stages(jobs))
     return replace(job, run_at=record.due)
+
+
+def again(record: PipelineRecord, jobs: Sequence[JobRecord], number: int, previous: object) -> Job:
+    """One of the jobs of a pipeline, as the one before it enqueued it; it carries those behind it."""
+    if number == 0:
+        return first_of(record, jobs)
+    way = Way(record.id, stage=number - 1, stages=len(jobs), rest=tuple(_stages(jobs)[number:]))
+    (job,) = pipeline.following(way, previous, 0.0)
+    return job
+
+
+def _stages(jobs: Sequence[JobRecord]) -> list[tuple[Step, ...]]:
+    return [(Step(job.task, _args(job), job.queue, job.previous, dict(MARK)),) for job in jobs]
 
 
 def _args(record: JobRecord) -> Args:
@@ -137,12 +163,30 @@ def begun(record: JobRecord, now: float) -> JobRecord:
 
 
 def put_off(record: JobRecord, reason: str, now: float) -> JobRecord:
-    """It will run again later; `reason`: why it failed, if it did."""
+    """It will run again later, unless it was cancelled; `reason`: why it failed, if it did."""
+    if record.cancelled:
+        return cancelled(replace(record, status=Status.SCHEDULED), now)
     return replace(record, status=Status.SCHEDULED, scheduled_at=now, failure_reason=reason)
 
 
+def cancelled(record: JobRecord, now: float) -> JobRecord:
+    """It shall not run any more; one that runs has not ended by that."""
+    if record.status is Status.IN_PROGRESS:
+        return replace(record, cancelled=True)
+    return replace(
+        record,
+        cancelled=True,
+        status=Status.FAILED,
+        started_at=record.started_at or now,
+        completed_at=now,
+        failure_reason=CANCELLED,
+    )
+
+
 def ended(record: JobRecord, result: Result) -> JobRecord:
-    """Its last run is over. One that never ran has started when it ended."""
+    """Its last run is over. One that never ran has started when it ended; one that was cancelled ended by that."""
+    if record.cancelled and record.status.ended:
+        return record
     failure = result.failure
     return replace(
         record,

@@ -46,3 +46,21 @@ class OwnKeys:
     def mailbox(self, reader: str) -> str:
         """list: the ids of the results that a process waited for."""
         return f"{self.own_prefix}mailbox:{reader}"
+
+    def record(self, kind: str, record_id: str) -> str:
+        """string: a record of the job service, what it is listed by in the first line."""
+        return f"{self.own_prefix}record:{kind}:{record_id}"
+
+    def records(self, kind: str, status: int | None = None) -> str:
+        """zset: the ids of the records of a kind (and of one status) by the time of their creation."""
+        return f"{self.own_prefix}records:{kind}" + ("" if status is None else f":{status}")
+
+    @property
+    def records_unsent(self) -> str:
+        """zset: KIND:ID of the records of what is missing in the queue, by the time since when."""
+        return f"{self.own_prefix}records_unsent"
+
+    @property
+    def records_until(self) -> str:
+        """zset: KIND:ID of the records that may be forgotten, by the time from when on."""
+        return f"{self.own_prefix}records_until"

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from worksong.domain.errors import BackendRefused
 from worksong.domain.record import Document, JobRecord, KeyRecord, PipelineRecord, ResultRecord
 from worksong.ports.records import Kind, Record, Ref
 
@@ -25,8 +26,8 @@ def ref_of(kind: type[D], record_id: str) -> Ref:
     return Ref(_KINDS[kind], record_id)
 
 
-def encode(document: Document, *, version: int = 1, unsent_since: float = 0.0, until: float = 0.0) -> Record:
-    """The record of a document."""
+def encode(document: Document, *, unsent_since: float = 0.0, until: float = 0.0) -> Record:
+    """The record of a new document."""
     return Record(
         ref_of(type(document), document.id),
         _encoder.encode(document),
@@ -34,10 +35,12 @@ def encode(document: Document, *, version: int = 1, unsent_since: float = 0.0, u
         status=getattr(document, "status", 0),
         unsent_since=unsent_since,
         until=until,
-        version=version,
     )
 
 
 def decode(record: Record, kind: type[D]) -> D:
-    """The document in a record."""
-    return msgspec.json.decode(record.body, type=kind)
+    """The document in a record; raises `BackendRefused` for one that is none."""
+    try:
+        return msgspec.json.decode(record.body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        raise BackendRefused(f"what is stored as record {record.ref.kind} {record.ref.id} is none: {wrong}") from wrong

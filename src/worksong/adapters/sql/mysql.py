@@ -20,6 +20,7 @@ from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.mysql_joined import JoinedMysql
 from worksong.adapters.sql.mysql_lent import MysqlLending
 from worksong.adapters.sql.mysql_programs import DIALECT, texts
+from worksong.adapters.sql.records import SqlRecords
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import LEASH, ServerStore
 from worksong.adapters.sql.steps import Row, Step
@@ -45,6 +46,12 @@ def mysql_results(url: str, *, namespace: str) -> SqlResults:
     """A store of results in a database; connects when first used."""
     store = _store(url, namespace)
     return apart(store, store.namespace)
+
+
+def mysql_records(url: str, *, namespace: str) -> SqlRecords:
+    """A store of records in a database; connects when first used."""
+    store = _store(url, namespace)
+    return SqlRecords(store, store.namespace)
 
 
 def _store(url: str, namespace: str) -> MysqlStore:

@@ -23,6 +23,7 @@ from worksong.adapters.sql.lines import Line
 from worksong.adapters.sql.postgres_joined import JoinedPostgres
 from worksong.adapters.sql.postgres_lent import PostgresLending
 from worksong.adapters.sql.postgres_programs import DIALECT, numbered
+from worksong.adapters.sql.records import SqlRecords
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import LEASH, ServerStore
 from worksong.adapters.sql.steps import Program, Row, Step
@@ -55,6 +56,12 @@ def postgres_results(url: str, *, namespace: str) -> SqlResults:
     """A store of results in a database; connects when first used."""
     store = _store(url, namespace)
     return apart(store, store.namespace)
+
+
+def postgres_records(url: str, *, namespace: str) -> SqlRecords:
+    """A store of records in a database; connects when first used."""
+    store = _store(url, namespace)
+    return SqlRecords(store, store.namespace)
 
 
 def _store(url: str, namespace: str) -> PostgresStore:

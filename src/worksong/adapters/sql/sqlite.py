@@ -21,6 +21,7 @@ from worksong.adapters.sql.address import Address, file
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.sqlite import SQLITE
 from worksong.adapters.sql.filesystem import network_filesystem
+from worksong.adapters.sql.records import SqlRecords
 from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.sqlite_file import SYNCHRONOUS, begin, patience, tune
 from worksong.adapters.sql.sqlite_joined import JoinedAiosqlite, JoinedSqlite
@@ -49,6 +50,11 @@ def sqlite_results(url: str, *, namespace: str) -> SqlResults:
     """A store of results in a file; made when first used."""
     store, name = _store(url, namespace)
     return apart(store, name)
+
+
+def sqlite_records(url: str, *, namespace: str) -> SqlRecords:
+    """A store of records in a file; made when first used."""
+    return SqlRecords(*_store(url, namespace))
 
 
 def _store(url: str, namespace: str) -> tuple[SqliteStore, str]:

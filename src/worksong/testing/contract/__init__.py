@@ -15,8 +15,17 @@ from __future__ import annotations
 
 from worksong.testing.contract.explain import THEMES
 from worksong.testing.contract.judge import BackendContract
+from worksong.testing.contract.records import RecordStoreContract
 from worksong.testing.contract.results import ResultStoreContract
 from worksong.testing.contract.suite import Suite, needs
 from worksong.testing.contract.table import capability_table
 
-__all__ = ["THEMES", "BackendContract", "ResultStoreContract", "Suite", "capability_table", "needs"]
+__all__ = [
+    "THEMES",
+    "BackendContract",
+    "RecordStoreContract",
+    "ResultStoreContract",
+    "Suite",
+    "capability_table",
+    "needs",
+]

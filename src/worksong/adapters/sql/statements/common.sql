@@ -281,6 +281,70 @@ DELETE FROM worksong_history WHERE space = :space AND ended_at < :before
 --: last_history_kept
 SELECT ended_at FROM worksong_history WHERE space = :space ORDER BY ended_at DESC, number DESC LIMIT 1 OFFSET :most
 
+-- Records of the job service
+
+-- What a record is made of, in the order of the structure `Record`.
+--: record(fragment)
+record.kind, record.id, record.body, record.created_at, record.status, record.unsent_since, record.until, record.version
+
+-- Which index to take, where the server has to be told.
+--: records_listed(fragment)
+
+
+--: records_of_status(fragment)
+
+
+--: records_unsent(fragment)
+
+
+--: records_until(fragment)
+
+
+-- Of these, which versions there are; nobody else changes them meanwhile.
+--: lock_records(kind, id)
+SELECT kind, id, version FROM worksong_record WHERE space = :space AND kind = :kind AND id = :id {lock}
+
+-- One that is there already is left alone, and not counted.
+--: insert_record(kind, id, body, created_at, status, unsent_since, until, version)
+INSERT INTO worksong_record (space, kind, id, body, created_at, status, unsent_since, until, version)
+VALUES (:space, :kind, :id, :body, :created_at, :status, :unsent_since, :until, :version)
+ON CONFLICT DO NOTHING
+
+--: update_record(kind, id, body, created_at, status, unsent_since, until, version)
+UPDATE worksong_record SET
+    body = :body, created_at = :created_at, status = :status, unsent_since = :unsent_since, until = :until,
+    version = :version
+WHERE space = :space AND kind = :kind AND id = :id
+
+--: drop_record(kind, id)
+DELETE FROM worksong_record WHERE space = :space AND kind = :kind AND id = :id
+
+--: records(kind, id)
+SELECT {record} FROM worksong_record AS record WHERE space = :space AND kind = :kind AND id = :id
+
+--: list_records
+SELECT {record} FROM worksong_record AS record {records_listed}
+WHERE
+    space = :space AND kind = :kind AND created_at >= :after_time AND (created_at > :after_time OR id > :after_id)
+ORDER BY created_at, id LIMIT :most
+
+--: list_records_of
+SELECT {record} FROM worksong_record AS record {records_of_status}
+WHERE
+    space = :space AND kind = :kind AND status = :status
+    AND created_at >= :after_time AND (created_at > :after_time OR id > :after_id)
+ORDER BY created_at, id LIMIT :most
+
+--: unsent_records
+SELECT {record} FROM worksong_record AS record {records_unsent}
+WHERE space = :space AND unsent_since > 0 AND unsent_since <= :since
+ORDER BY unsent_since, kind, id LIMIT :most
+
+--: old_records
+SELECT kind, id FROM worksong_record {records_until}
+WHERE space = :space AND until > 0 AND until <= :now
+ORDER BY until LIMIT :most {skip}
+
 -- Looked at
 
 --: counts

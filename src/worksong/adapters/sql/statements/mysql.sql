@@ -19,6 +19,18 @@ FORCE INDEX (worksong_job_timed)
 --: by_until(fragment)
 FORCE INDEX (worksong_result_until)
 
+--: records_listed(fragment)
+FORCE INDEX (worksong_record_listed)
+
+--: records_of_status(fragment)
+FORCE INDEX (worksong_record_status)
+
+--: records_unsent(fragment)
+FORCE INDEX (worksong_record_unsent)
+
+--: records_until(fragment)
+FORCE INDEX (worksong_record_until)
+
 --: lock(fragment)
 FOR UPDATE
 
@@ -181,6 +193,35 @@ UPDATE {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq SET job.
 
 --: disown(id)
 UPDATE {given} STRAIGHT_JOIN worksong_once AS once ON once.space = :space AND once.id = given.id SET once.place = 0
+
+-- Records of the job service
+
+--: lock_records(kind, id)
+SELECT record.kind, record.id, record.version FROM {given}
+STRAIGHT_JOIN worksong_record AS record
+    ON record.space = :space AND record.kind = given.kind AND record.id = given.id FOR UPDATE
+
+--: insert_record(kind, id, body, created_at, status, unsent_since, until, version)
+INSERT INTO worksong_record (space, kind, id, body, created_at, status, unsent_since, until, version) VALUES {values}
+ON DUPLICATE KEY UPDATE space = worksong_record.space
+
+--: update_record(kind, id, body, created_at, status, unsent_since, until, version)
+UPDATE {given}
+STRAIGHT_JOIN worksong_record AS record
+    ON record.space = :space AND record.kind = given.kind AND record.id = given.id
+SET
+    record.body = given.body, record.created_at = given.created_at, record.status = given.status,
+    record.unsent_since = given.unsent_since, record.until = given.until, record.version = given.version
+
+--: drop_record(kind, id)
+DELETE record FROM {given}
+STRAIGHT_JOIN worksong_record AS record
+    ON record.space = :space AND record.kind = given.kind AND record.id = given.id
+
+--: records(kind, id)
+SELECT {record} FROM {given}
+STRAIGHT_JOIN worksong_record AS record
+    ON record.space = :space AND record.kind = given.kind AND record.id = given.id
 
 -- Looked at
 

@@ -264,6 +264,40 @@ UPDATE worksong_job SET unique_key = NULL WHERE seq = ANY(:seq::bigint[])
 --: disown(id)
 UPDATE worksong_once SET place = 0 WHERE space = :space AND id = ANY(:id::text[])
 
+-- Records of the job service
+
+--: lock_records(kind, id)
+SELECT record.kind, record.id, record.version FROM worksong_record AS record
+JOIN unnest(:kind::text[], :id::text[]) AS given (kind, id) ON record.kind = given.kind AND record.id = given.id
+WHERE record.space = :space ORDER BY record.kind, record.id FOR UPDATE OF record
+
+--: insert_record(kind, id, body, created_at, status, unsent_since, until, version)
+INSERT INTO worksong_record (space, kind, id, body, created_at, status, unsent_since, until, version)
+SELECT :space, given.* FROM unnest(
+    :kind::text[], :id::text[], :body::bytea[], :created_at::float8[], :status::int[], :unsent_since::float8[],
+    :until::float8[], :version::bigint[]
+) AS given
+ON CONFLICT DO NOTHING
+
+--: update_record(kind, id, body, created_at, status, unsent_since, until, version)
+UPDATE worksong_record AS record SET
+    body = given.body, created_at = given.created_at, status = given.status, unsent_since = given.unsent_since,
+    until = given.until, version = given.version
+FROM unnest(
+    :kind::text[], :id::text[], :body::bytea[], :created_at::float8[], :status::int[], :unsent_since::float8[],
+    :until::float8[], :version::bigint[]
+) AS given (kind, id, body, created_at, status, unsent_since, until, version)
+WHERE record.space = :space AND record.kind = given.kind AND record.id = given.id
+
+--: drop_record(kind, id)
+DELETE FROM worksong_record AS record USING unnest(:kind::text[], :id::text[]) AS given (kind, id)
+WHERE record.space = :space AND record.kind = given.kind AND record.id = given.id
+
+--: records(kind, id)
+SELECT {record} FROM worksong_record AS record
+JOIN unnest(:kind::text[], :id::text[]) AS given (kind, id) ON record.kind = given.kind AND record.id = given.id
+WHERE record.space = :space
+
 -- Looked at
 
 --: places(handler, queue)

@@ -1,0 +1,114 @@
+"""The audit: records that go on although nothing in the queue belongs to them any more.
+
+Jobs may be dropped from a queue by other hands than the service's, buried there because they killed their workers, or
+lost with the queue's own data. The record learns of it by being looked after, a few at a time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from worksong import client
+from worksong.domain.capability import Capability
+from worksong.domain.job import Job
+from worksong.domain.lifecycle import State
+from worksong.domain.outcome import Failure
+from worksong.domain.record import CANCELLED, JobRecord, Status, again, queued
+from worksong.domain.result import Result
+from worksong.ledger import Ledger
+from worksong.ports.records import After, Kind, Record
+from worksong.wire.record import decode
+from worksong.worker import Worker
+
+QUIET_FOR = 60.0
+"""Seconds for which nothing became of a job that is looked after."""
+AT_A_TIME = 10
+"""Records of each status looked after at a time: a queue may have to be searched for each."""
+OPEN = (Status.IN_PROGRESS, Status.SCHEDULED, Status.PENDING)
+
+
+class _Suspect(NamedTuple):
+    """A record of which the queue knew nothing at the last look."""
+
+    id: str
+    version: int
+
+
+class Audit:
+    """Belongs to an event loop. Two looks at which a job is nowhere make it a lost one."""
+
+    def __init__(self, worker: Worker, ledger: Ledger) -> None:
+        self._worker, self._ledger, self._clock = worker, ledger, worker.clock
+        self._last: dict[Status, After | None] = {}
+        """How far it is with each status."""
+        self._suspects: dict[_Suspect, None] = {}
+
+    @property
+    def possible(self) -> bool:
+        """Whether the queue can say where a job is."""
+        return Capability.BROWSE in self._worker.capabilities
+
+    async def look(self) -> int:
+        """Look after the next few records; answers how many were put right.
+
+        Raises `BackendUnavailable` while the store or the queue is away.
+        """
+        mended = 0
+        for status in OPEN if self.possible else ():
+            last = self._last.get(status)
+            page = await self._ledger.store.listed(Kind.JOB, status=status, after=last, most=AT_A_TIME)
+            self._last[status] = After(page[-1].created_at, page[-1].ref.id) if len(page) == AT_A_TIME else None
+            for record in page:
+                mended += await self._look_after(record, decode(record, JobRecord))
+        return mended
+
+    async def _look_after(self, record: Record, job: JobRecord) -> bool:
+        suspect = _Suspect(job.id, record.version)
+        known = suspect in self._suspects
+        self._suspects.pop(suspect, None)
+        latest = max(job.created_at, job.scheduled_at, job.started_at, job.due)
+        if record.unsent_since or latest > self._clock.now() - QUIET_FOR:
+            return False
+        view = await self._worker.backend().job(job.id)
+        if view is not None:
+            return view.state is State.DEAD and await self._end(job.id, Failure("", view.job.error))
+        message = await self._message(job)
+        if message is None or await self._changed(record):
+            return False
+        if known:
+            return await self._find(job.id, message)
+        self._suspects[suspect] = None
+        return False
+
+    async def _end(self, job_id: str, failure: Failure) -> bool:
+        """Whoever ended it keeps no records."""
+        await self._ledger.put([Result(job_id, self._clock.now(), failure=failure)])
+        return True
+
+    async def _changed(self, record: Record) -> bool:
+        """Whether something became of it while it was sought: it may have ended."""
+        (now,) = await self._ledger.store.read([record.ref])
+        return now is None or now.version != record.version
+
+    async def _message(self, job: JobRecord) -> Job | None:
+        """What should be in the queue for it; None: nothing yet, since others of its pipeline come first."""
+        if not job.pipeline_id:
+            return queued(job)
+        pipeline = await self._ledger.pipeline(job.pipeline_id)
+        if pipeline is None:
+            return None
+        jobs, number = await self._ledger.jobs_of(pipeline), pipeline.job_ids.index(job.id)
+        if len(jobs) < len(pipeline.job_ids) or any(one.status is not Status.COMPLETED for one in jobs[:number]):
+            return None
+        before = await self._ledger.kept_result(jobs[number - 1].id) if number else None
+        return again(pipeline, jobs, number, msgspec.json.decode(before.value) if before else None)
+
+    async def _find(self, job_id: str, message: Job) -> bool:
+        """A queue that knows the id was told to drop the job; one that does not has lost it, and gets it again."""
+        if Capability.DEDUP in self._worker.capabilities:
+            (lost,) = await client.enqueue(self._worker.broker(), [message], self._clock.now())
+            if lost:
+                return True
+        return await self._end(job_id, Failure("Discarded", CANCELLED))

@@ -1,0 +1,213 @@
+"""The outbox: what was created gets into the queue, whatever fails between the record and the message.
+
+A record is kept first, and says since when its job is missing in the queue; then the job is pushed under its own id.
+Whatever still counts as missing after some seconds is pushed again, by whoever looks first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from worksong import client
+from worksong.domain.capability import Capability
+from worksong.domain.errors import (
+    BackendFull,
+    BackendRefused,
+    BackendUnavailable,
+    ConfigError,
+    InvalidArguments,
+    WorksongError,
+)
+from worksong.domain.job import Job
+from worksong.domain.outcome import Failure
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, first_of, queued
+from worksong.domain.result import Result
+from worksong.engine.reminder import Reminder
+from worksong.ledger import Ledger, Sendable
+from worksong.ports.records import Ref
+from worksong.service.audit import Audit
+from worksong.service.missing import Missing
+from worksong.wire.record import ref_of
+from worksong.worker import Worker
+
+MISSING_FOR = 5.0
+"""Seconds after which what should be in the queue is pushed again."""
+SWEEP_EVERY = 2.0
+"""Seconds between two looks, more or less."""
+UPKEEP_EVERY = 30.0
+"""Seconds between two looks at records that go on for long, and at those kept for long enough."""
+NOTE_AFTER = 1.0
+"""Seconds until it is noted that a job is in the queue: one that has begun by then needs no note."""
+TOGETHER = 100
+"""Jobs noted, or pushed again, in one step."""
+
+log = logging.getLogger("worksong")
+
+
+class _Letter(NamedTuple):
+    """A job on its way to the queue, and the record that stays behind."""
+
+    ref: Ref
+    job: Job
+
+
+class Outbox:
+    """Belongs to an event loop, and may be one of many that look after the same records."""
+
+    def __init__(self, worker: Worker) -> None:
+        if worker.ledgers is None:
+            raise ConfigError("there is nowhere to keep what was created: give the worker records=URL")
+        self._worker, self._ledgers, self._clock = worker, worker.ledgers, worker.clock
+        self._reminder = Reminder(worker.clock)
+        self._sent: set[Ref] = set()
+        self._noting: asyncio.Task[None] | None = None
+
+    # what was just created
+
+    async def send_job(self, job: JobRecord, key: KeyRecord | None = None) -> None:
+        """Push a job whose record is kept already, together with its key.
+
+        It returns when the job will run: because it is in the queue, or because the queue is away and gets it later.
+        It raises what the queue says that will not have it, and then nothing is kept of it.
+        """
+        await self.send_jobs([job], key)
+
+    async def send_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> None:
+        """The same for several, in one push."""
+        await self._send(jobs, [_Letter(ref_of(JobRecord, job.id), queued(job)) for job in jobs], key)
+
+    async def send_pipeline(
+        self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
+    ) -> None:
+        """The same for a pipeline, of which the first job is pushed."""
+        await self._send([pipeline], [_Letter(ref_of(PipelineRecord, pipeline.id), first_of(pipeline, jobs))], key)
+
+    async def _send(self, documents: Sequence[Sendable], letters: Sequence[_Letter], key: KeyRecord | None) -> None:
+        try:
+            await self._push([letter.job for letter in letters])
+        except (InvalidArguments, BackendRefused, BackendFull):
+            if await Missing(self._ledger).withdraw(documents, key):
+                raise
+        except BackendUnavailable:
+            return  # perhaps it is there, perhaps not: the sweeper pushes it again
+        for letter in letters:
+            self._note(letter.ref)
+
+    async def _push(self, jobs: Sequence[Job]) -> None:
+        await client.enqueue(self._worker.broker(), jobs, self._clock.now())
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._ledgers.here()
+
+    # what got there
+
+    def _note(self, ref: Ref) -> None:
+        """Nobody waits for the note: without it the job is pushed again, and taken in once."""
+        self._sent.add(ref)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.get_running_loop().create_task(self._note_later())
+
+    async def _note_later(self) -> None:
+        while self._sent:
+            await self._clock.sleep(NOTE_AFTER)
+            with contextlib.suppress(BackendUnavailable):  # the store tells of it, and the next turn tries again
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Note at once what got into the queue."""
+        while refs := list(self._sent)[:TOGETHER]:
+            await self._ledger.sent(refs)
+            self._sent.difference_update(refs)
+
+    # what is missing
+
+    async def run(self) -> None:
+        """Look after the records until cancelled: push what is missing in the queue, forget what was kept long enough.
+
+        Stores and queues that are away are waited for.
+        """
+        audit, revived, upkeep_at = Audit(self._worker, self._ledger), False, self._clock.monotonic()
+        try:
+            while True:
+                try:
+                    revived = revived or await self.revive()
+                    await self.sweep()
+                    if self._clock.monotonic() >= upkeep_at:
+                        upkeep_at = self._clock.monotonic() + UPKEEP_EVERY
+                        await audit.look()
+                        await self._ledger.prune()
+                except BackendUnavailable:
+                    pass  # told by the adapter, once for each outage
+                except Exception as trouble:
+                    self._tell(trouble)
+                await self._clock.sleep(SWEEP_EVERY * random.uniform(0.5, 1.5))
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Note what is in the queue, if that can be done now."""
+        if self._noting:
+            self._noting.cancel()
+            await asyncio.wait([self._noting])
+        with contextlib.suppress(WorksongError):
+            await self.flush()
+
+    async def revive(self) -> bool:
+        """After a start: a queue that ended with its process has lost everything that has not ended."""
+        if Capability.DURABLE not in self._worker.capabilities:
+            await Missing(self._ledger).note_all(self._clock.now() - MISSING_FOR)
+        return True
+
+    async def sweep(self) -> int:
+        """Push everything that is missing in the queue for some seconds; answers how much that was.
+
+        Raises `BackendUnavailable` while the store or the queue is away.
+        """
+        swept, before = 0, self._clock.now() - MISSING_FOR
+        while missing := await Missing(self._ledger).take(before, TOGETHER):
+            letters = [letter for document in missing if (letter := await self._letter(document))]
+            await self._send_again(letters)
+            swept += len(letters)
+        return swept
+
+    async def _letter(self, document: Sendable) -> _Letter | None:
+        if isinstance(document, JobRecord):
+            return _Letter(ref_of(JobRecord, document.id), queued(document))
+        jobs = await self._ledger.jobs_of(document)
+        if len(jobs) == len(document.job_ids):
+            return _Letter(ref_of(PipelineRecord, document.id), first_of(document, jobs))
+        log.error("pipeline %s cannot run and is dropped: records of its jobs are gone", document.id)
+        await self._ledger.remove_pipeline(document)
+        return None
+
+    async def _send_again(self, letters: Sequence[_Letter]) -> None:
+        """Together; each by itself where one is refused."""
+        try:
+            await self._push([letter.job for letter in letters])
+        except (InvalidArguments, BackendRefused) as refusal:
+            if len(letters) > 1:
+                for letter in letters:
+                    await self._send_again([letter])
+            else:
+                await self._refused(letters[0], refusal)
+        else:
+            await self._ledger.sent([letter.ref for letter in letters])
+
+    async def _refused(self, letter: _Letter, refusal: WorksongError) -> None:
+        """What no queue of this kind can carry has failed; a server that says no may say yes another time."""
+        if not isinstance(refusal, InvalidArguments):
+            self._tell(refusal)
+            return
+        failure = Failure(type(refusal).__name__, str(refusal))
+        await self._ledger.put([Result(letter.job.id, self._clock.now(), failure=failure)])
+
+    def _tell(self, trouble: Exception) -> None:
+        if self._reminder.due(str(trouble)):
+            unexpected = None if isinstance(trouble, WorksongError) else trouble
+            log.error("created jobs are missing in the queue, trying again: %s", trouble, exc_info=unexpected)
