@@ -47,8 +47,8 @@ interop: $(DEV) ## run the tests against the real peers (needs Go; says so when 
 	@$(BIN)/python tests/servers.py
 	@$(BIN)/pytest tests/interop $(ARGS)
 
-rabbitmq: $(DEV) ## run the tests of amqp:// against a real RabbitMQ, which `make test` leaves out
-	@WORKSONG_RABBITMQ=1 $(BIN)/python tests/servers.py
+rabbitmq: $(DEV) ## run the tests of amqp://, and those beside Go, which `make test` leaves out
+	@$(BIN)/python tests/servers.py
 	@WORKSONG_RABBITMQ=1 $(BIN)/pytest tests/amqp tests/contract/test_amqp.py tests/interop/test_amqp_go.py $(ARGS)
 
 chaos: $(DEV) ## kill workers and servers, and write what was measured into docs/guarantees.md; SCALE=10 for longer

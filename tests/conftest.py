@@ -79,8 +79,6 @@ def mariadb_url(mariadb_server: servers.Database) -> str:
 @pytest.fixture(scope="session")
 def rabbitmq_server() -> Iterator[servers.Broker]:
     """A RabbitMQ for the whole run (`url`, `port`, `pid`, `directory`): use a namespace of your own in it."""
-    if not servers.wanted("rabbitmq-server"):
-        pytest.skip("RabbitMQ's tests run apart: make rabbitmq")
     with _started(servers.rabbitmq()) as server:
         yield server
 

@@ -11,13 +11,15 @@ from worksong.domain.job import new_id
 
 PATIENCE = 60.0
 """Seconds in which what must happen has happened, on a slow machine."""
+PATIENT = "timeout=60&heartbeat=60"
+"""Of a URL: a server that is slow to answer is not taken for dead, nor are we by it."""
 
 
 def a_worker(url: str, **options: object) -> Worker:
     """A worker on the server, in a namespace of its own unless the URL names one."""
     mark = "&" if "?" in url else "?"
     named = url if "namespace=" in url else f"{url}{mark}namespace={new_id()}"
-    return Worker(named, **options)
+    return Worker(f"{named}&{PATIENT}", **options)
 
 
 def until(happened: Callable[[], object], what: str) -> None:

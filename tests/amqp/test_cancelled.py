@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from amqp.stage import PATIENCE, awaited
+from amqp.stage import PATIENCE, PATIENT, awaited
 from worksong.adapters.amqp import AmqpBackend
 from worksong.adapters.amqp.channel import Channel
 from worksong.domain.job import new_id
@@ -22,7 +22,7 @@ LONG = 10 * PATIENCE
 
 @pytest.fixture
 async def backend(rabbitmq_url: str) -> AsyncIterator[AmqpBackend]:
-    backend = AmqpBackend(f"{rabbitmq_url}?namespace={new_id()}")
+    backend = AmqpBackend(f"{rabbitmq_url}?namespace={new_id()}&{PATIENT}")
     yield backend
     await backend.close()
 

@@ -14,7 +14,7 @@ import pytest
 
 import servers
 from amqp.cutter import Cutter
-from amqp.stage import a_worker, until
+from amqp.stage import PATIENT, a_worker, until
 from worksong import Job
 from worksong.adapters.amqp import AmqpBackend
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(400)  # servers take long to start
 
 def test_a_killed_worker_loses_nothing(rabbitmq_url: str, tmp_path: Path) -> None:
     # Given jobs, and a worker process
-    url, ledger = f"{rabbitmq_url}?namespace={new_id()}", tmp_path / "ledger"
+    url, ledger = f"{rabbitmq_url}?namespace={new_id()}&{PATIENT}", tmp_path / "ledger"
     ledger.touch()
     producer = a_worker(url)
     producer.perform_many([Job("note", {"n": n}) for n in range(200)])
@@ -93,7 +93,7 @@ def _enqueued(worker: object, job: Job) -> None:
 async def test_the_tag_of_a_dead_channel_settles_nothing(rabbitmq_server: servers.Broker) -> None:
     # Given a job lent over a line that is cut
     with Cutter(rabbitmq_server.port) as line:
-        backend = AmqpBackend(f"amqp://guest:guest@127.0.0.1:{line.port}/?namespace={new_id()}")
+        backend = AmqpBackend(f"amqp://guest:guest@127.0.0.1:{line.port}/?namespace={new_id()}&{PATIENT}")
         job, other = a_job(), a_job()
         await push(backend, job)
         pool = await join(backend)

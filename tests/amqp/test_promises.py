@@ -13,7 +13,7 @@ import pytest
 
 import servers
 from amqp.server import connected
-from amqp.stage import awaited
+from amqp.stage import PATIENT, awaited
 from corpus import CORPUS
 from worksong.adapters.amqp import AmqpBackend
 from worksong.adapters.amqp.names import REDELIVERIES
@@ -44,7 +44,7 @@ def namespace() -> str:
 
 @pytest.fixture
 async def backend(rabbitmq_url: str, namespace: str) -> AsyncIterator[AmqpBackend]:
-    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}")
+    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&{PATIENT}")
     yield backend
     await backend.close()
 
@@ -100,17 +100,18 @@ async def test_whatever_lies_in_a_queue_runs_or_is_buried_with_its_bytes(
 @contextmanager
 def no_memory(server: servers.Broker) -> Iterator[None]:
     """The server thinks that it has no memory left."""
-    server.control("set_vm_memory_high_watermark", "0.000001")
+    server.call("vm_memory_monitor", "set_vm_memory_high_watermark", "0.000001")
     try:
         yield
     finally:
-        server.control("set_vm_memory_high_watermark", "0.4")
+        server.call("vm_memory_monitor", "set_vm_memory_high_watermark", "0.4")
 
 
 async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
-    backend: AmqpBackend, rabbitmq_server: servers.Broker
+    rabbitmq_server: servers.Broker, namespace: str
 ) -> None:
     # Given a job that runs, and a server without memory, which says so to whoever publishes
+    backend = AmqpBackend(f"{rabbitmq_server.url}?namespace={namespace}&timeout=5&heartbeat=60")
     pool, running = await lend(backend)
     first, second = a_job(), a_job()
     with no_memory(rabbitmq_server):
@@ -139,6 +140,7 @@ async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
     await awaited(taken_in, "the end of the alarm")
     assert [(await one(backend, pool)).job.id for _ in range(2)] == [first.id, second.id]
     assert await fetch(backend, pool) == []
+    await backend.close()
 
 
 # jobs that run longer than the server allows
@@ -156,10 +158,8 @@ def impatient(server: servers.Broker) -> Iterator[None]:
 
 def _set(server: servers.Broker, *, tick: int, timeout: int) -> None:
     """Milliseconds between two looks at what a channel keeps, and for which it may keep something."""
-    server.control(
-        "eval",
-        f"application:set_env(rabbit, channel_tick_interval, {tick}), "
-        f"application:set_env(rabbit, consumer_timeout, {timeout}).",
+    server.call(
+        "application", "set_env", f"[{{rabbit, [{{channel_tick_interval, {tick}}}, {{consumer_timeout, {timeout}}}]}}]"
     )
 
 
@@ -188,7 +188,7 @@ async def test_a_job_longer_than_the_server_allows_is_taken_back_and_told_of(
 
 
 async def test_quorum_queues_keep_what_is_promised_of_classic_ones(rabbitmq_url: str, namespace: str) -> None:
-    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
+    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum&{PATIENT}")
     # Given a job in quorum queues, which nobody may declare as others
     pool, first = await lend(backend)
     with (
@@ -209,7 +209,7 @@ async def test_quorum_queues_keep_what_is_promised_of_classic_ones(rabbitmq_url:
 
 
 async def test_a_quorum_queue_gives_a_job_that_kills_its_workers_to_the_dead(rabbitmq_url: str, namespace: str) -> None:
-    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
+    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum&{PATIENT}")
     # Given a job, and workers that die with it as often as the queue allows
     job, good = a_job(), a_job("other")
     await push(backend, job, good)
@@ -252,10 +252,10 @@ async def test_a_delay_queue_declared_otherwise_is_refused_with_the_mend(
 
 async def test_queues_of_another_type_are_used_as_they_are(rabbitmq_url: str, namespace: str) -> None:
     # Given classic queues, and a worker that would have quorum queues
-    classic = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}")
+    classic = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&{PATIENT}")
     job = a_job()
     await push(classic, job)
-    quorum = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
+    quorum = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum&{PATIENT}")
     # When it works, then it takes what is there
     assert (await one(quorum, await join(quorum))).job.id == job.id
     # And the doctor tells
@@ -280,7 +280,7 @@ async def test_a_server_that_is_trusted_is_worked_with_over_tls(
     rabbitmq_server: servers.Broker, authority: str, namespace: str
 ) -> None:
     for host, option in (("localhost", f"cafile={authority}"), ("127.0.0.1", "verify=false")):
-        url = f"amqps://guest:guest@{host}:{rabbitmq_server.tls_port}/?namespace={namespace}&{option}"
+        url = f"amqps://guest:guest@{host}:{rabbitmq_server.tls_port}/?namespace={namespace}&{option}&{PATIENT}"
         backend = AmqpBackend(url)
         _, delivery = await lend(backend)
         assert await settle(backend, delivery)
@@ -299,7 +299,7 @@ async def test_a_server_that_is_not_trusted_gets_no_password(
     rabbitmq_server: servers.Broker, authority: str, host: str, trust: str, told: str
 ) -> None:
     port = rabbitmq_server.tls_port
-    backend = AmqpBackend(f"amqps://guest:guest@{host}:{port}/?namespace=a{trust.format(authority)}")
+    backend = AmqpBackend(f"amqps://guest:guest@{host}:{port}/?namespace=a{trust.format(authority)}&{PATIENT}")
     with pytest.raises(ConfigError, match=told):
         await push(backend, a_job())
     await backend.close()
@@ -310,7 +310,7 @@ async def test_tls_to_a_port_without_it_and_the_reverse_are_told_of(
 ) -> None:
     # Given a URL with TLS for the port without, and the other way round
     for scheme, port in (("amqps", rabbitmq_server.port), ("amqp", rabbitmq_server.tls_port)):
-        backend = AmqpBackend(f"{scheme}://guest:guest@localhost:{port}/?namespace=a")
+        backend = AmqpBackend(f"{scheme}://guest:guest@localhost:{port}/?namespace=a&{PATIENT}")
         # When a job is enqueued, then the error says that nobody could be reached there
         with pytest.raises(BackendUnavailable, match=f"localhost:{port}"):
             await push(backend, a_job())

@@ -10,6 +10,7 @@ import pytest
 
 from amqp.clock import Turned
 from amqp.server import put
+from amqp.stage import PATIENT
 from worksong.adapters.amqp import AmqpBackend
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
@@ -48,7 +49,7 @@ class TestAmqp(BackendContract):
     @pytest.fixture
     async def backend(self, rabbitmq_url: str) -> AsyncIterator[AmqpBackend]:
         self.url, self.namespace = rabbitmq_url, new_id()
-        backend = Turned(f"{rabbitmq_url}?namespace={self.namespace}")
+        backend = Turned(f"{rabbitmq_url}?namespace={self.namespace}&{PATIENT}")
         yield backend
         await backend.close()
 
