@@ -34,7 +34,7 @@ PACKAGES = {
     "rabbitmq-server": "rabbitmq-server",
 }
 """Server program -> the Debian package it comes with."""
-DISPENSABLE = {"pgbouncer"}
+DISPENSABLE = {"pgbouncer", "rabbitmq-server"}
 """Without these, tests are skipped everywhere."""
 SERVICES = {
     "redis-server": "redis-server",

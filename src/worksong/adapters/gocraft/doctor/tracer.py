@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from msgspec.structs import replace
-
 from worksong.adapters.gocraft.mover import is_job
 from worksong.adapters.gocraft.space import Space
 from worksong.adapters.gocraft.views import Views
 from worksong.adapters.redis.client import Arg
-from worksong.adapters.redis.doctor.memory import recall
+from worksong.adapters.redis.doctor import tracing
 from worksong.adapters.redis.store import whole
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
@@ -25,9 +23,7 @@ class Tracer:
         self._space, self._views = space, views
 
     async def trace(self, job_id: str) -> Trace:
-        found = await self._views.job(job_id)
-        trace = await recall(self._space, self._space.keys, job_id, found)
-        return replace(trace, **await self._place(found)) if found else trace
+        return await tracing.trace(self._space, self._space.keys, self._views, job_id, self._place)
 
     async def _place(self, found: JobView) -> dict[str, Any]:
         name, known = found.job.handler, dict[str, Any]()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec.structs import replace
-
-from worksong.adapters.redis.doctor.memory import recall
+from worksong.adapters.redis.doctor import tracing
 from worksong.adapters.resque.space import Space
 from worksong.adapters.resque.views import Views
 from worksong.domain.job import JobView
@@ -21,9 +19,7 @@ class Tracer:
         self._space, self._views = space, views
 
     async def trace(self, job_id: str) -> Trace:
-        found = await self._views.job(job_id)
-        trace = await recall(self._space, self._space.keys, job_id, found)
-        return replace(trace, **await self._place(found)) if found else trace
+        return await tracing.trace(self._space, self._space.keys, self._views, job_id, self._place)
 
     async def _place(self, found: JobView) -> dict[str, Any]:
         k, known = self._space.keys, dict[str, Any]()
