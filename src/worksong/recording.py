@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from worksong.domain.record import CANCELLED, META
+from worksong.domain.record import CANCELLED, META, JobRecord, Status, message_of
 from worksong.domain.verdict import Discard, Retry, Snooze
 from worksong.ledger import Ledger
 from worksong.perloop import PerLoop
@@ -15,6 +15,8 @@ from worksong.ports.context import Context
 from worksong.ports.handler import Handler, Middleware
 from worksong.ports.insistence import insist
 
+TWIN_WAITS = 60.0
+"""Seconds between two looks of a message at what becomes of another one of the same job."""
 LATE = "context deadline exceeded"
 """What Valet says of a run that took too long."""
 
@@ -26,15 +28,18 @@ def recording(ledgers: PerLoop[Ledger], clock: Clock) -> Middleware:
         job = context.job
         if META not in job.meta:
             return await call_next(context)
-        ledger = ledgers.here()
-        kept, result = await insist(lambda: ledger.begin(job.id), clock)
+        ledger, message = ledgers.here(), message_of(job)
+        kept = await insist(lambda: ledger.begin(job.id, message), clock)
         if kept is None:
             raise Discard("its record was deleted")
+        if kept.status is Status.COMPLETED:  # its worker died before the queue heard of it
+            result = await insist(lambda: ledger.result(job.id), clock)
+            value: object = msgspec.json.decode(result.value) if result else None
+            return value
         if kept.cancelled:
             raise Discard(CANCELLED)
-        if result:  # it was through, and its worker died before the queue heard of it
-            value: object = msgspec.json.decode(result.value)
-            return value
+        if kept.message != message:
+            return _twin(kept)
         try:
             returned = await _within(kept.timeout, context, call_next)
         except (Discard, asyncio.CancelledError):
@@ -48,6 +53,13 @@ def recording(ledgers: PerLoop[Ledger], clock: Clock) -> Middleware:
         return returned
 
     return record
+
+
+def _twin(kept: JobRecord) -> Snooze:
+    """Another message of the same job came first: this one waits until that has ended it, and ends likewise."""
+    if kept.status is Status.FAILED:
+        raise Discard(kept.failure_reason)
+    return Snooze(TWIN_WAITS)
 
 
 async def _within(seconds: float, context: Context, call_next: Handler) -> object:

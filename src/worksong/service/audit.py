@@ -12,10 +12,10 @@ import msgspec
 
 from worksong import client
 from worksong.domain.capability import Capability
-from worksong.domain.job import Job
+from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Failure
-from worksong.domain.record import CANCELLED, JobRecord, Status, again, queued
+from worksong.domain.record import CANCELLED, JobRecord, Status, again, queued, stamped
 from worksong.domain.result import Result
 from worksong.ledger import Ledger
 from worksong.ports.records import After, Kind, Record
@@ -108,7 +108,8 @@ class Audit:
     async def _find(self, job_id: str, message: Job) -> bool:
         """A queue that knows the id was told to drop the job; one that does not has lost it, and gets it again."""
         if Capability.DEDUP in self._worker.capabilities:
-            (lost,) = await client.enqueue(self._worker.broker(), [message], self._clock.now())
+            await self._ledger.renew(job_id)
+            (lost,) = await client.enqueue(self._worker.broker(), [stamped(message, new_id())], self._clock.now())
             if lost:
                 return True
         return await self._end(job_id, Failure("Discarded", CANCELLED))
