@@ -256,13 +256,17 @@ class Ledger:
             self._bells.ring()
 
     def _end(self, draft: Draft, result: Result) -> None:
-        """What is through stays so. The last job of a pipeline says for how long the whole of it is kept."""
-        job, kept = draft.get(JobRecord, result.job_id), draft.get(ResultRecord, result.job_id)
-        if job and kept and job.status is Status.COMPLETED:
-            return
+        """A run ends once: what comes after that is of a worker that was given up, or of a job that never began.
+
+        The last job of a pipeline says for how long the whole of it is kept.
+        """
         until = result.at + self.retention
-        if not (job and job.cancelled and job.status.ended):
-            draft.put(ResultRecord(id=result.job_id, result=result), until=until)
+        job = draft.get(JobRecord, result.job_id)
+        if job and job.status.ended:
+            if job.status is Status.FAILED:  # its pipeline may have come to it just now
+                _move(draft, job, until=until)
+            return
+        draft.put(ResultRecord(id=result.job_id, result=result), until=until)
         if job:
             ended = rules.ended(job, result)
             goes_on = ended.status is Status.COMPLETED and ended.next_id

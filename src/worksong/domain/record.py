@@ -44,7 +44,7 @@ MOVES: Mapping[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
     Status.IN_PROGRESS: frozenset({Status.IN_PROGRESS, Status.SCHEDULED, Status.COMPLETED, Status.FAILED}),
     Status.COMPLETED: frozenset(),
-    Status.FAILED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+    Status.FAILED: frozenset({Status.IN_PROGRESS}),
 }
 """How a job's record may go on: one in progress begins anew when its worker died, a failed one when it is retried."""
 
@@ -203,9 +203,7 @@ def cancelled(record: JobRecord, now: float) -> JobRecord:
 
 
 def ended(record: JobRecord, result: Result) -> JobRecord:
-    """Its last run is over. One that never ran has started when it ended; one that was cancelled ended by that."""
-    if record.cancelled and record.status.ended:
-        return record
+    """Its last run is over. One that never ran has started when it ended."""
     failure = result.failure
     return replace(
         record,
