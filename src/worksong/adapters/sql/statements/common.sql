@@ -338,7 +338,7 @@ ORDER BY created_at, id LIMIT :most
 --: unsent_records
 SELECT {record} FROM worksong_record AS record {records_unsent}
 WHERE space = :space AND unsent_since > 0 AND unsent_since <= :since
-ORDER BY unsent_since, kind, id LIMIT :most
+ORDER BY unsent_since LIMIT :most
 
 --: old_records
 SELECT kind, id FROM worksong_record {records_until}
