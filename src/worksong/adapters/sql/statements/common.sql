@@ -345,6 +345,9 @@ SELECT kind, id FROM worksong_record {records_until}
 WHERE space = :space AND until > 0 AND until <= :now
 ORDER BY until LIMIT :most {skip}
 
+--: erase_records
+DELETE FROM worksong_record WHERE space = :space
+
 -- Looked at
 
 --: counts
