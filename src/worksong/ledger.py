@@ -202,23 +202,25 @@ class Ledger:
 
     # what becomes of jobs
 
-    async def begin(self, job_id: str) -> tuple[JobRecord | None, Result | None]:
-        """It runs: its record, None if it was deleted; and its result, if it is through already.
-
-        One that was cancelled does not run: its record says so.
-        """
+    async def begin(self, job_id: str, message: str = "") -> JobRecord | None:
+        """It runs, if it may: its record as it is by then, None if it was deleted. `message`: which one brings it."""
         now = self.clock.now()
-        through: Result | None = None
 
         def decide(draft: Draft) -> None:
-            nonlocal through
-            job, kept = draft.get(JobRecord, job_id), draft.get(ResultRecord, job_id)
-            through = kept.result if kept and job and job.status is Status.COMPLETED else None
-            if job and through is None and not job.cancelled:
-                _move(draft, rules.begun(job, now), unsent_since=0.0, until=0.0)
+            job = draft.get(JobRecord, job_id)
+            if job and rules.may_begin(job, message):
+                _move(draft, rules.begun(job, message, now), unsent_since=0.0, until=0.0)
 
-        draft = await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
-        return draft.get(JobRecord, job_id), through
+        return (await self.entries.step([ref_of(JobRecord, job_id)], decide)).get(JobRecord, job_id)
+
+    async def renew(self, job_id: str) -> None:
+        """The message that it began with is lost: the next one will do."""
+
+        def decide(draft: Draft) -> None:
+            if job := draft.get(JobRecord, job_id):
+                draft.put(replace(job, message=""))
+
+        await self.entries.step([ref_of(JobRecord, job_id)], decide)
 
     async def put_off(self, job_id: str, reason: str) -> None:
         """It will run again; `reason`: why it failed, if it did."""
@@ -254,13 +256,17 @@ class Ledger:
             self._bells.ring()
 
     def _end(self, draft: Draft, result: Result) -> None:
-        """What is through stays so. The last job of a pipeline says for how long the whole of it is kept."""
-        job, kept = draft.get(JobRecord, result.job_id), draft.get(ResultRecord, result.job_id)
-        if job and kept and job.status is Status.COMPLETED:
-            return
+        """A run ends once: what comes after that is of a worker that was given up, or of a job that never began.
+
+        The last job of a pipeline says for how long the whole of it is kept.
+        """
         until = result.at + self.retention
-        if not (job and job.cancelled and job.status.ended):
-            draft.put(ResultRecord(id=result.job_id, result=result), until=until)
+        job = draft.get(JobRecord, result.job_id)
+        if job and job.status.ended:
+            if job.status is Status.FAILED:  # its pipeline may have come to it just now
+                _move(draft, job, until=until)
+            return
+        draft.put(ResultRecord(id=result.job_id, result=result), until=until)
         if job:
             ended = rules.ended(job, result)
             goes_on = ended.status is Status.COMPLETED and ended.next_id

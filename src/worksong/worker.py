@@ -47,7 +47,7 @@ from worksong.ports.clock import Clock, SystemClock
 from worksong.ports.context import Context
 from worksong.ports.results import Results, ResultStore
 from worksong.reader import ResultReader
-from worksong.recording import recording
+from worksong.recording import Recording
 from worksong.registry import JobSpec, Periodic, Registry, check_name, check_queues, options_of
 from worksong.signature import Signature, check_task
 from worksong.wire import gojson
@@ -402,7 +402,7 @@ class Worker:
             limits.append(expiring(options.expires, self.clock.now))
         if options.timeout is not None:
             limits.append(limited(options.timeout))
-        noted = [recording(self.ledgers, self.clock)] if self.ledgers else []
+        noted = [Recording(self.ledgers, self.clock)] if self.ledgers else []
         return [*noted, *limits, *self._middleware]
 
     def stop(self, grace: float = GRACE) -> None:

@@ -133,6 +133,14 @@ async def test_a_job_that_is_cancelled_while_it_runs_has_failed_by_that(shop: Sh
     assert await shop.ended(job) == (Status.FAILED, "cancelled")
 
 
+async def test_what_is_erased_is_erased_with_its_records(shop: Shop) -> None:
+    job = await shop.create("add", one=1)
+    await shop.ended(job)
+    await shop.worker.backend().erase()
+    apart = shop.worker.url == "memory://"
+    assert (await shop.ledger.job(job.id) is not None) is apart
+
+
 def test_results_have_one_place() -> None:
     with pytest.raises(ConfigError, match="give results= or records="):
         Worker(results="memory://", records="memory://")

@@ -47,3 +47,13 @@ def test_jobs_are_lent_and_settled_without_reading_others(name: str, tables: sql
     assert "TEMP B-TREE" not in plan
     assert "SCAN job" not in plan
     assert "SCAN worksong_job" not in plan
+
+
+@pytest.mark.parametrize(
+    "name", ["list_records", "list_records_of", "unsent_records", "old_records", "records", "lock_records"]
+)
+def test_records_are_listed_without_reading_or_sorting_others(name: str, tables: sqlite3.Connection) -> None:
+    plan = plan_of(name, tables)
+    assert "SEARCH" in plan
+    assert "SCAN" not in plan
+    assert "TEMP B-TREE" not in plan

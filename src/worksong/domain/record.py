@@ -18,7 +18,7 @@ from worksong.domain.pipeline import Step, Way
 from worksong.domain.result import Result
 
 META = "record"
-"""The member of a job's meta data which says that a record is kept of it."""
+"""The member of a job's meta data which says that a record is kept of it, and which message of it this is."""
 MARK: Mapping[str, Any] = {META: True}
 CANCELLED = "cancelled"
 """Why a job has failed that nobody wants any more."""
@@ -44,7 +44,7 @@ MOVES: Mapping[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
     Status.IN_PROGRESS: frozenset({Status.IN_PROGRESS, Status.SCHEDULED, Status.COMPLETED, Status.FAILED}),
     Status.COMPLETED: frozenset(),
-    Status.FAILED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
+    Status.FAILED: frozenset({Status.IN_PROGRESS}),
 }
 """How a job's record may go on: one in progress begins anew when its worker died, a failed one when it is retried."""
 
@@ -80,6 +80,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     failure_reason: str = ""
     cancelled: bool = False
     """Nothing of it begins any more."""
+    message: str = ""
+    """Which message it began with. A queue that knows no ids may bring others of the same job."""
 
 
 class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pipeline"):
@@ -132,6 +134,17 @@ def first_of(record: PipelineRecord, jobs: Sequence[JobRecord]) -> Job:
     return replace(job, run_at=record.due)
 
 
+def stamped(job: Job, message: str) -> Job:
+    """The job, if a record is kept of it, as a message of its own."""
+    return replace(job, meta={**job.meta, META: message}) if META in job.meta else job
+
+
+def message_of(job: Job) -> str:
+    """Which message of its record it is; empty: nobody said so."""
+    stamp = job.meta.get(META)
+    return stamp if isinstance(stamp, str) else ""
+
+
 def again(record: PipelineRecord, jobs: Sequence[JobRecord], number: int, previous: object) -> Job:
     """One of the jobs of a pipeline, as the one before it enqueued it; it carries those behind it."""
     if number == 0:
@@ -149,12 +162,18 @@ def _args(record: JobRecord) -> Args:
     return {"params": record.params or {}} if record.whole else record.params
 
 
-def begun(record: JobRecord, now: float) -> JobRecord:
+def may_begin(record: JobRecord, message: str) -> bool:
+    """Whether it runs with this message: not if it is through or cancelled, nor if it began with another one."""
+    return not (record.status is Status.COMPLETED or record.cancelled) and record.message in ("", message)
+
+
+def begun(record: JobRecord, message: str, now: float) -> JobRecord:
     """It runs; again, if it has run before."""
     handed_over = record.scheduled_at or (now if record.due else 0.0)
     return replace(
         record,
         status=Status.IN_PROGRESS,
+        message=message,
         scheduled_at=handed_over,
         started_at=now,
         completed_at=0.0,
@@ -184,9 +203,7 @@ def cancelled(record: JobRecord, now: float) -> JobRecord:
 
 
 def ended(record: JobRecord, result: Result) -> JobRecord:
-    """Its last run is over. One that never ran has started when it ended; one that was cancelled ended by that."""
-    if record.cancelled and record.status.ended:
-        return record
+    """Its last run is over. One that never ran has started when it ended."""
     failure = result.failure
     return replace(
         record,

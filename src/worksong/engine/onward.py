@@ -9,9 +9,10 @@ import msgspec
 
 from worksong.domain import pipeline
 from worksong.domain.errors import InvalidArguments
-from worksong.domain.job import Job
+from worksong.domain.job import Job, new_id
 from worksong.domain.outcome import Done
 from worksong.domain.pipeline import Way
+from worksong.domain.record import stamped
 from worksong.domain.result import Result
 from worksong.domain.verdict import Verdict
 from worksong.engine.deeds import Nobody
@@ -61,14 +62,18 @@ class Onward:
             lost = carried.lost if carried else "it has none"
             raise InvalidArguments(f"what step {job.handler!r} returned cannot be handed on: {lost}")
         if way.width == 1:
-            return Done(value, pipeline.following(way, msgspec.json.decode(carried.value), self._clock.now()))
+            return Done(value, self._next(way, msgspec.json.decode(carried.value)))
         # Kept before anybody is asked: of two that end at the same time, at least one sees that all are through.
         await insist(lambda: self._results.put([carried]), self._clock)
         values = await insist(lambda: self._together(way.siblings), self._clock)
         if values is None:
             return Done(value)
         ordered = [values[pipeline.step_id(way.id, way.stage, member)] for member in range(way.width)]
-        return Done(value, pipeline.following(way, ordered, self._clock.now()))
+        return Done(value, self._next(way, ordered))
+
+    def _next(self, way: Way, previous: object) -> tuple[Job, ...]:
+        """The jobs of the next stage; a run that comes again sends messages of its own."""
+        return tuple(stamped(job, new_id()) for job in pipeline.following(way, previous, self._clock.now()))
 
     async def _together(self, job_ids: Sequence[str]) -> dict[str, object] | None:
         """What all of these jobs returned; None: not all of them are through."""

@@ -6,19 +6,19 @@ lost with the queue's own data. The record learns of it by being looked after, a
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
 
 from worksong import client
 from worksong.domain.capability import Capability
-from worksong.domain.job import Job
+from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Failure
-from worksong.domain.record import CANCELLED, JobRecord, Status, again, queued
+from worksong.domain.record import CANCELLED, JobRecord, Status, again, queued, stamped
 from worksong.domain.result import Result
 from worksong.ledger import Ledger
-from worksong.ports.records import After, Kind, Record
+from worksong.ports.records import After, Kind, Record, Ref
 from worksong.wire.record import decode
 from worksong.worker import Worker
 
@@ -29,11 +29,23 @@ AT_A_TIME = 10
 OPEN = (Status.IN_PROGRESS, Status.SCHEDULED, Status.PENDING)
 
 
-class _Suspect(NamedTuple):
-    """A record of which the queue knew nothing at the last look."""
+class _Round:
+    """A walk through all records of one status, a few at a time, and what the walk before it found."""
 
-    id: str
-    version: int
+    def __init__(self) -> None:
+        self.last: After | None = None
+        """How far it has come."""
+        self.before: dict[Ref, int] = {}
+        """Records of which the queue knew nothing then, and their versions."""
+        self.suspects: dict[Ref, int] = {}
+        """The same of this one."""
+
+    def go_on(self, page: Sequence[Record]) -> None:
+        """This page is looked after; a short one is the last."""
+        if len(page) == AT_A_TIME:
+            self.last = After(page[-1].created_at, page[-1].ref.id)
+        else:
+            self.last, self.before, self.suspects = None, self.suspects, {}
 
 
 class Audit:
@@ -41,9 +53,7 @@ class Audit:
 
     def __init__(self, worker: Worker, ledger: Ledger) -> None:
         self._worker, self._ledger, self._clock = worker, ledger, worker.clock
-        self._last: dict[Status, After | None] = {}
-        """How far it is with each status."""
-        self._suspects: dict[_Suspect, None] = {}
+        self._rounds = {status: _Round() for status in OPEN}
 
     @property
     def possible(self) -> bool:
@@ -56,18 +66,14 @@ class Audit:
         Raises `BackendUnavailable` while the store or the queue is away.
         """
         mended = 0
-        for status in OPEN if self.possible else ():
-            last = self._last.get(status)
-            page = await self._ledger.store.listed(Kind.JOB, status=status, after=last, most=AT_A_TIME)
-            self._last[status] = After(page[-1].created_at, page[-1].ref.id) if len(page) == AT_A_TIME else None
+        for status, walk in self._rounds.items() if self.possible else ():
+            page = await self._ledger.store.listed(Kind.JOB, status=status, after=walk.last, most=AT_A_TIME)
             for record in page:
-                mended += await self._look_after(record, decode(record, JobRecord))
+                mended += await self._look_after(record, decode(record, JobRecord), walk)
+            walk.go_on(page)
         return mended
 
-    async def _look_after(self, record: Record, job: JobRecord) -> bool:
-        suspect = _Suspect(job.id, record.version)
-        known = suspect in self._suspects
-        self._suspects.pop(suspect, None)
+    async def _look_after(self, record: Record, job: JobRecord, walk: _Round) -> bool:
         latest = max(job.created_at, job.scheduled_at, job.started_at, job.due)
         if record.unsent_since or latest > self._clock.now() - QUIET_FOR:
             return False
@@ -77,9 +83,9 @@ class Audit:
         message = await self._message(job)
         if message is None or await self._changed(record):
             return False
-        if known:
+        if walk.before.get(record.ref) == record.version:
             return await self._find(job.id, message)
-        self._suspects[suspect] = None
+        walk.suspects[record.ref] = record.version
         return False
 
     async def _end(self, job_id: str, failure: Failure) -> bool:
@@ -108,7 +114,8 @@ class Audit:
     async def _find(self, job_id: str, message: Job) -> bool:
         """A queue that knows the id was told to drop the job; one that does not has lost it, and gets it again."""
         if Capability.DEDUP in self._worker.capabilities:
-            (lost,) = await client.enqueue(self._worker.broker(), [message], self._clock.now())
+            await self._ledger.renew(job_id)
+            (lost,) = await client.enqueue(self._worker.broker(), [stamped(message, new_id())], self._clock.now())
             if lost:
                 return True
         return await self._end(job_id, Failure("Discarded", CANCELLED))

@@ -58,6 +58,7 @@ class Missing:
         missed = 0
         for status in (Status.PENDING, Status.SCHEDULED, Status.IN_PROGRESS):
             async for job in self._ledger.all_jobs(status):
+                await self._ledger.renew(job.id)
                 if not job.pipeline_id:
                     missed += await self._note(ref_of(JobRecord, job.id), since)
             async for pipeline in self._ledger.all_pipelines(status):

@@ -23,9 +23,9 @@ from worksong.domain.errors import (
     InvalidArguments,
     WorksongError,
 )
-from worksong.domain.job import Job
+from worksong.domain.job import Job, new_id
 from worksong.domain.outcome import Failure
-from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, first_of, queued
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, first_of, queued, stamped
 from worksong.domain.result import Result
 from worksong.engine.reminder import Reminder
 from worksong.ledger import Ledger, Sendable
@@ -99,7 +99,8 @@ class Outbox:
             self._note(letter.ref)
 
     async def _push(self, jobs: Sequence[Job]) -> None:
-        await client.enqueue(self._worker.broker(), jobs, self._clock.now())
+        messages = [stamped(job, new_id()) for job in jobs]
+        await client.enqueue(self._worker.broker(), messages, self._clock.now())
 
     @property
     def _ledger(self) -> Ledger:

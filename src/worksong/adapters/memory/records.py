@@ -24,7 +24,8 @@ class MemoryRecords:
             raise ConfigError("memory:// takes nothing behind it: each worker keeps records of its own")
         self._guard = threading.Lock()
         self._kept: dict[Ref, Record] = {}
-        self._order: defaultdict[Kind, list[After]] = defaultdict(list)
+        self._lists: defaultdict[tuple[Kind, int | None], list[After]] = defaultdict(list)
+        """All of a kind, and those of each status, in order."""
         self._unsent: dict[Ref, float] = {}
         self._passing: dict[Ref, float] = {}
         """When those may be forgotten that may be forgotten at all."""
@@ -49,25 +50,24 @@ class MemoryRecords:
 
     def _put(self, change: Change) -> None:
         ref, record = change.ref, change.record
-        old = self._kept.get(ref)
+        self._forget(ref)
         if record is None:
-            self._forget(ref)
             return
-        if old is None:
-            insort(self._order[ref.kind], After(record.created_at, ref.id))
         self._kept[ref] = record
-        for times, time in ((self._unsent, record.unsent_since), (self._passing, record.until)):
-            if time:
-                times[ref] = time
-            else:
-                times.pop(ref, None)
+        for status in (None, record.status):
+            insort(self._lists[ref.kind, status], After(record.created_at, ref.id))
+        if record.unsent_since:
+            self._unsent[ref] = record.unsent_since
+        if record.until:
+            self._passing[ref] = record.until
 
     def _forget(self, ref: Ref) -> None:
         old = self._kept.pop(ref, None)
         if old is None:
             return
-        order = self._order[ref.kind]
-        del order[bisect_right(order, After(old.created_at, ref.id)) - 1]
+        for status in (None, old.status):
+            listed = self._lists[ref.kind, status]
+            del listed[bisect_right(listed, After(old.created_at, ref.id)) - 1]
         self._unsent.pop(ref, None)
         self._passing.pop(ref, None)
 
@@ -78,16 +78,10 @@ class MemoryRecords:
     async def listed(
         self, kind: Kind, *, status: int | None = None, after: After | None = None, most: int = 100
     ) -> list[Record]:
-        found: list[Record] = []
         with self._guard:
-            order = self._order[kind]
-            for number in range(bisect_right(order, after) if after else 0, len(order)):
-                record = self._kept[Ref(kind, order[number].id)]
-                if status is None or record.status == status:
-                    found.append(record)
-                if len(found) >= most:
-                    break
-        return found
+            order = self._lists[kind, status]
+            first = bisect_right(order, after) if after else 0
+            return [self._kept[Ref(kind, one.id)] for one in order[first : first + most]]
 
     async def unsent(self, since: float, most: int) -> list[Record]:
         with self._guard:

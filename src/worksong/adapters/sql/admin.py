@@ -10,6 +10,7 @@ from worksong.adapters.sql.steps import CHUNK, Program, Space
 from worksong.domain.lifecycle import State
 
 EVERYTHING = (
+    "erase_records",
     *("erase_jobs", "erase_pools", "erase_limits", "erase_paused", "erase_once", "erase_results", "erase_history"),
 )
 

@@ -338,12 +338,15 @@ ORDER BY created_at, id LIMIT :most
 --: unsent_records
 SELECT {record} FROM worksong_record AS record {records_unsent}
 WHERE space = :space AND unsent_since > 0 AND unsent_since <= :since
-ORDER BY unsent_since, kind, id LIMIT :most
+ORDER BY unsent_since LIMIT :most
 
 --: old_records
 SELECT kind, id FROM worksong_record {records_until}
 WHERE space = :space AND until > 0 AND until <= :now
 ORDER BY until LIMIT :most {skip}
+
+--: erase_records
+DELETE FROM worksong_record WHERE space = :space
 
 -- Looked at
 
