@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple
 
 from worksong.domain.errors import (
     BackendRefused,
@@ -14,30 +13,10 @@ from worksong.domain.errors import (
     WorksongError,
 )
 from worksong.domain.names import one_line
+from worksong.faces.asgi.refused import Failure, Refused
 from worksong.service.redaction import without_logins
 
 log = logging.getLogger("worksong.web")
-
-
-class Refused(Exception):
-    """The console itself says no."""
-
-    def __init__(self, status: int, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.failure = Failure(status, kind, text)
-
-
-class Failure(NamedTuple):
-    """What went wrong."""
-
-    status: int
-    kind: str
-    """Stable, for programs."""
-    text: str
-
-    @property
-    def title(self) -> str:
-        return TITLES.get(self.kind, "That did not work")
 
 
 KINDS: tuple[tuple[type[Exception], int, str], ...] = (
@@ -60,6 +39,11 @@ TITLES = {
     "misdirected": "Unknown name",
     "internal": "Something is wrong with the console",
 }
+
+
+def title_of(failure: Failure) -> str:
+    """What a page about it is called."""
+    return TITLES.get(failure.kind, "That did not work")
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
@@ -11,37 +10,22 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worksong.faces.web.access import Access, Role
-from worksong.faces.web.failures import Refused
-from worksong.faces.web.origin import host_of, is_allowed, is_loopback, is_same
+from worksong.faces.asgi.body import whole
+from worksong.faces.asgi.headers import HEADERS
+from worksong.faces.asgi.origin import host_of, is_allowed, is_same
+from worksong.faces.asgi.refused import Refused
+from worksong.faces.asgi.sender import is_local
 from worksong.faces.web.replies import Replies, where
 from worksong.faces.web.workwebui import ORDERS
+from worksong.service.access import Access, Role
 
 COOKIE = "worksong"
 LARGEST = 1 << 16
 """Bytes of a body: some thousand ids of jobs."""
-SLOWEST = 30.0
-"""Seconds a body may take."""
 SAFE = ("GET", "HEAD")
 OPEN = ("/healthz", "/login")
 """What is answered without a token, beside the files of the login page."""
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-FORWARDED = ("forwarded", "via", "x-real-ip")
-"""Headers of a proxy, beside all of x-forwarded-."""
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with that, browsers send "Origin: null" with the forms of the console itself.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-}
 
 
 class Guard:
@@ -70,7 +54,7 @@ class Guard:
         try:
             role = self._admitted(scope)
             if scope["method"] not in SAFE:
-                receive = await _whole(receive)
+                receive = await _replayed(receive)
         except Refused as refused:
             await self._replies.refusal(Request(scope), refused.failure)(scope, receive, send_guarded)
             return
@@ -105,8 +89,7 @@ class Guard:
         """Without tokens only this machine may ask, and no proxy for others."""
         if not self._access.is_open or self._everybody:
             return
-        client = scope.get("client")
-        if _is_forwarded(scope, headers) or (client is not None and not is_loopback(client[0])):
+        if not is_local(scope, headers):
             raise Refused(
                 403, "forbidden", "a console without a token answers this machine only; start it with --token"
             )
@@ -135,12 +118,6 @@ def cookie(sign: str, *, path: str, secure: bool) -> str:
     return f"{COOKIE}={sign}; Path={quote(path or '/')}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}{age}"
 
 
-def _is_forwarded(scope: Scope, headers: Headers) -> bool:
-    """Whether a proxy tells of itself; HTTP/1.0 is what some speak that tell nothing, and no browser."""
-    named = any(name in FORWARDED or name.startswith("x-forwarded-") for name in headers)
-    return named or scope.get("http_version") == "1.0"
-
-
 def _check_form(headers: Headers, path: str) -> None:
     """No page of others may send it: neither through a form of theirs, nor by a name that leads here."""
     same = is_same(headers["host"], headers.get("sec-fetch-site"), headers.get("origin"))
@@ -157,25 +134,9 @@ def _check_form(headers: Headers, path: str) -> None:
         raise Refused(403, "forbidden", "this was not sent by a page of the console itself")
 
 
-async def _whole(receive: Receive) -> Receive:
-    """Read the body, as far as it is not too large or too slow."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(SLOWEST):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refused(400, "bad_request", "the body did not arrive whole")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > LARGEST:
-                    raise Refused(413, "bad_request", f"the body is larger than {LARGEST:,} bytes")
-                if not message.get("more_body"):
-                    break
-    except TimeoutError:
-        raise Refused(408, "bad_request", f"the body took longer than {SLOWEST:g} s") from None
-    body: Message | None = {"type": "http.request", "body": b"".join(parts), "more_body": False}
+async def _replayed(receive: Receive) -> Receive:
+    """Read the body, and give it again."""
+    body: Message | None = {"type": "http.request", "body": await whole(receive, LARGEST), "more_body": False}
 
     async def replay() -> Message:
         nonlocal body
