@@ -12,7 +12,7 @@ from worksong.domain.record import JobRecord, PipelineRecord
 from worksong.domain.verdict import LONGEST_WAIT
 from worksong.registry import JobSpec
 from worksong.service import refusals
-from worksong.service.forms import JobForm, PipelineForm, moment
+from worksong.service.forms import BatchForm, JobForm, PipelineForm, moment
 from worksong.service.refusals import Invalid
 from worksong.wire.gotime import Moment
 from worksong.worker import Worker
@@ -29,6 +29,17 @@ class Drafts:
         """A job that belongs to no pipeline; raises `Invalid`."""
         due, now = moment(form.run_at), self._worker.clock.now()
         return self._job(form, str(uuid4()), due, now)
+
+    def batch(self, form: BatchForm) -> tuple[str, list[JobRecord]]:
+        """The id of a batch, and its jobs, whose ids follow from it; raises `Invalid`, which says which one it is."""
+        form.check()
+        batch_id, now, jobs = str(uuid4()), self._worker.clock.now(), list[JobRecord]()
+        for number, (job, job_id) in enumerate(zip(form.jobs or (), ids_of(batch_id, form), strict=True)):
+            try:
+                jobs.append(self._job(job, job_id, moment(job.run_at), now))
+            except Invalid as wrong:
+                raise Invalid(f"jobs[{number}]: {wrong}") from None
+        return batch_id, jobs
 
     def pipeline(self, form: PipelineForm) -> tuple[PipelineRecord, list[JobRecord]]:
         """A pipeline and its jobs, in order; raises `Invalid`."""
@@ -97,6 +108,11 @@ class Drafts:
         if due.at > now and Capability.DELAY not in self._worker.capabilities:
             name = self._worker.backend().name
             raise Unsupported(f"promise that {Capability.DELAY.value}", name, INSTEAD[Capability.DELAY])
+
+
+def ids_of(batch_id: str, form: BatchForm) -> list[str]:
+    """The ids of its jobs: whoever knows the form and the batch knows them."""
+    return [step_id(batch_id, 0, number) for number in range(len(form.jobs or ()))]
 
 
 def _check_arguments(spec: JobSpec, params: dict[str, Any], *, whole: bool, previous: bool) -> None:

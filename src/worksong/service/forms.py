@@ -14,6 +14,9 @@ from worksong.wire.gotime import Moment
 
 F = TypeVar("F", bound=msgspec.Struct)
 
+MOST = 1000
+"""Jobs of a batch."""
+
 Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
@@ -53,6 +56,19 @@ class PipelineForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
             raise refusals.required(missing)
         if self.jobs and len(self.jobs) < 2:
             raise refusals.lonely(len(self.jobs))
+
+
+class BatchForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Several jobs that somebody wants to be created, all of them or none."""
+
+    jobs: list[JobForm] | None = None
+
+    def check(self) -> None:
+        """Raise `Invalid` for none, or more than `MOST` of them."""
+        if not self.jobs:
+            raise refusals.required(["jobs"])
+        if len(self.jobs) > MOST:
+            raise Invalid(f"a batch has at most {MOST} jobs, {len(self.jobs)} given")
 
 
 class EditForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 
 from worksong.domain.errors import (
@@ -22,9 +22,11 @@ from worksong.entries import CHUNK
 from worksong.ledger import Edit, Ledger
 from worksong.ports.records import After
 from worksong.service import keys, refusals
-from worksong.service.drafts import Drafts
-from worksong.service.forms import JobForm, PipelineForm
+from worksong.service.drafts import Drafts, ids_of
+from worksong.service.following import Event, follow
+from worksong.service.forms import BatchForm, JobForm, PipelineForm
 from worksong.service.health import Health, examine
+from worksong.service.lookup import Part, Sought, find_jobs, find_pipelines
 from worksong.service.outbox import Outbox
 from worksong.service.refusals import Busy, Conflict, Invalid, TooLarge
 from worksong.worker import Worker
@@ -96,6 +98,19 @@ class JobService:
             raise keys.outlived(used)
         return job
 
+    async def create_jobs(self, form: BatchForm, key: str | None = None) -> list[JobRecord]:
+        """Keep several jobs in one step, and enqueue them. `key`: as for one job."""
+        batch_id, jobs = self._drafts.batch(form)
+        asked = keys.record(key, form, batch_id, jobs[0].created_at) if key is not None else None
+        used = await self._ledger.open_jobs(jobs, asked)
+        if asked and used:
+            keys.check_same(asked, used)
+            found = [await self._ledger.job(job_id) for job_id in ids_of(used.created_id, form)]
+            return [job for job in found if job]
+        with _refused():
+            await self._outbox.send_jobs(jobs, asked)
+        return jobs
+
     async def job(self, job_id: str) -> JobRecord:
         """A job."""
         found = await self._ledger.job(job_id) if _is_id(job_id) else None
@@ -114,6 +129,16 @@ class JobService:
             found += page
             after = After(page[-1].created_at, page[-1].id)
         return found
+
+    async def find_jobs(self, sought: Sought, after: After | None, most: int) -> Part[JobRecord]:
+        """Some of the jobs that are sought, behind `after`, the oldest first."""
+        return await find_jobs(self._ledger, sought, after, most)
+
+    def follow(self, job_id: str, seen: str = "") -> AsyncGenerator[Event | None]:
+        """What becomes of a job, behind the event that was `seen`; None now and then, while nothing is new."""
+        if not _is_id(job_id):
+            raise refusals.no_job(job_id)
+        return follow(self.worker, job_id, seen)
 
     async def edit_job(self, job_id: str, edit: Edit) -> None:
         """Call a job otherwise."""
@@ -194,6 +219,10 @@ class JobService:
             found += page
             after = After(page[-1].created_at, page[-1].id)
         return found
+
+    async def find_pipelines(self, status: Status | None, after: After | None, most: int) -> Part[PipelineRecord]:
+        """Some pipelines behind `after`, the oldest first."""
+        return await find_pipelines(self._ledger, status, after, most)
 
     async def pipeline_jobs(self, pipeline_id: str) -> list[JobRecord]:
         """The jobs of a pipeline, in order."""

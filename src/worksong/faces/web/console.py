@@ -15,11 +15,12 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from worksong.domain.errors import ConfigError
+from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Failure
+from worksong.faces.asgi.signs import cookie
 from worksong.faces.web.api import Api
 from worksong.faces.web.bodies import form_of, text_in
-from worksong.faces.web.failures import failure_of
-from worksong.faces.web.guard import Guard, cookie
+from worksong.faces.web.guard import Guard
 from worksong.faces.web.notices import Notices
 from worksong.faces.web.orders import Orders
 from worksong.faces.web.pages import Pages

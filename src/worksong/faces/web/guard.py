@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -15,11 +13,11 @@ from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.origin import host_of, is_allowed, is_same
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.asgi.sender import is_local
+from worksong.faces.asgi.signs import sign_in
 from worksong.faces.web.replies import Replies, where
 from worksong.faces.web.workwebui import ORDERS
 from worksong.service.access import Access, Role
 
-COOKIE = "worksong"
 LARGEST = 1 << 16
 """Bytes of a body: some thousand ids of jobs."""
 SAFE = ("GET", "HEAD")
@@ -100,22 +98,7 @@ class Guard:
             return self._access.role_of(token.strip())
         if self._access.is_open:
             return self._access.anybody
-        return self._access.role_of_sign(sign_in(headers))
-
-
-def sign_in(headers: Headers) -> str:
-    """The sign in the cookie; empty when there is none."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
-
-
-def cookie(sign: str, *, path: str, secure: bool) -> str:
-    """The header that makes a browser keep the sign, or with an empty one forget it."""
-    age = "" if sign else "; Max-Age=0"
-    return f"{COOKIE}={sign}; Path={quote(path or '/')}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}{age}"
+        return self._access.role_of_sign(sign_in(headers.get("cookie", "")))
 
 
 def _check_form(headers: Headers, path: str) -> None:
