@@ -58,7 +58,7 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a job returned, or why it failed."""
 
     job_id: str
-    metadata: msgspec.Raw = msgspec.Raw(NOTHING)
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: str = ""
     lost: str = ""
     """Why the value of a job that completed is not here."""
@@ -195,9 +195,10 @@ class Viewer:
 
 def result(found: Result) -> JobResult:
     """A result."""
+    is_value = not (found.failure or found.lost) and found.value != NOTHING
     return JobResult(
         job_id=found.job_id,
-        metadata=msgspec.Raw(NOTHING if found.failure or found.lost else found.value),
+        metadata=msgspec.Raw(found.value) if is_value else msgspec.UNSET,
         error=without_logins(reason_of(found)),
         lost=without_logins(found.lost),
     )
