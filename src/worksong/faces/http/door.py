@@ -61,8 +61,11 @@ class Door:
         self._paces = Buckets(limits.rate) if limits.rate else None
         self._guesses = Buckets(WRONG_TOKENS)
 
-    def admit(self, request: Request, headers: Headers) -> Visit:
-        """Who it is; raises `Refused` for whoever comes by another name, from elsewhere, or too often."""
+    def admit(self, request: Request, headers: Headers, *, anybody: bool) -> Visit:
+        """Who it is; raises `Refused` for whoever comes by another name, from elsewhere, or too often.
+
+        `anybody`: what is asked is answered to everybody, also to those whose tokens are not looked at any more.
+        """
         host = headers.get(b"host", b"")
         if not self._is_ours(host) or sum(name == b"host" for name, _ in request["headers"]) > 1:
             raise Refused(421, "misdirected", "this service does not answer to that name; --allow-host adds one")
@@ -70,7 +73,7 @@ class Door:
         if self._access.is_open:
             self._check_local(request, headers)
             return Visit(ANYBODY, cors)
-        caller = self._caller(request, headers)
+        caller = self._caller(request, headers, anybody=anybody)
         if caller and self._paces:
             wait = self._paces.wait(caller.name, self._clock.monotonic())
             if wait:
@@ -107,13 +110,15 @@ class Door:
         if not self._everybody and not is_local(request, (name.decode("latin-1") for name in headers)):
             raise Refused(403, "forbidden", "a service without tokens answers this machine only; give it some")
 
-    def _caller(self, request: Request, headers: Headers) -> Caller | None:
+    def _caller(self, request: Request, headers: Headers, *, anybody: bool) -> Caller | None:
         given = headers.get(b"authorization", b"").decode("latin-1")
         kind, _, token = given.partition(" ")
         if kind.lower() != "bearer":
             return self._signed_in(request, headers)
         address, now = str((request.get("client") or ("",))[0]), self._clock.monotonic()
         if self._guesses.is_empty(address, now):
+            if anybody:
+                return None
             raise Refused(429, "too_many", "too many wrong tokens from this address", wait=60.0)
         caller = self._access.caller_of(token.strip())
         if caller is None:

@@ -100,7 +100,7 @@ class HttpFace:
         who = "nobody"
         self._under_way += 1
         try:
-            visit = self._door.admit(scope, headers)
+            visit = self._door.admit(scope, headers, anybody=found is not None and found[0].scope is None)
             cors, who = visit.cors, visit.caller.name if visit.caller else who
             answer = await self._let_in(visit.caller, scope, headers, receive, found)
         except Exception as error:
