@@ -19,6 +19,7 @@ from worksong.faces.http import audit
 from worksong.faces.http.additions import Additions
 from worksong.faces.http.answers import TEXT, Answer, Asked, Route, Routes, json
 from worksong.faces.http.door import Door, check_known, check_scope
+from worksong.faces.http.handbook import Handbook
 from worksong.faces.http.limits import Limits
 from worksong.faces.http.probes import Probes
 from worksong.faces.http.valet import Valet
@@ -63,7 +64,16 @@ class HttpFace:
         )
         viewer = Viewer(service.worker.registry, service.unit)
         self._additions = Additions(service, viewer, self._limits)
-        self.routes = Routes([*Valet(service, viewer).routes, *self._additions.routes, *Probes(service).routes])
+        handbook = Handbook()
+        self.routes = Routes(
+            [
+                *Valet(service, viewer).routes,
+                *self._additions.routes,
+                *Probes(service).routes,
+                *handbook.routes,
+            ]
+        )
+        handbook.describe(self.routes.all)
         self._under_way = 0
 
     def leave(self) -> None:
