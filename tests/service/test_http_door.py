@@ -360,6 +360,21 @@ async def test_every_write_is_noted_with_who_did_it_and_those_refused_too(
     }
 
 
+async def test_orders_at_the_console_are_noted_too(firm: Firm, caplog: pytest.LogCaptureFixture) -> None:
+    order = {"queue": "x", "act": "pause"}
+    sign = {"Cookie": f"worksong={access().sign_for(TOKENS[Scope.READ])}"}
+    with caplog.at_level(logging.INFO, "worksong.audit"):
+        async with asking(faces(firm)) as browser:
+            await browser.post("/api/v1/queues", order, headers=bearer(Scope.MANAGE))
+            await browser.post("/api/v1/queues", order, headers=sign)
+            await browser.get("/api/v1/queues", headers=bearer(Scope.READ))
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "worksong.audit"]
+    assert [(line["who"], line["did"], line["status"]) for line in lines] == [
+        ("manage", "POST /api/v1/queues", 400),
+        ("viewer", "POST /api/v1/queues", 403),
+    ]
+
+
 async def test_a_server_starts_and_stops_the_outbox_with_itself(firm: Firm) -> None:
     said: list[str] = []
     came = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])

@@ -11,11 +11,11 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Request
 
+from worksong.faces.asgi import audit
 from worksong.faces.asgi.body import too_large, whole
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.refused import Failure, Refused
-from worksong.faces.http import audit
 from worksong.faces.http.additions import Additions
 from worksong.faces.http.answers import TEXT, Answer, Asked, Route, Routes, json
 from worksong.faces.http.door import Door, check_known, check_scope

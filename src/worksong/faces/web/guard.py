@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from worksong.faces.asgi import audit
 from worksong.faces.asgi.body import whole
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.origin import host_of, is_allowed, is_same
@@ -44,6 +45,8 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if scope["method"] not in SAFE:
+                    self._note(scope, message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -58,6 +61,14 @@ class Guard:
             return
         scope["state"] = {**scope.get("state", {}), "role": role}
         await self._app(scope, receive, send_guarded)
+
+    def _note(self, scope: Scope, status: int) -> None:
+        """What was ordered is told in the log, and by whom, as far as the console knows that."""
+        headers, client = Headers(scope=scope), scope.get("client") or ("",)
+        kind, token = _credential(headers)
+        caller = self._access.caller_of(token) if kind == "bearer" else None
+        who = caller.name if caller else self._role(headers).name.lower()
+        audit.note(who, f"{scope['method']} {where(scope)}", status, address=str(client[0]))
 
     def _admitted(self, scope: Scope) -> Role:
         """What the sender may do; raises `Refused`."""
@@ -93,12 +104,18 @@ class Guard:
             )
 
     def _role(self, headers: Headers) -> Role:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            return self._access.role_of(token.strip())
+        kind, token = _credential(headers)
+        if kind == "bearer":
+            return self._access.role_of(token)
         if self._access.is_open:
             return self._access.anybody
         return self._access.role_of_sign(sign_in(headers.get("cookie", "")))
+
+
+def _credential(headers: Headers) -> tuple[str, str]:
+    """The scheme, and what is given with it."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return kind.lower(), token.strip()
 
 
 def _check_form(headers: Headers, path: str) -> None:
