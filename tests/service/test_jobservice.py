@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.scenarios import LATER
 from service.stage import Firm, a_job, a_pipeline
 from worksong import ConfigError, Worker
 from worksong.domain.record import Status
 from worksong.ledger import Edit
 from worksong.ports.records import After
-from worksong.service.forms import JobForm, PipelineForm, Reader
+from worksong.service.forms import BatchForm, JobForm, PipelineForm, Reader
 from worksong.service.jobservice import JobService, status_of
+from worksong.service.lookup import Sought
 from worksong.service.refusals import Conflict, Invalid, Missing, Refusal
 
 NOBODY = "7f0ddc2f-1f1d-4c76-9f5b-2a4b7e0a9d11"
@@ -80,6 +84,22 @@ async def test_a_pipeline_that_is_cancelled_goes_no_further(firm: Firm) -> None:
         await firm.service.cancel_pipeline(pipeline.id)
 
 
+async def test_a_job_that_waits_and_is_cancelled_has_failed_by_that(firm: Firm) -> None:
+    # Given a job for later
+    job = await firm.service.create_job(a_job(run_at=LATER))
+
+    # When it is cancelled
+    cancelled = await firm.service.cancel_job(job.id)
+
+    # Then it has failed, says why, and can be neither cancelled nor retried any more
+    assert (cancelled.status, cancelled.failure_reason) == (Status.FAILED, "cancelled")
+    assert (await firm.service.result(job.id)).failure is not None
+    with pytest.raises(Conflict, match="has ended: it is FAILED"):
+        await firm.service.cancel_job(job.id)
+    with pytest.raises(Conflict, match="not among the dead jobs any more"):
+        await firm.service.retry_job(job.id)
+
+
 async def test_who_is_deleted_is_forgotten_with_the_result(firm: Firm) -> None:
     job = await firm.service.create_job(a_job())
     await firm.ended(job.id)
@@ -116,6 +136,42 @@ async def test_an_edit_changes_what_it_names(firm: Firm) -> None:
     await firm.service.edit_job(job.id, Edit(name="anew"))
     found = await firm.service.job(job.id)
     assert (found.name, found.description) == ("anew", "as it was")
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "redis"])
+async def test_it_is_the_same_on_stores_that_last(scheme: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    # Given a service whose queue and records are in one place that outlives it
+    url = f"sqlite:///{tmp_path}/jobs.db" if scheme == "sqlite" else request.getfixturevalue("redis_url")
+    name = f"test-{uuid.uuid4().hex}"
+    firm = Firm(url, url, name=name)
+    async with firm.worker:
+        await firm.service.start()
+
+        # When jobs and a pipeline are created, and what is not wanted goes
+        forms = BatchForm([a_job(task_params={"n": number}) for number in range(5)])
+        batches = await asyncio.gather(*(firm.service.create_jobs(forms, key="batch") for _ in range(8)))
+        pipeline, steps = await firm.service.create_pipeline(a_pipeline("double", "double"))
+        waits = await firm.service.create_job(a_job(run_at=LATER))
+        results = [(await firm.service.result(job.id, wait=60.0)).value for job in batches[0]]
+        await firm.ended(steps[1].id)
+        await firm.service.cancel_job(waits.id)
+        await firm.service.edit_job(waits.id, Edit(name="late"))
+        await firm.service.delete_job(batches[0][0].id)
+        await firm.service.stop()
+
+    # Then the next process knows it all
+    anew = Firm(url, url, name=name).service
+    part = await anew.find_jobs(Sought(words=("late",)), None, 10)
+    assert results == [b"0", b"2", b"4", b"6", b"8"]
+    assert len({tuple(job.id for job in jobs) for jobs in batches}) == 1
+    assert [job.failure_reason for job in part.found] == ["cancelled"]
+    assert len(await anew.jobs()) == 4 + 2 + 1
+    assert (await anew.pipeline(pipeline.id)).status is Status.COMPLETED
+    assert (await anew.health()).is_well
+    with pytest.raises(Missing):
+        await anew.job(batches[0][0].id)
+    await anew.stop()
+    await anew.worker.astop()
 
 
 # keys

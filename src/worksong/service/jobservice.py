@@ -157,12 +157,11 @@ class JobService:
     async def cancel_job(self, job_id: str) -> JobRecord:
         """Drop a job that waits, or stop one that runs; answers it as it is by then."""
         job = await self.job(job_id)
-        if job.status.ended:
-            raise Conflict(f"job with ID: {job_id} has ended: it is {job.status.name}")
-        found = await self.worker.admin.acancel(job_id)
-        if not found and job.pipeline_id:
-            raise Conflict(f"job with ID: {job_id} is not in the queue: cancel its pipeline {job.pipeline_id} instead")
-        return await self.job(job_id)
+        cancelled = not job.status.ended and await self.worker.admin.acancel(job_id)
+        found = await self.job(job_id)
+        if not cancelled:
+            raise Conflict(f"job with ID: {job_id} has ended: it is {found.status.name}")
+        return found
 
     async def retry_job(self, job_id: str) -> JobRecord:
         """Run a job that failed once more, with what follows it; answers it as it is by then."""
