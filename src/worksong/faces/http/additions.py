@@ -8,13 +8,12 @@ import binascii
 import contextlib
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from worksong.domain.record import JobRecord
 from worksong.faces.asgi.refused import Refused
-from worksong.faces.http.answers import Answer, Asked, Parameter, Route, json
+from worksong.faces.http.answers import Answer, Asked, Bodies, Parameter, Route, json, route
 from worksong.faces.http.limits import Limits
 from worksong.faces.http.valet import KEY_PARAMETER, key_of
 from worksong.faces.http.views import Job, JobResult, Jobs, Page, Pipeline, PipelinePage, Problem, Viewer
@@ -35,7 +34,9 @@ BEAT = 15.0
 STILL_HERE = b": still here\n\n"
 EVENTS = "text/event-stream"
 
-_PROBLEMS: dict[int, Any] = {400: Problem, 404: Problem, 409: Problem}
+_BAD: Bodies = {400: Problem}
+_MISSING: Bodies = {404: Problem}
+_REFUSED: Bodies = {**_BAD, **_MISSING, 409: Problem}
 
 
 class Additions:
@@ -54,73 +55,24 @@ class Additions:
     @property
     def routes(self) -> Sequence[Route]:
         """What is asked, by whom, and who answers."""
-        read, manage, one = Scope.READ, Scope.MANAGE, "/api/v1/jobs/{id}"
-        found, bad = {404: Problem}, {400: Problem}
+        read, manage, key, form = Scope.READ, Scope.MANAGE, [KEY_PARAMETER], BatchForm
+        job, pipeline = "/api/v1/jobs/{id}", "/api/v1/pipelines/{id}"
+        changed, piped = {200: Job, **_REFUSED}, {200: Pipeline, **_REFUSED}
+        page, pipes, one = {200: Page, **_BAD}, {200: PipelinePage, **_BAD}, {200: Pipeline, **_MISSING}
+        batch, result, told = {202: Jobs, **_REFUSED}, {200: JobResult, **_BAD, **_MISSING}, {204: None, **_MISSING}
+        sought, stream = (_STATUS, _TASK, _WORDS, _LIMIT, _CURSOR), {200: EVENTS, **told}
         return [
-            Route(
-                "GET",
-                "/api/v1/records",
-                read,
-                self.records,
-                "Jobs that the service created, sought and in pages, the oldest first",
-                {200: Page, **bad},
-                asks=[_STATUS, _TASK, _WORDS, _LIMIT, _CURSOR],
+            route("GET /api/v1/records", read, self.records, "Jobs, sought and in pages", page, asks=sought),
+            route(
+                "POST /api/v1/records", Scope.ENQUEUE, self.create, "Create several jobs", batch, takes=form, asks=key
             ),
-            Route(
-                "POST",
-                "/api/v1/records",
-                Scope.ENQUEUE,
-                self.create,
-                "Create several jobs, all of them or none",
-                {202: Jobs, 400: Problem, 409: Problem},
-                BatchForm,
-                [KEY_PARAMETER],
-            ),
-            Route(
-                "GET",
-                f"{one}/result",
-                read,
-                self.result,
-                "A result, waited for",
-                {200: JobResult, **bad, **found},
-                asks=[_WAIT],
-            ),
-            Route(
-                "GET",
-                f"{one}/events",
-                read,
-                self.events,
-                "What becomes of a job, as server-sent events until it has ended",
-                {200: EVENTS, 204: None, **found},
-                asks=[_LAST],
-            ),
-            Route("POST", f"{one}/cancel", manage, self.cancel, "Drop a job, or stop it", {200: Job, **_PROBLEMS}),
-            Route("POST", f"{one}/retry", manage, self.retry, "Run a failed job again", {200: Job, **_PROBLEMS}),
-            Route(
-                "GET",
-                "/api/v1/pipelines",
-                read,
-                self.pipelines,
-                "Pipelines in pages, the oldest first",
-                {200: PipelinePage, **bad},
-                asks=[_STATUS, _LIMIT, _CURSOR],
-            ),
-            Route(
-                "GET",
-                "/api/v1/pipelines/{id}",
-                read,
-                self.pipeline,
-                "A pipeline with its jobs",
-                {200: Pipeline, **found},
-            ),
-            Route(
-                "POST",
-                "/api/v1/pipelines/{id}/cancel",
-                manage,
-                self.cancel_pipeline,
-                "Stop a pipeline where it is",
-                {200: Pipeline, **_PROBLEMS},
-            ),
+            route(f"GET {job}/result", read, self.result, "A result, waited for", result, asks=[_WAIT]),
+            route(f"GET {job}/events", read, self.events, "Events until a job has ended", stream, asks=[_LAST]),
+            route(f"POST {job}/cancel", manage, self.cancel, "Drop a job that waits, or stop one that runs", changed),
+            route(f"POST {job}/retry", manage, self.retry, "Run a job that failed once more", changed),
+            route("GET /api/v1/pipelines", read, self.pipelines, "Pipelines in pages", pipes, asks=_PAGED),
+            route(f"GET {pipeline}", read, self.pipeline, "A pipeline with its jobs", one),
+            route(f"POST {pipeline}/cancel", manage, self.cancel_pipeline, "End a pipeline where it is", piped),
         ]
 
     # jobs
@@ -225,6 +177,7 @@ _WORDS = Parameter(
 )
 _LIMIT = Parameter("limit", {"type": "integer"}, f"How many, 1 to {LARGEST_PAGE}; {PAGE} unless it is said.")
 _CURSOR = Parameter("cursor", {"type": "string"}, "The `next` of the page before.")
+_PAGED = (_STATUS, _LIMIT, _CURSOR)
 _WAIT = Parameter("wait", {"type": "number", "minimum": 0}, "Seconds to wait for it; fewer, where that is too long.")
 _LAST = Parameter("Last-Event-ID", {"type": "string"}, "The last event that was seen.", "header")
 

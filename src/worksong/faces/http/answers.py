@@ -59,6 +59,8 @@ class Answer(NamedTuple):
 
 
 Handler: TypeAlias = Callable[[Asked], Awaitable[Answer]]
+Bodies: TypeAlias = Mapping[int, Any]
+"""By status: the type of the body; None: there is none; a str: the media type of one that is no JSON."""
 
 
 class Parameter(NamedTuple):
@@ -81,8 +83,7 @@ class Route(NamedTuple):
     answer: Handler
     text: str
     """In a sentence."""
-    answers: Mapping[int, Any]
-    """By status: the type of the body; None: there is none; a str: the media type of one that is no JSON."""
+    answers: Bodies
     takes: Any = None
     """The type of the body that is sent."""
     asks: Sequence[Parameter] = ()
@@ -90,6 +91,21 @@ class Route(NamedTuple):
     @property
     def is_write(self) -> bool:
         return self.method not in ("GET", "HEAD")
+
+
+def route(
+    where: str,
+    scope: Scope | None,
+    answer: Handler,
+    text: str,
+    answers: Bodies,
+    *,
+    takes: Any = None,
+    asks: Sequence[Parameter] = (),
+) -> Route:
+    """A route; `where`: its method and path, as in `GET /api/jobs/{id}`."""
+    method, _, path = where.partition(" ")
+    return Route(method, path, scope, answer, text, answers, takes, asks)
 
 
 class Routes:

@@ -9,7 +9,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from worksong.faces.http.answers import Answer, Asked, Route
+from worksong.faces.http.answers import Answer, Asked, Route, route
 from worksong.faces.http.document import document
 from worksong.service.access import Scope
 
@@ -28,9 +28,9 @@ class Handbook:
         """What is asked, by whom, and who answers."""
         kind = "application/json"
         return [
-            Route("GET", "/api/openapi.json", Scope.READ, self.document, "This description: OpenAPI 3.1", {200: kind}),
-            Route("GET", "/api/docs", Scope.READ, self.page, "The same for people", {200: "text/html"}),
-            Route("GET", "/api/docs.css", Scope.READ, self.style, "How that looks", {200: "text/css"}),
+            route("GET /api/openapi.json", Scope.READ, self.document, "This description: OpenAPI 3.1", {200: kind}),
+            route("GET /api/docs", Scope.READ, self.page, "The same for people", {200: "text/html"}),
+            route("GET /api/docs.css", Scope.READ, self.style, "How that looks", {200: "text/css"}),
         ]
 
     def describe(self, routes: Iterable[Route]) -> None:

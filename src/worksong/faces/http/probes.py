@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worksong.faces.http.answers import TEXT, Answer, Asked, Route, json
+from worksong.faces.http.answers import TEXT, Answer, Asked, Route, json, route
 from worksong.faces.http.views import Readiness
 from worksong.service.access import Scope
 from worksong.service.health import Health
@@ -28,10 +28,10 @@ class Probes:
         ready = "Whether queue and store answer, and the worker in this process fetches; why not is told with a token"
         answers = {200: Readiness, 503: Readiness}
         return [
-            Route("GET", "/healthz", None, self.alive, alive, {200: "text/plain"}),
-            Route("HEAD", "/healthz", None, self.alive, alive, {200: None}),
-            Route("GET", "/readyz", None, self.ready, ready, answers),
-            Route("HEAD", "/readyz", None, self.ready, ready, {200: None, 503: None}),
+            route("GET /healthz", None, self.alive, alive, {200: "text/plain"}),
+            route("HEAD /healthz", None, self.alive, alive, {200: None}),
+            route("GET /readyz", None, self.ready, ready, answers),
+            route("HEAD /readyz", None, self.ready, ready, {200: None, 503: None}),
         ]
 
     async def alive(self, asked: Asked) -> Answer:

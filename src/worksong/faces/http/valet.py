@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from worksong.faces.asgi.refused import Refused
-from worksong.faces.http.answers import Answer, Asked, Parameter, Route, json, nothing
+from worksong.faces.http.answers import Answer, Asked, Bodies, Parameter, Route, json, nothing, route
 from worksong.faces.http.views import Condition, Job, JobResult, Jobs, Pipeline, Pipelines, Tasks, Trouble, Viewer
 from worksong.faces.http.views import condition as condition_of
 from worksong.faces.http.views import result as result_of
@@ -18,7 +17,10 @@ from worksong.service.jobservice import JobService, status_of
 KEY = b"idempotency-key"
 LONGEST_KEY = 255
 
-_BAD, _MISSING, _CONFLICT = {400: Trouble}, {404: Trouble}, {409: Trouble}
+_BAD: Bodies = {400: Trouble}
+_MISSING: Bodies = {404: Trouble}
+_CONFLICT: Bodies = {409: Trouble}
+_REFUSED: Bodies = {**_BAD, **_CONFLICT}
 _STATUS = Parameter("status", {"type": "string"}, "Only those of this status, in any case; empty: all.")
 KEY_PARAMETER = Parameter(
     "Idempotency-Key",
@@ -38,89 +40,29 @@ class Valet:
     @property
     def routes(self) -> Sequence[Route]:
         """What is asked, by whom, and who answers."""
-        read, manage, enqueue = Scope.READ, Scope.MANAGE, Scope.ENQUEUE
-        created: dict[int, Any] = {**_BAD, **_CONFLICT}
-        jobs, pipelines, keyed = "/api/jobs", "/api/pipelines", [KEY_PARAMETER]
+        read, manage, enqueue, key = Scope.READ, Scope.MANAGE, Scope.ENQUEUE, [KEY_PARAMETER]
+        job, pipeline, done = "/api/jobs/{id}", "/api/pipelines/{id}", {204: None, **_MISSING}
+        created, piped, edited = {202: Job, **_REFUSED}, {202: Pipeline, **_REFUSED}, {**done, **_BAD}
+        listed, pipes, one = {200: Jobs, **_BAD}, {200: Pipelines, **_BAD}, {200: Job, **_MISSING}
+        result, steps, form = {200: JobResult, **_MISSING}, {200: Jobs, **_MISSING}, PipelineForm
         return [
-            Route("GET", "/api/status", read, self.status, "Whether queue and store answer", {200: Condition}),
-            Route("GET", "/api/tasks", read, self.tasks, "The names of the tasks", {200: Tasks}),
-            Route(
-                "POST", jobs, enqueue, self.create_job, "Create a job", {202: Job, **created}, JobForm, [KEY_PARAMETER]
+            route("GET /api/status", read, self.status, "Whether queue and store answer", {200: Condition}),
+            route("GET /api/tasks", read, self.tasks, "The names of the tasks", {200: Tasks}),
+            route("POST /api/jobs", enqueue, self.create_job, "Create a job", created, takes=JobForm, asks=key),
+            route("GET /api/jobs", read, self.jobs, "All jobs, the oldest first", listed, asks=[_STATUS]),
+            route(f"GET {job}", read, self.job, "A job", one),
+            route(f"PATCH {job}", manage, self.edit_job, "Call a job otherwise", edited, takes=EditForm),
+            route(f"DELETE {job}", manage, self.delete_job, "Delete a job of no pipeline", {**done, **_CONFLICT}),
+            route(f"GET {job}/results", read, self.result, "A result", result),
+            route(f"DELETE {job}/results", manage, self.delete_result, "Delete a result", done),
+            route(
+                "POST /api/pipelines", enqueue, self.create_pipeline, "Create a pipeline", piped, takes=form, asks=key
             ),
-            Route("GET", jobs, read, self.jobs, "All jobs, the oldest first", {200: Jobs, **_BAD}, None, [_STATUS]),
-            Route("GET", f"{jobs}/{{id}}", read, self.job, "A job", {200: Job, **_MISSING}),
-            Route(
-                "PATCH",
-                f"{jobs}/{{id}}",
-                manage,
-                self.edit_job,
-                "Call a job otherwise",
-                {204: None, **_BAD, **_MISSING},
-                EditForm,
-            ),
-            Route(
-                "DELETE",
-                f"{jobs}/{{id}}",
-                manage,
-                self.delete_job,
-                "Delete a job that belongs to no pipeline, and its result",
-                {204: None, **_MISSING, **_CONFLICT},
-            ),
-            Route("GET", f"{jobs}/{{id}}/results", read, self.result, "A result", {200: JobResult, **_MISSING}),
-            Route(
-                "DELETE",
-                f"{jobs}/{{id}}/results",
-                manage,
-                self.delete_result,
-                "Delete a result",
-                {204: None, **_MISSING},
-            ),
-            Route(
-                "POST",
-                pipelines,
-                enqueue,
-                self.create_pipeline,
-                "Create a pipeline and its jobs",
-                {202: Pipeline, **created},
-                PipelineForm,
-                keyed,
-            ),
-            Route(
-                "GET",
-                pipelines,
-                read,
-                self.pipelines,
-                "All pipelines, the oldest first",
-                {200: Pipelines, **_BAD},
-                None,
-                [_STATUS],
-            ),
-            Route("GET", f"{pipelines}/{{id}}", read, self.pipeline, "A pipeline", {200: Pipeline, **_MISSING}),
-            Route(
-                "PATCH",
-                f"{pipelines}/{{id}}",
-                manage,
-                self.edit_pipeline,
-                "Call a pipeline otherwise",
-                {204: None, **_BAD, **_MISSING},
-                EditForm,
-            ),
-            Route(
-                "DELETE",
-                f"{pipelines}/{{id}}",
-                manage,
-                self.delete_pipeline,
-                "Delete a pipeline, its jobs and their results",
-                {204: None, **_MISSING},
-            ),
-            Route(
-                "GET",
-                f"{pipelines}/{{id}}/jobs",
-                read,
-                self.pipeline_jobs,
-                "The jobs of a pipeline, in order",
-                {200: Jobs, **_MISSING},
-            ),
+            route("GET /api/pipelines", read, self.pipelines, "All pipelines, the oldest first", pipes, asks=[_STATUS]),
+            route(f"GET {pipeline}", read, self.pipeline, "A pipeline", {200: Pipeline, **_MISSING}),
+            route(f"PATCH {pipeline}", manage, self.edit_pipeline, "Call a pipeline otherwise", edited, takes=EditForm),
+            route(f"DELETE {pipeline}", manage, self.delete_pipeline, "Delete a pipeline and its jobs", done),
+            route(f"GET {pipeline}/jobs", read, self.pipeline_jobs, "The jobs of a pipeline, in order", steps),
         ]
 
     async def status(self, asked: Asked) -> Answer:
