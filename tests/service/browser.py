@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from httpx2 import ASGITransport, AsyncClient, Response
+from starlette.types import ASGIApp
 
 from service.scenarios import Ask, Code, Reply, Verb
-from worksong.faces.http import HttpFace
 
 ADDRESS = "http://127.0.0.1:8080"
 PATHS = {
@@ -61,9 +61,9 @@ class Browser:
 
 @asynccontextmanager
 async def asking(
-    face: HttpFace, *, client: tuple[str, int] = ("127.0.0.1", 50000), base: str = ADDRESS, **options: Any
+    face: ASGIApp, *, client: tuple[str, int] = ("127.0.0.1", 50000), base: str = ADDRESS, **options: Any
 ) -> AsyncIterator[Browser]:
-    """Somebody in front of the face."""
+    """Somebody in front of the face, or of an application that it is in."""
     transport = ASGITransport(face, client=client)
     async with AsyncClient(transport=transport, base_url=base, **options) as one:
         yield Browser(one)

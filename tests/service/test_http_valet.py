@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from service.browser import asking
 from service.player import play
@@ -92,6 +94,15 @@ async def test_paths_that_lead_nowhere(firm: Firm, method: str, path: str, statu
     async with asking(HttpFace(firm.service)) as browser:
         answer = await browser.client.request(method, path)
     assert (answer.status_code, answer.headers.get("location")) == (status, where)
+
+
+async def test_it_can_be_mounted_in_another_application(firm: Firm) -> None:
+    async with asking(Starlette(routes=[Mount("/jobs", HttpFace(firm.service))])) as browser:
+        assert (await browser.get("/jobs/api/tasks")).status_code == 200
+        there = await browser.get("/jobs/api/jobs/?status=failed")
+        shown = await browser.get("/jobs/api/docs")
+    assert (there.status_code, there.headers["location"]) == (301, "/jobs/api/jobs?status=failed")
+    assert 'href="docs.css"' in shown.text
 
 
 async def test_a_store_that_is_away_is_told_with_when_to_come_back(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:

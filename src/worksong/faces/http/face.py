@@ -100,7 +100,7 @@ class HttpFace:
                 return
 
     async def _answer(self, scope: Request, receive: Receive, send: Send) -> None:
-        method, path = str(scope["method"]), str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+        method, path = str(scope["method"]), _path(scope)
         found = self.routes.find(method, path)
         if found is None and self._console and not self._is_ours(path):
             await self._console(scope, receive, send)
@@ -138,7 +138,7 @@ class HttpFace:
             return Answer(204)
         if found is None:
             check_known(caller)
-            return self._elsewhere(scope)
+            return self._elsewhere(scope, _path(scope))
         route, record_id = found
         check_scope(caller, route.scope)
         if self._under_way > self._limits.at_once:
@@ -146,13 +146,12 @@ class HttpFace:
         body = await self._body(headers, receive) if route.is_write else b""
         return await route.answer(Asked(caller or STRANGER, headers, scope["query_string"], record_id, body))
 
-    def _elsewhere(self, scope: Request) -> Answer:
+    def _elsewhere(self, scope: Request, path: str) -> Answer:
         """Nothing is there; perhaps without the slash at the end."""
-        path, query = str(scope["path"]), scope["query_string"].decode("latin-1")
-        bare = path.rstrip("/")
+        query, bare = scope["query_string"].decode("latin-1"), path.rstrip("/")
         if bare == path or not self.routes.find(str(scope["method"]), bare):
             return NOWHERE
-        where = f"{scope.get('root_path', '')}{quote(bare)}{f'?{query}' if query else ''}"
+        where = f"{quote(str(scope.get('root_path', '')))}{quote(bare)}{f'?{query}' if query else ''}"
         return Answer(301 if scope["method"] == "GET" else 307, kind=TEXT, headers=(("Location", where),))
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -160,6 +159,11 @@ class HttpFace:
         if said.isdigit() and (len(said) > 18 or int(said) > self._limits.body):
             raise too_large(self._limits.body)
         return await whole(receive, self._limits.body)
+
+
+def _path(scope: Request) -> str:
+    """The path within the service, wherever that is mounted."""
+    return str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
 
 
 def refusal(failure: Failure, path: str) -> Answer:
