@@ -30,6 +30,8 @@ FORMS = """the accepted forms are
 each with `def` or `async def`"""
 
 _CALL = "__call__"
+_TASKS = (("params",), ("params", PREVIOUS))
+"""The parameters of a function in Valet's form."""
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -62,6 +64,7 @@ class Signature:
         self._names = [p.name for p in self._named]
         self._places = [p.name for p in self._named if p.kind is not p.KEYWORD_ONLY]
         self._fields: list[tuple[str, Any, Any] | tuple[str, Any]] = []
+        self._partial: dict[str, type[msgspec.Struct]] = {}
         self._model = None if self.raw or not self._named else self._build(hints)
         self._values = attrgetter(*self._names) if self._model else None
         self._plain = self._places == self._names and not self.spread
@@ -83,21 +86,32 @@ class Signature:
             return None
         packed = self._pack_raw(args, kwargs) if self.raw else self._pack_named(args, kwargs)
         plain = _builtins(self._label, packed)
-        if later:
-            self._check_without(later, plain)
-        else:
-            self.call(plain)
+        self.check(plain, later=later)
         return plain
+
+    def check(self, args: Args, *, later: str = "") -> None:
+        """Refuse arguments that a run would refuse, but for the one that comes `later`."""
+        if later:
+            self._check_without(later, args)
+        else:
+            self.call(args)
 
     def _check_without(self, later: str, plain: Args) -> None:
         if isinstance(plain, list) or self._takes_all or (self.accepted is not None and later not in self.accepted):
             raise InvalidArguments(f"{self._label}() takes no argument {later!r} by name, which is to come later")
         if later in (plain or {}):
             raise InvalidArguments(f"{self._label}(): the argument {later!r} is to come later, and was given now")
-        others = [field for field in self._fields if field[0] != later]
-        model = msgspec.defstruct("Arguments", others, kw_only=True, forbid_unknown_fields=not self.spread)
         if not self.raw:
-            self._convert(plain or {}, model)
+            self._convert(plain or {}, self._lacking(later))
+
+    def _lacking(self, name: str) -> type[msgspec.Struct]:
+        """What holds all arguments but this one; made once."""
+        if name not in self._partial:
+            others = [field for field in self._fields if field[0] != name]
+            self._partial[name] = msgspec.defstruct(
+                "Arguments", others, kw_only=True, forbid_unknown_fields=not self.spread
+            )
+        return self._partial[name]
 
     def returned(self, value: object) -> object:
         """What the handler returned, from JSON to what its annotation says; `msgspec.ValidationError`."""
@@ -109,6 +123,11 @@ class Signature:
     def accepted(self) -> tuple[str, ...] | None:
         """The names of the arguments it takes; None: any."""
         return None if self.raw or self.spread or self._takes_all else tuple(self._names)
+
+    @property
+    def of_valets_form(self) -> bool:
+        """Whether it takes the arguments of a job as one, `params`."""
+        return self.accepted in _TASKS
 
     @property
     def _label(self) -> str:
@@ -248,8 +267,8 @@ class Signature:
 
 def check_task(function: Callable[..., Any]) -> None:
     """Refuse a function that is not of Valet's form."""
-    names = [parameter.name for parameter in _parameters(function)]
-    if names not in (["params"], ["params", PREVIOUS]):
+    names = tuple(parameter.name for parameter in _parameters(function))
+    if names not in _TASKS:
         raise RegistrationError(
             f"task {getattr(function, '__qualname__', function)!r}: it must take (params) or (params, previous=None), "
             f"not ({', '.join(names)}); @worker.job() registers functions of any other form"

@@ -186,12 +186,14 @@ class Worker:
         """Register the decorated function in Valet's form: `def f(params)` or `def f(params, previous=None)`.
 
         `params`: the job's parameters; `previous`: what the step before returned, in a pipeline that asks for it.
+        As with Valet, one that fails is not tried again, unless `max_fails` says so.
         """
         scope = _scope()
 
         def decorate(function: Callable[..., Any]) -> JobType[..., Any, ..., Any]:
             check_task(function)
-            return self._registered(function, _named(function) if name is None else name, options, scope)
+            given = {"max_fails": 1, **options}
+            return self._registered(function, _named(function) if name is None else name, given, scope)
 
         return cast("Decorate", decorate)
 
@@ -481,6 +483,11 @@ class Worker:
     def capabilities(self) -> frozenset[Capability]:
         """What its backend promises."""
         return self._backends.origin.capabilities
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds since a fetch was answered, as far as one was needed; None: it does not run in this process."""
+        return self._engine.silence if self._engine else None
 
     @property
     def stats(self) -> Stats:

@@ -11,10 +11,11 @@ from starlette.types import Message
 from faces.test_web_pages import PAGES, QUESTIONS, stock
 from faces.visitor import ADDRESS, SAME, check_page, visiting
 from worksong import ConfigError, Worker
+from worksong.faces.asgi.headers import HEADERS
+from worksong.faces.asgi.origin import host_of, is_loopback
 from worksong.faces.web import Console
-from worksong.faces.web.access import Access, Role
-from worksong.faces.web.guard import HEADERS, LARGEST
-from worksong.faces.web.origin import host_of, is_loopback
+from worksong.faces.web.guard import LARGEST
+from worksong.service.access import Access, Role
 
 OPERATOR, VIEWER = "operator-token-0123456789", "viewer-token-0123456789"
 GETS = (*PAGES, "/job?id=d1", *(f"/api/v1{path}" for path in (*QUESTIONS, "/cron", "/job?id=d1")), "/nowhere")

@@ -130,6 +130,11 @@ class Engine:
             self._lane.quiet()
             log.info("quiet: fetching nothing more; %d jobs run on", sum(1 for running in self._lane.slots if running))
 
+    @property
+    def silence(self) -> float:
+        """Seconds since a fetch was answered, as far as one was needed."""
+        return self._lane.silence if self._fetches else 0.0
+
     async def stop(self, grace: float) -> None:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest, strike the pool off."""
         self._stopped = True

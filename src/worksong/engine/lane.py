@@ -86,6 +86,7 @@ class Lane:
         self._tasks: list[asyncio.Task[None]] = []
         self._fetching: asyncio.Task[None] | None = None
         self._fetches = self.fetch = 0
+        self._answered_at = clock.monotonic()
         self._stopped = False
         self._variables = contextvars.Context()
         self._variables.run(LENDER.set, self._deeds)
@@ -108,6 +109,11 @@ class Lane:
             self._fetching.cancel()
         while self._ready:
             self._end(self._ready.pop(), Released())  # each goes to the front: the last one first
+
+    @property
+    def silence(self) -> float:
+        """Seconds since a fetch was answered, while there is room for more jobs; 0 while there is none."""
+        return self._clock.monotonic() - self._answered_at if self._free > 0 else 0.0
 
     async def idle(self) -> None:
         """Wait until no slot runs a job."""
@@ -186,13 +192,14 @@ class Lane:
         while True:
             while self._free <= 0 or self.settler.full:
                 await self._next_ending()
+                self._answered_at = self._clock.monotonic()
             if not self.trusted():
                 await asyncio.sleep(DOUBT)
                 continue
             idle = not self.held  # asked before the fetch: what ends while it is under way may leave something to do
             try:
                 found = await self._fetch(0.0 if burst else WAIT)
-                pause = 0.1
+                pause, self._answered_at = 0.1, self._clock.monotonic()
             except BackendUnavailable:
                 await self._clock.sleep(random.uniform(0, pause))
                 pause = min(1.0, pause * 2)  # the backend rests by itself

@@ -71,7 +71,7 @@ def ui(*, app: str | None, url: str | None, namespace: str | None, http: Address
 
     It answers this machine only, unless --http says otherwise; then a token is needed.
     """
-    from worksong.faces.web.origin import is_loopback
+    from worksong.faces.asgi.origin import is_loopback
 
     server = _server()
     _check(http, options, loopback=is_loopback(http.host))

@@ -13,8 +13,9 @@ from starlette.responses import Response
 from worksong.domain.capability import Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.lifecycle import State
+from worksong.faces.asgi.failures import failure_of
+from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import json_of, page_of, state_of
-from worksong.faces.web.failures import Refused, failure_of
 from worksong.faces.web.orders import chosen, meant
 from worksong.faces.web.replies import Json, Replies
 from worksong.service.acts import Act

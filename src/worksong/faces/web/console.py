@@ -15,16 +15,18 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from worksong.domain.errors import ConfigError
-from worksong.faces.web.access import Access
+from worksong.faces.asgi.failures import failure_of
+from worksong.faces.asgi.refused import Failure
+from worksong.faces.asgi.signs import cookie
 from worksong.faces.web.api import Api
 from worksong.faces.web.bodies import form_of, text_in
-from worksong.faces.web.failures import Failure, failure_of
-from worksong.faces.web.guard import Guard, cookie
+from worksong.faces.web.guard import Guard
 from worksong.faces.web.notices import Notices
 from worksong.faces.web.orders import Orders
 from worksong.faces.web.pages import Pages
 from worksong.faces.web.replies import Replies, base_of, link
 from worksong.faces.web.workwebui import Workwebui
+from worksong.service.access import Access
 from worksong.service.desk import Desk, Store
 from worksong.service.redaction import shown_url
 from worksong.worker import Worker
@@ -43,7 +45,7 @@ class Console:
     `token` lets operators in, `viewer_token` those who only look; without any, only this machine is answered, unless
     `insecure_no_auth`. `allowed_hosts`: names under which the console answers, beside those of this machine.
     `base_path`: where it is, when whatever stands before it does not say. `patience`: seconds that a page waits for the
-    backend.
+    backend. `access`: all the tokens there are, instead of those two, where it shares them with the job service.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class Console:
         base_path: str = "",
         insecure_no_auth: bool = False,
         patience: float = PATIENCE,
+        access: Access | None = None,
     ) -> None:
         self._base = _checked(base_path)
-        self._access = Access(token, viewer_token, read_only=read_only)
+        self._access = access or Access(token, viewer_token, read_only=read_only)
         desk, notices = Desk(store_of(jobs) if isinstance(jobs, Worker) else jobs), Notices()
         self._replies = Replies(desk, self._access, notices)
         peer = Workwebui(desk, patience)

@@ -1,54 +1,9 @@
-"""Failures as answers: a type, a status, a cause and the next step; the same for pages and for programs."""
+"""What pages about failures are called."""
 
 from __future__ import annotations
 
-import logging
-from typing import NamedTuple
+from worksong.faces.asgi.refused import Failure
 
-from worksong.domain.errors import (
-    BackendRefused,
-    BackendUnavailable,
-    ConfigError,
-    InvalidArguments,
-    Unsupported,
-    WorksongError,
-)
-from worksong.domain.names import one_line
-from worksong.service.redaction import without_logins
-
-log = logging.getLogger("worksong.web")
-
-
-class Refused(Exception):
-    """The console itself says no."""
-
-    def __init__(self, status: int, kind: str, text: str) -> None:
-        super().__init__(text)
-        self.failure = Failure(status, kind, text)
-
-
-class Failure(NamedTuple):
-    """What went wrong."""
-
-    status: int
-    kind: str
-    """Stable, for programs."""
-    text: str
-
-    @property
-    def title(self) -> str:
-        return TITLES.get(self.kind, "That did not work")
-
-
-KINDS: tuple[tuple[type[Exception], int, str], ...] = (
-    (BackendUnavailable, 503, "unavailable"),
-    (Unsupported, 409, "unsupported"),
-    (BackendRefused, 502, "refused"),
-    (InvalidArguments, 400, "bad_request"),
-    (ConfigError, 502, "refused"),
-    (WorksongError, 409, "failed"),
-)
-"""What the errors of the backend are called here; the first that fits."""
 TITLES = {
     "unavailable": "The server is away",
     "unsupported": "Not on this backend",
@@ -62,15 +17,6 @@ TITLES = {
 }
 
 
-def failure_of(error: BaseException) -> Failure:
-    """What an exception means for whoever asked."""
-    text = one_line(without_logins(" ".join(str(error).split())))
-    if isinstance(error, Refused):
-        return error.failure
-    if isinstance(error, TimeoutError) and not isinstance(error, WorksongError):
-        return Failure(503, "unavailable", "the server did not answer in time")
-    for kind, status, name in KINDS:
-        if isinstance(error, kind):
-            return Failure(status, name, text)
-    log.error("the console failed: %s", type(error).__name__, exc_info=error)
-    return Failure(500, "internal", f"{type(error).__name__}; the log of the console says where")
+def title_of(failure: Failure) -> str:
+    """What a page about it is called."""
+    return TITLES.get(failure.kind, "That did not work")

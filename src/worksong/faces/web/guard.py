@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Mapping
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worksong.faces.web.access import Access, Role
-from worksong.faces.web.failures import Refused
-from worksong.faces.web.origin import host_of, is_allowed, is_loopback, is_same
+from worksong.faces.asgi import audit
+from worksong.faces.asgi.body import whole
+from worksong.faces.asgi.headers import HEADERS
+from worksong.faces.asgi.origin import host_of, is_allowed, is_same
+from worksong.faces.asgi.refused import Refused
+from worksong.faces.asgi.sender import is_local
+from worksong.faces.asgi.signs import sign_in
 from worksong.faces.web.replies import Replies, where
 from worksong.faces.web.workwebui import ORDERS
+from worksong.service.access import Access, Role
 
-COOKIE = "worksong"
 LARGEST = 1 << 16
 """Bytes of a body: some thousand ids of jobs."""
-SLOWEST = 30.0
-"""Seconds a body may take."""
 SAFE = ("GET", "HEAD")
 OPEN = ("/healthz", "/login")
 """What is answered without a token, beside the files of the login page."""
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-FORWARDED = ("forwarded", "via", "x-real-ip")
-"""Headers of a proxy, beside all of x-forwarded-."""
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with that, browsers send "Origin: null" with the forms of the console itself.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "X-Frame-Options": "DENY",
-    "Cache-Control": "no-store",
-}
 
 
 class Guard:
@@ -62,6 +45,8 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if scope["method"] not in SAFE:
+                    self._note(scope, message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -70,12 +55,20 @@ class Guard:
         try:
             role = self._admitted(scope)
             if scope["method"] not in SAFE:
-                receive = await _whole(receive)
+                receive = await _replayed(receive)
         except Refused as refused:
             await self._replies.refusal(Request(scope), refused.failure)(scope, receive, send_guarded)
             return
         scope["state"] = {**scope.get("state", {}), "role": role}
         await self._app(scope, receive, send_guarded)
+
+    def _note(self, scope: Scope, status: int) -> None:
+        """What was ordered is told in the log, and by whom, as far as the console knows that."""
+        headers, client = Headers(scope=scope), scope.get("client") or ("",)
+        kind, token = _credential(headers)
+        caller = self._access.caller_of(token) if kind == "bearer" else None
+        who = caller.name if caller else self._role(headers).name.lower()
+        audit.note(who, f"{scope['method']} {where(scope)}", status, address=str(client[0]))
 
     def _admitted(self, scope: Scope) -> Role:
         """What the sender may do; raises `Refused`."""
@@ -105,40 +98,24 @@ class Guard:
         """Without tokens only this machine may ask, and no proxy for others."""
         if not self._access.is_open or self._everybody:
             return
-        client = scope.get("client")
-        if _is_forwarded(scope, headers) or (client is not None and not is_loopback(client[0])):
+        if not is_local(scope, headers):
             raise Refused(
                 403, "forbidden", "a console without a token answers this machine only; start it with --token"
             )
 
     def _role(self, headers: Headers) -> Role:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            return self._access.role_of(token.strip())
+        kind, token = _credential(headers)
+        if kind == "bearer":
+            return self._access.role_of(token)
         if self._access.is_open:
             return self._access.anybody
-        return self._access.role_of_sign(sign_in(headers))
+        return self._access.role_of_sign(sign_in(headers.get("cookie", "")))
 
 
-def sign_in(headers: Headers) -> str:
-    """The sign in the cookie; empty when there is none."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
-
-
-def cookie(sign: str, *, path: str, secure: bool) -> str:
-    """The header that makes a browser keep the sign, or with an empty one forget it."""
-    age = "" if sign else "; Max-Age=0"
-    return f"{COOKIE}={sign}; Path={quote(path or '/')}; HttpOnly; SameSite=Strict{'; Secure' if secure else ''}{age}"
-
-
-def _is_forwarded(scope: Scope, headers: Headers) -> bool:
-    """Whether a proxy tells of itself; HTTP/1.0 is what some speak that tell nothing, and no browser."""
-    named = any(name in FORWARDED or name.startswith("x-forwarded-") for name in headers)
-    return named or scope.get("http_version") == "1.0"
+def _credential(headers: Headers) -> tuple[str, str]:
+    """The scheme, and what is given with it."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return kind.lower(), token.strip()
 
 
 def _check_form(headers: Headers, path: str) -> None:
@@ -157,25 +134,9 @@ def _check_form(headers: Headers, path: str) -> None:
         raise Refused(403, "forbidden", "this was not sent by a page of the console itself")
 
 
-async def _whole(receive: Receive) -> Receive:
-    """Read the body, as far as it is not too large or too slow."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(SLOWEST):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refused(400, "bad_request", "the body did not arrive whole")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > LARGEST:
-                    raise Refused(413, "bad_request", f"the body is larger than {LARGEST:,} bytes")
-                if not message.get("more_body"):
-                    break
-    except TimeoutError:
-        raise Refused(408, "bad_request", f"the body took longer than {SLOWEST:g} s") from None
-    body: Message | None = {"type": "http.request", "body": b"".join(parts), "more_body": False}
+async def _replayed(receive: Receive) -> Receive:
+    """Read the body, and give it again."""
+    body: Message | None = {"type": "http.request", "body": await whole(receive, LARGEST), "more_body": False}
 
     async def replay() -> Message:
         nonlocal body

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.lifecycle import State
+from worksong.faces.asgi.failures import failure_of
 from worksong.faces.web.bodies import DIGITS, Form, form_of, state_of, text_in
-from worksong.faces.web.failures import failure_of
 from worksong.faces.web.replies import Replies
 from worksong.service.acts import Act
 from worksong.service.desk import Desk

@@ -11,8 +11,9 @@ from starlette.responses import Response
 
 from worksong.domain.capability import Capability
 from worksong.domain.lifecycle import State
+from worksong.faces.asgi.failures import failure_of
+from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import page_of, state_of
-from worksong.faces.web.failures import Refused, failure_of
 from worksong.faces.web.replies import Replies
 from worksong.faces.web.workwebui import wants_json
 from worksong.ports.backend import SILENT_FOR

@@ -14,10 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
 
 from worksong.domain.capability import Capability
-from worksong.faces.web.access import Access, Role
-from worksong.faces.web.failures import Failure
+from worksong.faces.asgi.refused import Failure
+from worksong.faces.web.failures import title_of
 from worksong.faces.web.notices import Notices
 from worksong.faces.web.paper import environment, seek
+from worksong.service.access import Access, Role
 from worksong.service.desk import Desk
 
 
@@ -113,7 +114,7 @@ class Replies:
         elif failure.status == 401 and request.method == "GET" and not request.headers.get("hx-request"):
             answer = RedirectResponse(link(request, "/login"), 303)
         else:
-            answer = self.page(request, "failure", status=failure.status, failure=failure, title=failure.title)
+            answer = self.page(request, "failure", status=failure.status, failure=failure, title=title_of(failure))
         if failure.status == 401:
             answer.headers["WWW-Authenticate"] = "Bearer"
         return answer

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
-from worksong.faces.web.failures import failure_of
+from worksong.faces.asgi.failures import failure_of
 from worksong.ports.backend import BusyView, PoolView, QueueView
 from worksong.service.desk import Desk
 from worksong.service.search import Search

@@ -1,0 +1,37 @@
+"""The body of a request, as far as it is not too large or too slow."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Receive
+
+from worksong.faces.asgi.refused import Refused
+
+SLOWEST = 30.0
+"""Seconds a body may take."""
+
+
+async def whole(receive: Receive, largest: int) -> bytes:
+    """All of it; raises `Refused` as soon as it is more than `largest` bytes."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(SLOWEST):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "bad_request", "the body did not arrive whole")
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > largest:
+                    raise too_large(largest)
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError:
+        raise Refused(408, "bad_request", f"the body took longer than {SLOWEST:g} s") from None
+
+
+def too_large(largest: int) -> Refused:
+    """The no to a body of more bytes."""
+    return Refused(413, "bad_request", f"the body is larger than {largest:,} bytes")

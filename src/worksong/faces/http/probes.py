@@ -1,0 +1,51 @@
+"""What load balancers and orchestrators ask: whether the process lives, and whether it can do its work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from worksong.faces.http.answers import TEXT, Answer, Asked, Route, json, route
+from worksong.faces.http.views import Readiness
+from worksong.service.access import Scope
+from worksong.service.health import Health
+from worksong.service.jobservice import JobService
+
+KEPT = 1.0
+"""Seconds for which what was found is told again: anybody may ask, and each look asks the queue and the store."""
+
+
+class Probes:
+    """The handlers of /healthz and /readyz."""
+
+    def __init__(self, service: JobService) -> None:
+        self._service, self._clock = service, service.worker.clock
+        self._found: tuple[float, Health] | None = None
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """What is asked, by whom, and who answers."""
+        alive = "Whether the process answers at all"
+        ready = "Whether queue and store answer, and the worker in this process fetches; why not is told with a token"
+        answers = {200: Readiness, 503: Readiness}
+        return [
+            route("GET /healthz", None, self.alive, alive, {200: "text/plain"}),
+            route("HEAD /healthz", None, self.alive, alive, {200: None}),
+            route("GET /readyz", None, self.ready, ready, answers),
+            route("HEAD /readyz", None, self.ready, ready, {200: None, 503: None}),
+        ]
+
+    async def alive(self, asked: Asked) -> Answer:
+        return Answer(200, b"ok\n", TEXT)
+
+    async def ready(self, asked: Asked) -> Answer:
+        health = await self._look()
+        told = health if asked.caller.may(Scope.READ) else Health()
+        found = Readiness(ready=health.is_well, queue=told.queue, store=told.store, worker=told.worker)
+        answer = json(200 if health.is_well else 503, found)
+        return answer if health.is_well else answer._replace(headers=(("Retry-After", "1"),))
+
+    async def _look(self) -> Health:
+        now = self._clock.monotonic()
+        if self._found is None or now - self._found[0] >= KEPT:
+            self._found = now, await self._service.health()
+        return self._found[1]

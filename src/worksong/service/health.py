@@ -1,0 +1,64 @@
+"""Whether the job service can do its work: its store, its queue, and the worker beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from importlib.metadata import version
+
+import msgspec
+
+from worksong.domain.names import one_line
+from worksong.ports.records import Kind, Ref
+from worksong.service.redaction import without_logins
+from worksong.worker import Worker
+
+PATIENCE = 2.0
+"""Seconds that the store and the queue have to answer."""
+SILENT_FOR = 30.0
+"""Seconds without an answered fetch from which a worker is not at work: an idle one is answered every few seconds."""
+_NOBODY = Ref(Kind.JOB, "00000000-0000-0000-0000-000000000000")
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found just now."""
+
+    queue: str = ""
+    """What is wrong with the queue; empty: it answers."""
+    store: str = ""
+    """The same of the records."""
+    worker: str = ""
+    """The same of the worker in this process; also empty when there is none."""
+    at: float = 0.0
+    version: str = ""
+
+    @property
+    def is_well(self) -> bool:
+        return not (self.queue or self.store or self.worker)
+
+
+async def examine(worker: Worker) -> Health:
+    """Ask the store and the queue at the same time."""
+    assert worker.ledgers is not None
+    queue, store = await asyncio.gather(
+        _asked(worker.admin.acounts()), _asked(worker.ledgers.here().store.read([_NOBODY]))
+    )
+    return Health(queue=queue, store=store, worker=_idle(worker), at=worker.clock.now(), version=version("worksong"))
+
+
+async def _asked(answer: Awaitable[object]) -> str:
+    """What is wrong; empty when it answered."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await answer
+    except TimeoutError:
+        return f"it did not answer within {PATIENCE:g} s"
+    except Exception as failure:  # whatever it is, it does not answer
+        return one_line(without_logins(str(failure) or type(failure).__name__))
+    return ""
+
+
+def _idle(worker: Worker) -> str:
+    """Why the worker that was started in this process fetches nothing."""
+    silence = worker.silence
+    return f"no fetch was answered for {silence:.0f} s" if silence is not None and silence > SILENT_FOR else ""

@@ -1,0 +1,291 @@
+"""The use-cases of the job service: its faces translate to them, and decide nothing themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+
+from worksong.domain.errors import (
+    BackendFull,
+    BackendUnavailable,
+    ConfigError,
+    InvalidArguments,
+    PayloadTooLarge,
+    Unsupported,
+)
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status
+from worksong.domain.result import Result
+from worksong.entries import CHUNK
+from worksong.ledger import Edit, Ledger
+from worksong.ports.records import After
+from worksong.service import keys, refusals
+from worksong.service.drafts import Drafts, ids_of
+from worksong.service.following import Event, follow
+from worksong.service.forms import BatchForm, JobForm, PipelineForm
+from worksong.service.health import Health, examine
+from worksong.service.lookup import Part, Sought, find_jobs, find_pipelines
+from worksong.service.outbox import Outbox
+from worksong.service.refusals import Busy, Conflict, Invalid, TooLarge
+from worksong.worker import Worker
+
+_ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+class JobService:
+    """Jobs, pipelines and results of a worker that keeps records. Belongs to the event loop it is used in.
+
+    All raise `Refusal` for what cannot be done, `BackendUnavailable` while the store or the queue is away, and
+    `Unsupported` for what the backend cannot do.
+    """
+
+    def __init__(self, worker: Worker, unit: float = 1.0) -> None:
+        """`unit`: seconds per unit of a timeout."""
+        if worker.ledgers is None:
+            raise ConfigError("the job service needs a worker that keeps records: Worker(url, records=url)")
+        if not 0 < unit < float("inf"):
+            raise ConfigError(f"the unit of timeouts is a number of seconds above 0, not {unit!r}")
+        self.worker, self.unit, self._ledgers = worker, unit, worker.ledgers
+        self._drafts, self._outbox = Drafts(worker, unit), Outbox(worker)
+        self._sweeping: asyncio.Task[None] | None = None
+
+    # life
+
+    async def start(self) -> None:
+        """Send what is kept and not in the queue, from now on. Creating works without it."""
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.get_running_loop().create_task(self._outbox.run())
+
+    async def stop(self) -> None:
+        """End that; what is left is sent after the next start, here or elsewhere."""
+        sweeping, self._sweeping = self._sweeping, None
+        if sweeping:
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
+        await self._outbox.close()
+
+    async def health(self) -> Health:
+        """Whether it can do its work; raises nothing."""
+        return await examine(self.worker)
+
+    def tasks(self) -> list[str]:
+        """The names of the tasks that jobs can be created for."""
+        return sorted(self.worker.registry.names())
+
+    @property
+    def _ledger(self) -> Ledger:
+        return self._ledgers.here()
+
+    # jobs
+
+    async def create_job(self, form: JobForm, key: str | None = None) -> JobRecord:
+        """Keep a job and enqueue it. `key`: whoever gave the same one before is answered the job of that time."""
+        job = self._drafts.job(form)
+        asked = keys.record(key, form, job.id, job.created_at) if key is not None else None
+        used = await self._ledger.open_job(job, asked)
+        if asked and used:
+            return await self._created_before(asked, used)
+        with _refused():
+            await self._outbox.send_job(job, asked)
+        return job
+
+    async def _created_before(self, asked: KeyRecord, used: KeyRecord) -> JobRecord:
+        keys.check_same(asked, used)
+        job = await self._ledger.job(used.created_id)
+        if job is None:
+            raise keys.outlived(used)
+        return job
+
+    async def create_jobs(self, form: BatchForm, key: str | None = None) -> list[JobRecord]:
+        """Keep several jobs in one step, and enqueue them. `key`: as for one job."""
+        batch_id, jobs = self._drafts.batch(form)
+        asked = keys.record(key, form, batch_id, jobs[0].created_at) if key is not None else None
+        used = await self._ledger.open_jobs(jobs, asked)
+        if asked and used:
+            keys.check_same(asked, used)
+            found = [await self._ledger.job(job_id) for job_id in ids_of(used.created_id, form)]
+            return [job for job in found if job]
+        with _refused():
+            await self._outbox.send_jobs(jobs, asked)
+        return jobs
+
+    async def job(self, job_id: str) -> JobRecord:
+        """A job."""
+        found = await self._ledger.job(job_id) if _is_id(job_id) else None
+        if found is None:
+            raise refusals.no_job(job_id)
+        return found
+
+    async def jobs(
+        self, status: Status | None = None, after: After | None = None, most: int | None = None
+    ) -> list[JobRecord]:
+        """So many jobs behind `after`, the oldest first; None: all."""
+        if most is not None:
+            return await self._ledger.jobs(status, after=after, most=most)
+        found: list[JobRecord] = []
+        while page := await self._ledger.jobs(status, after=after, most=CHUNK):
+            found += page
+            after = After(page[-1].created_at, page[-1].id)
+        return found
+
+    async def find_jobs(self, sought: Sought, after: After | None, most: int) -> Part[JobRecord]:
+        """Some of the jobs that are sought, behind `after`, the oldest first."""
+        return await find_jobs(self._ledger, sought, after, most)
+
+    def follow(self, job_id: str, seen: str = "") -> AsyncGenerator[Event | None]:
+        """What becomes of a job, behind the event that was `seen`; None now and then, while nothing is new."""
+        if not _is_id(job_id):
+            raise refusals.no_job(job_id)
+        return follow(self.worker, job_id, seen)
+
+    async def edit_job(self, job_id: str, edit: Edit) -> None:
+        """Call a job otherwise."""
+        if not (_is_id(job_id) and await self._ledger.edit(JobRecord, job_id, edit)):
+            raise refusals.no_job(job_id)
+
+    async def delete_job(self, job_id: str) -> None:
+        """Forget a job and its result, and take it from the queue; raises `Conflict` for one of a pipeline."""
+        job = await self.job(job_id)
+        if job.pipeline_id:
+            raise refusals.of_a_pipeline(job_id)
+        if not await self._ledger.remove_job(job_id):
+            raise refusals.no_job(job_id)
+        await self._take_back(job)
+
+    async def cancel_job(self, job_id: str) -> JobRecord:
+        """Drop a job that waits, or stop one that runs; answers it as it is by then."""
+        job = await self.job(job_id)
+        cancelled = not job.status.ended and await self.worker.admin.acancel(job_id)
+        found = await self.job(job_id)
+        if not cancelled:
+            raise Conflict(f"job with ID: {job_id} has ended: it is {found.status.name}")
+        return found
+
+    async def retry_job(self, job_id: str) -> JobRecord:
+        """Run a job that failed once more, with what follows it; answers it as it is by then."""
+        job = await self.job(job_id)
+        if job.status is not Status.FAILED:
+            raise Conflict(f"job with ID: {job_id} is {job.status.name}: only one that FAILED can be retried")
+        if not await self.worker.admin.aretry_dead(job_id):
+            raise Conflict(f"job with ID: {job_id} is not among the dead jobs any more: create it again")
+        return await self.job(job_id)
+
+    async def _take_back(self, job: JobRecord) -> None:
+        """From the queue; where that cannot be done, it ends there when its turn has come."""
+        if not job.status.ended:
+            with contextlib.suppress(BackendUnavailable, Unsupported):
+                await self.worker.backend().cancel(job.id, self.worker.clock.now())
+
+    # pipelines
+
+    async def create_pipeline(
+        self, form: PipelineForm, key: str | None = None
+    ) -> tuple[PipelineRecord, list[JobRecord]]:
+        """Keep a pipeline and enqueue its first job. `key`: as for a job."""
+        pipeline, jobs = self._drafts.pipeline(form)
+        asked = keys.record(key, form, pipeline.id, pipeline.created_at) if key is not None else None
+        used = await self._ledger.open_pipeline(pipeline, jobs, asked)
+        if asked and used:
+            return await self._piped_before(asked, used)
+        with _refused():
+            await self._outbox.send_pipeline(pipeline, jobs, asked)
+        return pipeline, jobs
+
+    async def _piped_before(self, asked: KeyRecord, used: KeyRecord) -> tuple[PipelineRecord, list[JobRecord]]:
+        keys.check_same(asked, used)
+        pipeline = await self._ledger.pipeline(used.created_id)
+        if pipeline is None:
+            raise keys.outlived(used)
+        return pipeline, await self._ledger.jobs_of(pipeline)
+
+    async def pipeline(self, pipeline_id: str) -> PipelineRecord:
+        """A pipeline."""
+        found = await self._ledger.pipeline(pipeline_id) if _is_id(pipeline_id) else None
+        if found is None:
+            raise refusals.no_pipeline(pipeline_id)
+        return found
+
+    async def pipelines(
+        self, status: Status | None = None, after: After | None = None, most: int | None = None
+    ) -> list[PipelineRecord]:
+        """So many pipelines behind `after`, the oldest first; None: all."""
+        if most is not None:
+            return await self._ledger.pipelines(status, after=after, most=most)
+        found: list[PipelineRecord] = []
+        while page := await self._ledger.pipelines(status, after=after, most=CHUNK):
+            found += page
+            after = After(page[-1].created_at, page[-1].id)
+        return found
+
+    async def find_pipelines(self, status: Status | None, after: After | None, most: int) -> Part[PipelineRecord]:
+        """Some pipelines behind `after`, the oldest first."""
+        return await find_pipelines(self._ledger, status, after, most)
+
+    async def pipeline_jobs(self, pipeline_id: str) -> list[JobRecord]:
+        """The jobs of a pipeline, in order."""
+        return await self._ledger.jobs_of(await self.pipeline(pipeline_id))
+
+    async def edit_pipeline(self, pipeline_id: str, edit: Edit) -> None:
+        """Call a pipeline otherwise."""
+        if not (_is_id(pipeline_id) and await self._ledger.edit(PipelineRecord, pipeline_id, edit)):
+            raise refusals.no_pipeline(pipeline_id)
+
+    async def delete_pipeline(self, pipeline_id: str) -> None:
+        """Forget a pipeline, its jobs and their results, and take what is left of it from the queue."""
+        pipeline = await self.pipeline(pipeline_id)
+        jobs = await self._ledger.jobs_of(pipeline)
+        if not await self._ledger.remove_pipeline(pipeline):
+            raise refusals.no_pipeline(pipeline_id)
+        for job in [job for job in jobs if not job.status.ended][:1]:  # those behind it are not in the queue yet
+            await self._take_back(job)
+
+    async def cancel_pipeline(self, pipeline_id: str) -> PipelineRecord:
+        """Cancel the job that it has come to; those behind it never run."""
+        pipeline = await self.pipeline(pipeline_id)
+        waiting = [job for job in await self._ledger.jobs_of(pipeline) if not job.status.ended]
+        if pipeline.status.ended or not waiting:
+            raise Conflict(f"pipeline with ID: {pipeline_id} has ended: it is {pipeline.status.name}")
+        await self.cancel_job(waiting[0].id)
+        return await self.pipeline(pipeline_id)
+
+    # results
+
+    async def result(self, job_id: str, wait: float = 0.0) -> Result:
+        """What a job returned, or why it failed; waits `wait` seconds for it at most."""
+        job = await self._ledger.job(job_id) if _is_id(job_id) else None
+        found = await self._ledger.wait_result(job_id, wait) if job else None
+        if found is None:
+            raise refusals.no_result(job_id)
+        return found
+
+    async def delete_result(self, job_id: str) -> None:
+        """Forget a result."""
+        if not (_is_id(job_id) and await self._ledger.remove_result(job_id)):
+            raise refusals.no_result(job_id)
+
+
+def status_of(text: str) -> Status | None:
+    """The status that a filter names, in any case; None: all. Raises `Invalid`."""
+    name = text.upper()
+    if name and name not in Status.__members__:
+        raise refusals.bad_status(name)
+    return Status[name] if name else None
+
+
+@contextmanager
+def _refused() -> Generator[None]:
+    """The refusals of a queue as those of the service; of what was refused, nothing is kept."""
+    try:
+        yield
+    except BackendFull as full:
+        raise Busy(refusals.FULL) from full
+    except PayloadTooLarge as large:
+        raise TooLarge(str(large)) from large
+    except InvalidArguments as wrong:
+        raise Invalid(str(wrong)) from wrong
+
+
+def _is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
