@@ -188,7 +188,7 @@ def test_a_timeout_is_seen_from_outside_of_it(traced: Traced) -> None:
 
 def test_each_step_of_a_pipeline_follows_the_one_before(traced: Traced) -> None:
     # Given a pipeline with steps side by side in its middle
-    kinds = [traced.worker.register(name, lambda params, previous=None: 1) for name in "abcd"]
+    kinds = [traced.worker.register(name, lambda: 1) for name in "abcd"]
     first, left, right, last = (kind.step() for kind in kinds)
     with traced.provider.get_tracer("shop").start_as_current_span("checkout"):
         Pipeline([first, [left, right], last]).perform()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -37,14 +36,14 @@ def refuse() -> None:
     raise ValueError("out of stock")
 
 
-@worker.task("pick")
-def pick(params: dict[str, Any]) -> int:
+@worker.job()
+def pick() -> int:
     return 1
 
 
-@worker.task("pack")
-def pack(params: dict[str, Any], previous: Any = None) -> int:
-    return 2
+@worker.job()
+def pack(previous: int) -> int:
+    return previous + 1
 
 
 if __name__ == "__main__":

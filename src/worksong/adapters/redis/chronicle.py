@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 
 from worksong.adapters.redis.client import Arg, Script
 from worksong.adapters.redis.store import Store, text, whole
@@ -36,8 +37,7 @@ class RedisChronicle:
 
     async def course(self, grain: Grain, since: float, until: float) -> list[Slot]:
         """The earliest first."""
-        first = grain.slot(since + grain.seconds - 1)
-        slots = range(first, int(until) + (until > int(until)), grain.seconds)
+        slots = range(ceil(since / grain.seconds) * grain.seconds, ceil(until), grain.seconds)
         found = await self._store.try_all([("HGETALL", self._key(grain.seconds, at)) for at in slots])
         return [Slot(at, _read(fields)) for at, fields in zip(slots, found, strict=True) if fields]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import ceil
 
 import msgspec
 
@@ -37,9 +38,8 @@ class SqlChronicle:
     def course(self, grain: Grain, since: float, until: float) -> Program[list[Slot]]:
         """The earliest first."""
         slots: defaultdict[int, dict[str, Tally]] = defaultdict(dict)
-        for at, handler, counts in (
-            yield from self._space.ask("course", grain=grain.seconds, since=since, until=until)
-        ):
+        found = yield from self._space.ask("course", grain=grain.seconds, since=ceil(since), until=ceil(until))
+        for at, handler, counts in found:
             slots[at][handler] = _read(counts)
         return [Slot(at, tallies) for at, tallies in slots.items() if any(tallies.values())]
 
