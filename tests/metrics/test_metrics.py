@@ -185,7 +185,7 @@ def test_a_scraper_may_ask_for_openmetrics() -> None:
 
 
 def test_a_worker_that_is_not_measured_counts_nothing() -> None:
-    worker = a_worker(history=False)
+    worker = a_worker()
     worker.start()
     assert worker.meter is None
     worker.stop()

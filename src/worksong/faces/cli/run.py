@@ -181,6 +181,7 @@ def _prepare(asked: Options, *, tag: str) -> Worker:
     worker.concurrency = asked.concurrency or worker.concurrency
     worker.queues = asked.queues or worker.queues
     worker.scheduler = worker.scheduler and not asked.no_scheduler
+    worker.history = worker.history is not False
     return worker
 
 
