@@ -14,7 +14,6 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from worksong import __version__
 from worksong.domain.lifecycle import State
@@ -22,7 +21,7 @@ from worksong.domain.tally import BOUNDS, ENDINGS, Spread, Tally
 from worksong.engine.measures import Measures, running, tallied
 from worksong.metrics.stock import Stock
 
-LIMITS = [*map(floatToGoString, BOUNDS), "+Inf"]
+LIMITS = [*map(str, BOUNDS), "+Inf"]
 """How Prometheus spells the bounds of the buckets."""
 
 

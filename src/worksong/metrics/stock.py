@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from worksong.blocking import Background
 from worksong.domain.errors import Unsupported, WorksongError
 from worksong.domain.lifecycle import State
 from worksong.domain.tally import OTHER
@@ -33,10 +34,10 @@ class Stock(msgspec.Struct, frozen=True):
 
 
 class Stocktaking:
-    """Asks in the worker's background loop, so any thread may ask."""
+    """Any thread may ask: it has a loop of its own, which no handler can block."""
 
     def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+        self._worker, self._background = worker, Background()
         self._asking = threading.Lock()
         self._at = float("-inf")
         self._found: Stock | None = None
@@ -47,7 +48,7 @@ class Stocktaking:
             now = self._worker.clock.monotonic()
             if now - self._at >= KEPT:
                 try:
-                    self._found = self._worker.background.call(self._look())
+                    self._found = self._background.call(self._look())
                 except Unsupported:
                     self._found = None
                 except (WorksongError, TimeoutError):  # the backend tells of an outage once
@@ -57,8 +58,8 @@ class Stocktaking:
 
     def close(self) -> None:
         """Let go of the connections that were needed for it."""
-        if self._worker.background.started:
-            self._worker.background.call(self._leave())
+        if self._background.started:
+            self._background.call(self._leave())
 
     async def _look(self) -> Stock:
         async with asyncio.timeout(PATIENCE):

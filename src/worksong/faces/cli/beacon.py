@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import cast
 
 from worksong.domain.errors import ConfigError
 from worksong.faces.cli.ui import Address
@@ -71,7 +72,6 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Request(BaseHTTPRequestHandler):
-    server: _Server
     timeout = SLOWEST
     server_version, sys_version = "worksong", ""
 
@@ -82,12 +82,13 @@ class _Request(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer one of the two paths."""
         # A name that somebody else's DNS leads here is not ours: a page there could read what is for this machine.
-        if self.server.local and not is_allowed(host_of(self.headers.get("Host", "localhost")), ()):
+        server = cast("_Server", self.server)
+        if server.local and not is_allowed(host_of(self.headers.get("Host", "localhost")), ()):
             self._answer(421, b"this address answers to the names of this machine only\n")
         elif (path := self.path.partition("?")[0]) == "/metrics":
-            self._answer(200, *self.server.metrics.text(self.headers.get("Accept", "")))
+            self._answer(200, *server.metrics.text(self.headers.get("Accept", "")))
         elif path == "/healthz":
-            ailment = self.server.metrics.ailment
+            ailment = server.metrics.ailment
             self._answer(503 if ailment else 200, f"{ailment or 'ok'}\n".encode())
         else:
             self._answer(404, b"there are /metrics and /healthz\n")
