@@ -93,11 +93,7 @@ class Worker:
         `history`: whether the backend, where it can, is told each second what jobs did, for charts of 30 days; that
         costs a microsecond per job. None: when `worksong run` runs it.
         """
-        check_name(name, "worker name")
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 10_000:
-            raise ConfigError(f"concurrency must be a whole number from 1 to 10000, not {concurrency!r}")
-        if not isinstance(context, type) or not issubclass(context, Context):
-            raise ConfigError(f"context must be a subclass of worksong.Context, not {context!r}")
+        _check(name, concurrency, context)
         check_queues(queues)
         self.name, self.url, self.concurrency, self.queues = name, url, concurrency, queues
         self.registry = Registry()
@@ -517,6 +513,15 @@ class Worker:
     def stats(self) -> Stats:
         """What this worker did since it was started."""
         return self._engine.stats if self._engine else self._last
+
+
+def _check(name: str, concurrency: int, context: type[Context]) -> None:
+    """Refuse what callers without types may give."""
+    check_name(name, "worker name")
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 10_000:
+        raise ConfigError(f"concurrency must be a whole number from 1 to 10000, not {concurrency!r}")
+    if not isinstance(context, type) or not issubclass(context, Context):
+        raise ConfigError(f"context must be a subclass of worksong.Context, not {context!r}")
 
 
 async def be_admitted(backend: Backend, *, warns: bool = True) -> None:
