@@ -18,6 +18,7 @@ from worksong.adapters.sql.doctor.charting import beyond
 from worksong.adapters.sql.doctor.postgres import POSTGRES
 from worksong.adapters.sql.doctor.sqlite import library
 from worksong.adapters.sql.doctor.tables import blueprint, tables
+from worksong.adapters.sql.migrate import newest
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.finding import Finding, Severity
 from worksong.domain.lifecycle import State
@@ -84,7 +85,7 @@ async def test_what_the_doctor_cannot_mend_he_says(backend: SqlBackend) -> None:
 def judged(answers: dict[str, Sequence[tuple[Any, ...]]]) -> dict[str, Finding]:
     """What is found on PostgreSQL with these answers, where nothing else is wrong."""
     address = Address(scheme="postgresql", host="h", database="d")
-    chart = Chart(dialect="postgres", address=address, version=1, answers=answers)
+    chart = Chart(dialect="postgres", address=address, version=newest("postgres"), answers=answers)
     tables_ill = ("sql.tables.gone", "sql.index.missing")
     found = [finding for finding in POSTGRES.examine(chart) if finding.severity is not Severity.OK]
     return {finding.id: finding for finding in found if finding.id not in tables_ill}

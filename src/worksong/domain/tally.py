@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add, sub
 
 import msgspec
 
@@ -23,6 +24,7 @@ SIZE = WAITED + 1 + BUCKETS
 _LIMITS = (*(f"<={bound:g}" for bound in BOUNDS), ">")
 NAMES = (*ENDINGS, "ran", *(f"ran{limit}" for limit in _LIMITS), "waited", *(f"waited{limit}" for limit in _LIMITS))
 """How the numbers are called where they are stored: another version may count more, or in other buckets."""
+_PLACES = {name: place for place, name in enumerate(NAMES)}
 
 UNKNOWN = "(unknown)"
 """How all job types without a handler are called; no job type can have this name."""
@@ -70,7 +72,12 @@ class Tally(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, named: Mapping[str, float]) -> Tally:
         """From the numbers that are not 0, by name; unknown names are passed over."""
-        return cls([named.get(name, 0) for name in NAMES])
+        numbers: list[float] = [0] * SIZE
+        for name, number in named.items():
+            place = _PLACES.get(name)
+            if place is not None:
+                numbers[place] = number
+        return cls(numbers)
 
     @property
     def named(self) -> dict[str, float]:
@@ -102,10 +109,10 @@ class Tally(msgspec.Struct, frozen=True):
         return Spread(float(self.numbers[start]), tuple(int(count) for count in counts))
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally([one + more for one, more in zip(self.numbers, other.numbers, strict=True)])
+        return Tally(list(map(add, self.numbers, other.numbers)))
 
     def __sub__(self, before: Tally) -> Tally:
-        return Tally([one - less for one, less in zip(self.numbers, before.numbers, strict=True)])
+        return Tally(list(map(sub, self.numbers, before.numbers)))
 
     def __bool__(self) -> bool:
         """Whether anything happened at all."""
