@@ -224,6 +224,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 # two processes, and a collector
 
 
+@pytest.mark.timeout(4 * PATIENCE)
 def test_a_trace_goes_on_in_another_process(redis_url: str, tmp_path: Path) -> None:
     with collecting() as collector:
         # Given jobs that one process has enqueued
