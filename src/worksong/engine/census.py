@@ -9,7 +9,7 @@ from worksong.engine.measures import Measures, summed
 
 FRESH = 10.0
 """Seconds for which what a process said is taken for how it is; its counts stay."""
-GONE = Measures(life="ended", began_at=0.0)
+GONE = Measures(life="ended")
 """Nobody has ended so far."""
 
 
@@ -40,9 +40,3 @@ class Census:
         """Of all processes; of those that ended, or say nothing any more, only the counts."""
         now, (latest, ended) = self._monotonic(), self._known
         return [*(one if now - at <= FRESH else one.over for at, one in latest.values()), ended]
-
-    @property
-    def speaking(self) -> int:
-        """How many processes have spoken lately."""
-        now = self._monotonic()
-        return sum(now - at <= FRESH for at, _ in self._known.latest.values())

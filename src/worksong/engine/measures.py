@@ -23,8 +23,6 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     life: str
     """Another one after every start: its counts begin anew."""
-    began_at: float
-    """Unix seconds; 0: it has ended."""
     entries: tuple[Entry, ...] = ()
     running: Mapping[str, int] = {}
     """Job type -> how many of them run."""
@@ -38,7 +36,7 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def over(self) -> Measures:
         """What stays of it when the process has ended: its counts."""
-        return Measures(life=self.life, began_at=0.0, entries=self.entries, refused=self.refused)
+        return Measures(life=self.life, entries=self.entries, refused=self.refused)
 
 
 def tallied(measures: Iterable[Measures]) -> dict[tuple[str, str], Tally]:
@@ -63,7 +61,6 @@ def summed(life: str, ended: Iterable[Measures]) -> Measures:
     every = list(ended)
     return Measures(
         life=life,
-        began_at=0.0,
         entries=entries(tallied(every)),
         refused=sum(one.refused for one in every),
     )

@@ -48,7 +48,6 @@ class Meter:
         slots = lane.slots.copy() if lane else []
         return Measures(
             life=self._life,
-            began_at=lane.pool.started_at if lane else 0.0,
             entries=entries(self.board.tallies()),
             running=Counter(slot.delivery.job.handler for slot in slots if slot),
             slots=len(slots),
