@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Sequence
 
 from worksong import Worker
 from worksong.domain.job import Delivery, Job, new_id
-from worksong.domain.outcome import Buried, Outcome, Retried, Settlement
+from worksong.domain.outcome import Buried, Done, Outcome, Retried, Settlement
+from worksong.domain.tally import Tally
 from worksong.domain.turns import Share
+from worksong.engine.board import Board
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
 
+T = 1_000_000.0
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)><svg onload=alert(3)>{{7*7}}"
 DECLINED = """Traceback (most recent call last):
   File "/srv/shop/jobs.py", line 88, in charge_card
@@ -32,6 +36,7 @@ async def seeded() -> tuple[Worker, asyncio.Task[None]]:
     worker, chance, now = _application(), random.Random(4), time.time()
     backend = worker.backend()
     await _fail(backend, chance, now)
+    await _remember(backend, chance, now)
     for queue, handler, count in WAITING:
         await backend.push([_job(handler, {"id": n, "locale": "en"}, queue, now) for n in range(count)], now)
     later = [_job("remind_cart", {"user_id": 400 + n}, "mail", now) for n in range(14)]
@@ -61,6 +66,26 @@ def _application() -> Worker:
         worker.register(name, lambda: None)
         worker.periodic(spec, name, tz=zone)
     return worker
+
+
+async def _remember(backend: Backend, chance: random.Random, now: float) -> None:
+    """What jobs did in the last 30 days, more of it by day than by night, and with one bad hour."""
+    kinds = {"charge_card": (8, 0.3, 0.04), "resize_image": (40, 1.2, 0.01), "send_receipt": (15, 0.08, 0.005)}
+    ages = [*range(0, 7200, 60), *range(7200, 90_000, 600), *range(90_000, 30 * 86_400, 3600)]
+    for age in ages:
+        slot = 1 if age < 7200 else 10 if age < 90_000 else 60
+        day = 1.2 - math.cos((now - age) / 86_400 * 2 * math.pi)
+        trouble = 12 if 1500 < age < 2100 else 1
+        tallies: dict[str, Tally] = {}
+        for name, (pace, typical, failing) in kinds.items():
+            board = Board()
+            for _ in range(min(400, int(slot * pace * day * chance.uniform(0.7, 1.3)))):
+                failed = chance.random() < failing * trouble
+                run = Running(Delivery(Job(name, enqueued_at=T - chance.expovariate(4)), None, 0), 0, T)
+                outcome = Retried(0, "no") if failed and chance.random() < 0.8 else Buried("no") if failed else Done()
+                board.note(run, outcome, T + typical * chance.lognormvariate(0, 0.7) * (3 if trouble > 1 else 1))
+            tallies |= board.by_handler()
+        await backend.note(tallies, now - age)
 
 
 async def _fail(backend: Backend, chance: random.Random, now: float) -> None:

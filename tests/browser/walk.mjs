@@ -9,7 +9,8 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const PATIENCE = 60_000;
 const PAGES = {
   overview: "/", queues: "/queues", queued: "/jobs?state=queued", running: "/jobs?state=running", dead: "/jobs?state=dead",
-  job: "/job?id=dead-0", "running-job": "/job?id=run-0", workers: "/workers", cron: "/cron", errors: "/errors", login: "/login",
+  job: "/job?id=dead-0", "running-job": "/job?id=run-0", workers: "/workers", cron: "/cron", handlers: "/handlers",
+  day: "/?period=24h", month: "/?period=30d", history: "/history", errors: "/errors", login: "/login",
 };
 const SHAPES = [
   ["light", { colorScheme: "light", viewport: { width: 1360, height: 860 } }],

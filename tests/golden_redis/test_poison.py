@@ -770,6 +770,7 @@ SCENES = [
               ("pool", "r1", "j", "a", "d1", "", 9, "b", "d2", 7, 9))
         for more in (there(), there(cancelled=("j",)), there(once="1"))
     ),
+    Scene("note", there(minute={"done:a": "1", "ran:a": "x"}), ("minute", "hour"), (60, 3600, "done:a", 2, "ran:a", 7)),
     Scene("result_put", there(waits={"box"}, box=["w"]), ("result", "waits"), (9, 9, "j", "{}"), ("box",)),
     Scene("result_wait", there(), ("result", "waits"), ("box", 9)),
     *(

@@ -288,7 +288,7 @@ async def test_what_a_user_may_not_do_is_told(somebody: tuple[str, Callable[[str
     # Then it says what is missing, and what it could not see
     assert found["sql.rights"].severity is Severity.ERROR
     assert "INSERT" in found["sql.rights"].detail
-    assert "on worksong_job" in found["sql.rights"].detail
+    assert "on worksong_course" in found["sql.rights"].detail
     # And with all rights there is nothing to say
     await give("INSERT, UPDATE, DELETE")
     assert "sql.rights" not in await ailing(backend)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NoReturn
 
 from msgspec.structs import replace
 
 from worksong.adapters import rounds
 from worksong.domain.capability import INSTEAD, Capability
+from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.finding import Finding
 from worksong.domain.job import Job, JobView
@@ -16,6 +17,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement, following
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
+from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     Allowance,
     Backend,
@@ -170,6 +172,12 @@ class BaseBackend:
 
     async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
         self.refuse(Capability.MOVE)
+
+    async def note(self, tallies: Mapping[str, Tally], now: float) -> None:
+        self.refuse(Capability.HISTORY)
+
+    async def course(self, grain: Grain, since: float, until: float) -> Sequence[Slot]:
+        self.refuse(Capability.HISTORY)
 
 
 async def precede(backend: Backend, batch: Sequence[Settlement], now: float) -> None:

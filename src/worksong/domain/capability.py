@@ -31,6 +31,7 @@ class Capability(Enum):
     POOLS = "worker pools and busy workers can be listed"
     EFFECT = "a handler's changes and its job's ending are one transaction"
     MOVE = "jobs can be moved to another backend and back"
+    HISTORY = "what jobs did is kept over time, for charts"
 
 
 INSTEAD: dict[Capability, str] = {
@@ -53,6 +54,7 @@ INSTEAD: dict[Capability, str] = {
     Capability.POOLS: "use the server's own tools",
     Capability.EFFECT: "keep the jobs in the database that the handler writes to (sqlite:///..., postgresql://..., "
     "mysql://...), or let the handler compare ctx.fence",
+    Capability.HISTORY: "let Prometheus keep it: worksong run --metrics, docs/guides/monitoring.md",
     Capability.MOVE: "let the workers finish its jobs, and enqueue new ones elsewhere",
 }
 """What to do on a backend that lacks the capability."""

@@ -23,6 +23,7 @@ from worksong.engine.children import contain_children
 from worksong.engine.compile import Route, compile_route, in_loop, in_thread, is_coroutine, plain_call
 from worksong.engine.isolation import Isolation
 from worksong.engine.lane import Lane
+from worksong.engine.meter import Meter
 from worksong.engine.onward import Onward
 from worksong.engine.place import Ended, run_in_place
 from worksong.engine.servertime import ServerTime
@@ -64,17 +65,19 @@ class Engine:
         context: type[Context] = Context,
         middleware: Callable[[JobSpec], Sequence[Middleware]] = lambda _: (),
         results: ResultStore | None = None,
+        meter: Meter | None = None,
         scheduler: bool = True,
         on_pool: Callable[[str], None] = lambda _: None,
         on_dismissed: Callable[[], None] = lambda: None,
     ) -> None:
         """`queues`: names in strict order, or with weights; None: all. `middleware` answers what stands around a job
-        type, outermost first. `results` keeps what handlers return, unless the backend does. `on_pool` hears every pool
-        id in use, `on_dismissed` that the server wants this process to end."""
+        type, outermost first. `results` keeps what handlers return, unless the backend does. `meter` counts what is
+        run; None: nobody does. `on_pool` hears every pool id in use, `on_dismissed` that the server wants this process
+        to end."""
         self._backend, self._registry, self._clock = backend, registry, ServerTime(clock)
         self._concurrency, self._queues, self._context = concurrency, queues, context
         self._middleware, self._scheduler, self._on_pool = middleware, scheduler, on_pool
-        self._results, self._on_dismissed = results, on_dismissed
+        self._results, self._on_dismissed, self._meter = results, on_dismissed, meter
         self._upkeep: Upkeep | None = None
         self._upkeep_task: asyncio.Task[None] | None = None
         self._upkeep_thread: Beside | None = None
@@ -99,6 +102,7 @@ class Engine:
             context=self._context,
             results=self._results,
             threads=self._threads,
+            board=self._meter.board if self._meter else None,
         )
         try:
             await self._backend.enlist(pool, self._clock.now())
@@ -110,6 +114,8 @@ class Engine:
             return
         self._on_pool(pool.id)
         self._start_upkeep(pool)
+        if self._meter:
+            self._meter.attend(self._lane)
         self._lane.start(burst=self.finished.set if burst else None)
         self._fetches = True
         if self._quiet:  # asked while the server was
@@ -139,12 +145,16 @@ class Engine:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest, strike the pool off."""
         self._stopped = True
         self._lane.quiet()
+        if self._meter:
+            self._meter.leave()
         if not await _within(grace, self._lane.idle()):
             self._lane.release_running()
             if not await _within(CANCEL_PATIENCE, self._lane.idle()):
                 self._tell_stuck()
         await _within(CANCEL_PATIENCE, self._lane.settler.drained())
         await self._stop_upkeep()
+        if self._meter and self._meter.annals:
+            await self._meter.annals.conclude(self._backend, self._clock.now())
         await self._lane.stop()
         await self._leave()
         self._threads.close()
@@ -268,6 +278,7 @@ class Engine:
             obey=lambda orders: self._post(self._obey, orders),
             move_to=lambda moved: self._post(self._move_to, moved),
             periodic=self._registry.periodic if self._scheduler else (),
+            annals=self._meter.annals if self._meter else None,
         )
         return self._upkeep
 

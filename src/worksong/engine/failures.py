@@ -17,9 +17,11 @@ def judged(job: Job, failure: BaseException, policy: Policy, now: float) -> Outc
     """The ending of a run that raised; a failure is told of."""
     outcome = traced(of_failure(job, failure, policy, now), failure)
     if isinstance(outcome, Buried):
-        log.error("job %s (%s) is dead: %s", one_line(job.id), job.handler, one_line(outcome.error), exc_info=failure)
+        about, text = {"job": job}, one_line(outcome.error)
+        log.error("job %s (%s) is dead: %s", one_line(job.id), job.handler, text, exc_info=failure, extra=about)
     elif isinstance(outcome, Retried):
-        wait = outcome.run_at - now
-        text = one_line(outcome.error)
-        log.warning("job %s (%s) failed, tries again in %.0f s: %s", one_line(job.id), job.handler, wait, text)
+        about, text, wait = {"job": job}, one_line(outcome.error), outcome.run_at - now
+        log.warning(
+            "job %s (%s) failed, tries again in %.0f s: %s", one_line(job.id), job.handler, wait, text, extra=about
+        )
     return outcome

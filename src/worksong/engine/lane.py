@@ -17,6 +17,7 @@ from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import Buried, Discarded, Outcome, Released, Settlement
 from worksong.domain.turns import Sampled, Strict
 from worksong.domain.verdict import DONE, of_value
+from worksong.engine.board import Board
 from worksong.engine.compile import Plain, Route
 from worksong.engine.current import CURRENT
 from worksong.engine.deeds import Deeds
@@ -59,7 +60,9 @@ class Lane:
         context: Callable[[], Context],
         threads: Threads,
         results: ResultStore | None = None,
+        board: Board | None = None,
     ) -> None:
+        """`board`: where each run is counted as it ends; None: nowhere."""
         self.pool = pool
         self.held: dict[int, Delivery] = {}
         """Every delivery not yet settled, by fence."""
@@ -71,6 +74,7 @@ class Lane:
         self.settler = Settler(broker, clock, self.held, self._make_room, results, deeds=self._deeds)
         self._broker, self._routes, self._turns, self._queues = broker, routes, turns, queues
         self._clock, self._now, self._context, self._threads = clock, clock.now, context, threads
+        self._board = board
         self._ready: deque[Delivery] = deque()
         self._answered: deque[Errand] = deque()
         """Functions that returned something to await."""
@@ -315,7 +319,10 @@ class Lane:
         job = delivery.job
         route = self._routes.get(job.handler)
         if route is None:
-            self._end(delivery, Buried(f"stray job: no handler (unknown_handler: {job.handler!r})"))
+            stray = Buried(f"stray job: no handler (unknown_handler: {job.handler!r})")
+            if self._board:
+                self._board.note_stray(stray)
+            self._end(delivery, stray)
             return None
         now, variables, slot = self._now, self._variables.copy(), self._vacant.pop()
         self.slots[slot] = running = Running(delivery, slot, now(), hidden=route.hidden)
@@ -395,6 +402,9 @@ class Lane:
         self._ended(delivery, slot, outcome)
 
     def _ended(self, delivery: Delivery, slot: int, outcome: Outcome | None) -> None:
+        board, running = self._board, self.slots[slot]
+        if board and outcome and running:
+            board.note(running, outcome, self._now())
         self.slots[slot] = None
         self._vacant.append(slot)
         if self._doomed:

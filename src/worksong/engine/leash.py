@@ -15,11 +15,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from worksong.engine.measures import Measures
 from worksong.engine.stats import Stats
 
 PR_SET_PDEATHSIG = 1
 LONGEST = 8192
 """Characters of an error that are passed on."""
+LINE = 16 << 20
+"""Bytes of a report at most: the counts of a thousand job types take a good part of one."""
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -31,6 +34,10 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """It came to its end in order."""
     error: str = ""
     """It cannot work."""
+    measures: Measures | None = None
+    """What it has done so far."""
+    place: int = 0
+    """Which of the processes it is, from 1; told with the measures."""
 
 
 class Leash:
@@ -40,6 +47,7 @@ class Leash:
         """Take over the inherited socket, and stop (as by SIGHUP) when the supervisor is gone."""
         os.set_inheritable(descriptor, False)
         self._socket = socket.socket(fileno=descriptor)
+        self._telling = threading.Lock()
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup is for the supervisor
         if not _die_with_parent():
             threading.Thread(target=self._await_end, name="worksong-leash", daemon=True).start()
@@ -47,8 +55,8 @@ class Leash:
             os.kill(os.getpid(), signal.SIGHUP)
 
     def tell(self, report: Report) -> None:
-        """Send a report; nobody listens any more when the supervisor is gone."""
-        with contextlib.suppress(OSError):
+        """Send a report, from any thread; nobody listens any more when the supervisor is gone."""
+        with contextlib.suppress(OSError), self._telling:
             self._socket.sendall(msgspec.json.encode(report) + b"\n")
 
     def _ended(self) -> bool:
@@ -90,7 +98,7 @@ class Child:
         return await self._watch(self._process, ours)
 
     async def _watch(self, process: asyncio.subprocess.Process, ours: socket.socket) -> str:
-        reader, writer = await asyncio.open_connection(sock=ours)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=LINE)
         listening = asyncio.create_task(self._listen(reader))
         try:
             code = await process.wait()

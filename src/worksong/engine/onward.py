@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from worksong.domain import pipeline
 from worksong.domain.errors import InvalidArguments
@@ -46,7 +47,10 @@ class Onward:
         if known:  # it was through, and its worker died before anybody heard of it
             return await self._end(context.job, way, msgspec.json.decode(known.value))
         value = await call_next(context)
-        return value if isinstance(value, Verdict) else await self._end(context.job, way, value)
+        if isinstance(value, Verdict):
+            return value
+        done = await self._end(context.job, way, value)
+        return _handing_on(done, context) if context.handed_on else done
 
     async def _known(self, job_id: str) -> Result | None:
         """What the job returned, if that is kept."""
@@ -85,3 +89,8 @@ class Onward:
                     return None
                 values[job_id] = msgspec.json.decode(found.value)
         return values
+
+
+def _handing_on(done: Done, context: Context) -> Done:
+    """What this run hands on, with each of the jobs behind it."""
+    return replace(done, then=tuple(replace(job, meta={**job.meta, **context.handed_on}) for job in done.then))

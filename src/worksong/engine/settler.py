@@ -221,6 +221,7 @@ class Settler:
             one_line(job.handler),
             f" (nor {len(self._refusals) - 1} others)" if len(self._refusals) > 1 else "",
             one_line(str(refusal)),
+            extra={"job": job},
         )
 
     def _count(self, batch: Sequence[Settlement], held: Sequence[bool], *, unsure: bool) -> None:
@@ -237,4 +238,5 @@ class Settler:
                     "job %s (%s) ended here after it was given to another worker",
                     one_line(job.id),
                     one_line(job.handler),
+                    extra={"job": job},
                 )

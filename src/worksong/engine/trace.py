@@ -18,8 +18,12 @@ def traced(outcome: Outcome, failure: BaseException) -> Outcome:
     """A final failure with its type, message and trace."""
     if not isinstance(outcome, (Buried, Discarded)) or isinstance(failure, Verdict):
         return outcome
-    told = Failure(type(failure).__name__, carried(message_of(failure)), carried(_trace(failure)))
-    return replace(outcome, failure=told)
+    return replace(outcome, failure=told(failure))
+
+
+def told(failure: BaseException) -> Failure:
+    """Its type, message and trace, whatever an exception does when it is asked for them."""
+    return Failure(type(failure).__name__, carried(message_of(failure)), carried(_trace(failure)))
 
 
 def _trace(failure: BaseException) -> str:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from worksong.domain.errors import BackendUnavailable, WorksongError
 from worksong.domain.job import new_id
 from worksong.engine import timetable
+from worksong.engine.annals import Annals
 from worksong.engine.reminder import Reminder
 from worksong.engine.servertime import ServerTime
 from worksong.ports.backend import BEAT_EVERY, Backend, Beat, Orders, Pool
@@ -40,12 +41,14 @@ class Upkeep:
         obey: Callable[[Orders], None],
         move_to: Callable[[Pool], None],
         periodic: Sequence[Periodic],
+        annals: Annals | None = None,
     ) -> None:
-        """`look` answers what the pool holds now; `obey` and `move_to` tell the lane what a beat answered."""
+        """`look` answers what the pool holds now; `obey` and `move_to` tell the lane what a beat answered. `annals`:
+        what the store is told of the jobs that have ended."""
         self.pool = pool
         self._backend, self._clock = backend, clock
         self._look, self._obey, self._move_to = look, obey, move_to
-        self._periodic = periodic
+        self._periodic, self._annals = periodic, annals
         self.beaten: float | None = None
         """When a beat arrived last, by the monotonic clock."""
         self._reminder = Reminder(clock)
@@ -62,6 +65,7 @@ class Upkeep:
                 (self.reap, REAP),
                 (self.prune, PRUNE),
                 (self.schedule, timetable.PERIOD),
+                *([(self.record, BEAT_EVERY)] if self._annals else []),
             ):
                 loops.create_task(self._repeat(step, period))
 
@@ -134,6 +138,11 @@ class Upkeep:
     async def prune(self) -> None:
         """Drop what has been kept long enough."""
         await self._backend.prune(self._clock.now())
+
+    async def record(self) -> None:
+        """Tell the store what jobs did since the last time."""
+        if self._annals:
+            await self._annals.write(self._backend, self._clock.now())
 
     async def schedule(self) -> None:
         """Put the periodic jobs of the next minutes on the schedule."""

@@ -45,6 +45,7 @@ def _tell_stuck(context: Context, seconds: float) -> None:
         one_line(job.id),
         job.handler,
         text,
+        extra={"job": job},
     )
 
 

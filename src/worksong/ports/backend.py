@@ -25,6 +25,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
 from worksong.domain.turns import Share
 from worksong.ports.cargo import Cargo
+from worksong.ports.chronicle import Chronicle
 from worksong.ports.results import Results
 
 BEAT_EVERY = 1.0
@@ -414,7 +415,7 @@ class Doctor(Protocol):
         ...
 
 
-class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Cargo, Protocol):
+class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Cargo, Chronicle, Protocol):
     """A store of jobs, all ports; what it cannot do it does not declare."""
 
     @property

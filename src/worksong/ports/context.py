@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -39,6 +39,7 @@ class Context:
     run from overwriting a newer one."""
     _running: Running
     _now: Callable[[], float]
+    _handed_on: Mapping[str, str] = {}
 
     def begin(self, running: Running, now: Callable[[], float]) -> None:
         """Called by the engine: the run that this fresh context is for."""
@@ -50,6 +51,15 @@ class Context:
     def lease_lost(self) -> bool:
         """This worker was taken for dead and the job given to another one: stop, and change nothing more."""
         return self._running.lost
+
+    def hand_on(self, meta: Mapping[str, str]) -> None:
+        """Give this meta data to the jobs that follow this one in its pipeline, as tracing does with its span."""
+        self._handed_on = meta
+
+    @property
+    def handed_on(self) -> Mapping[str, str]:
+        """What was handed on."""
+        return self._handed_on
 
     def checkin(self, message: str) -> None:
         """Say how far the job is; operators see the latest message."""

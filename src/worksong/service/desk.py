@@ -23,6 +23,7 @@ from worksong.ports.results import Results
 from worksong.registry import Registry
 from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_queue, on_some
 from worksong.service.ailments import Group, grouped, key_of
+from worksong.service.course import Course, Period, read
 from worksong.service.explanation import told
 from worksong.service.fields import LONGEST, arguments, job_fields, plain, without
 from worksong.service.firings import bare_spec, entry_fields, ticks
@@ -92,6 +93,7 @@ class Desk:
     def __init__(self, store: Store) -> None:
         self.store, self.clock = store, store.clock
         self._admin = Admin(store.backend, Background(), store.clock)
+        self._courses: dict[Period, tuple[float, Course]] = {}
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -113,6 +115,15 @@ class Desk:
     async def glance(self) -> Glance:
         """Counts, queues, pools and busy workers."""
         return await look(self._admin)
+
+    async def course(self, period: Period) -> Course:
+        """What jobs did; read again when what was read is no longer fresh. Raises `Unsupported`."""
+        now = self.clock.monotonic()
+        at, known = self._courses.get(period, (now - period.kept, None))
+        if known is None or now - at >= period.kept:
+            known = await read(self.store.backend(), period, self.clock.now())
+            self._courses[period] = now, known
+        return known
 
     def busy_fields(self, view: BusyView) -> dict[str, Any]:
         """A busy worker."""

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from worksong.domain.capability import Capability
+from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView
@@ -15,6 +16,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
+from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     Allowance,
     Backend,
@@ -232,6 +234,14 @@ class FlakyBackend:
 
     async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
         return await self._do("know", lambda: self.inner.know(ids, now))
+
+    # Chronicle
+
+    async def note(self, tallies: Mapping[str, Tally], now: float) -> None:
+        await self._do("note", lambda: self.inner.note(tallies, now))
+
+    async def course(self, grain: Grain, since: float, until: float) -> Sequence[Slot]:
+        return await self._do("course", lambda: self.inner.course(grain, since, until))
 
 
 class _FlakyDeed:

@@ -64,3 +64,7 @@ class OwnKeys:
     def records_until(self) -> str:
         """zset: KIND:ID of the records that may be forgotten, by the time from when on."""
         return f"{self.own_prefix}records_until"
+
+    def course(self, seconds: int, at: int) -> str:
+        """hash: `NUMBER:JOB TYPE` -> what jobs did in the slot so many seconds long that begins at that Unix second."""
+        return f"{self.own_prefix}course:{seconds}:{at}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -13,6 +13,7 @@ from worksong.adapters.memory import cargo
 from worksong.adapters.memory.store import Member, Record, Store
 from worksong.adapters.memory.views import busy_view, job_view, pool_view
 from worksong.domain.capability import Capability
+from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import ConfigError, PayloadTooLarge
 from worksong.domain.finding import Ailment, Finding, Severity
 from worksong.domain.job import Delivery, Job, JobView, new_id
@@ -20,6 +21,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement, following
 from worksong.domain.parcel import Parcel, packed
 from worksong.domain.result import Result
+from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     SILENT_FOR,
     Beat,
@@ -342,6 +344,16 @@ class MemoryBackend(BaseBackend):
     async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
         with self._store.guard:
             return cargo.know(self._store, ids, now)
+
+    # Chronicle
+
+    async def note(self, tallies: Mapping[str, Tally], now: float) -> None:
+        with self._store.guard:
+            self._store.chronicle.note(tallies, now)
+
+    async def course(self, grain: Grain, since: float, until: float) -> list[Slot]:
+        with self._store.guard:
+            return self._store.chronicle.course(grain, since, until)
 
 
 def _mode(job: Job) -> str | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from worksong.adapters.memory.chronicle import Chronicle
 from worksong.adapters.memory.results import MemoryResults
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
@@ -92,6 +93,7 @@ class Store:
         """Load taken in -> why some of its jobs were not."""
         self.cancelled: set[str] = set()
         self.results = MemoryResults()
+        self.chronicle = Chronicle()
         self.crashes: dict[str, tuple[int, float]] = {}
         self._orders = itertools.count(1)
         self._fronts = itertools.count(-1, -1)

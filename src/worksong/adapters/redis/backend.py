@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from worksong.adapters.base import BaseBackend
+from worksong.adapters.redis.chronicle import RedisChronicle
 from worksong.adapters.redis.lookout import Lookout
 from worksong.adapters.redis.store import Store
+from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import ConfigError
 from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
+from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     Beat,
     BusyView,
@@ -217,3 +220,15 @@ class RedisBackend(BaseBackend, ABC):
 
     async def trace(self, job_id: str) -> Trace:
         return await self._parts.tracer.trace(job_id)
+
+    # Chronicle
+
+    async def note(self, tallies: Mapping[str, Tally], now: float) -> None:
+        await self._chronicle.note(tallies, now)
+
+    async def course(self, grain: Grain, since: float, until: float) -> list[Slot]:
+        return await self._chronicle.course(grain, since, until)
+
+    @property
+    def _chronicle(self) -> RedisChronicle:
+        return RedisChronicle(self._parts.store, self._parts.keys.course)

@@ -12,6 +12,7 @@ from worksong.domain.lifecycle import State
 EVERYTHING = (
     "erase_records",
     *("erase_jobs", "erase_pools", "erase_limits", "erase_paused", "erase_once", "erase_results", "erase_history"),
+    "erase_course",
 )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
 from worksong.adapters.sql.broker import SqlBroker
 from worksong.adapters.sql.cargo import SqlCargo
+from worksong.adapters.sql.chronicle import SqlChronicle
 from worksong.adapters.sql.deed import SqlDeed
 from worksong.adapters.sql.doctor.servers import FORGETS
 from worksong.adapters.sql.doctor.sqldoctor import SqlDoctor
@@ -25,6 +26,7 @@ from worksong.adapters.sql.steps import CHUNK, Space
 from worksong.adapters.sql.store import RETRIES, MaybeDone, Refused, Store, shared
 from worksong.adapters.sql.upkeep import SqlUpkeep
 from worksong.domain.capability import Capability
+from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView, new_id
@@ -32,6 +34,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Discarded, Done, Outcome, Settlement, following
 from worksong.domain.parcel import Parcel
 from worksong.domain.result import Result
+from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     Beat,
     BusyView,
@@ -70,7 +73,7 @@ class SqlBackend(BaseBackend):
         self._finish = None if keep.seconds else Finish(space, self._results.endings, one_step=store.one_step)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
-        self._cargo = SqlCargo(space)
+        self._cargo, self._chronicle = SqlCargo(space), SqlChronicle(space)
         self._keeps_history = keep.seconds > 0
         self._doctor = SqlDoctor(store, namespace)
 
@@ -211,6 +214,7 @@ class SqlBackend(BaseBackend):
         while dropped := await self._store.run(lambda: self._upkeep.prune_dead(now)):
             pruned += dropped
         pruned += await self._results.prune(now)
+        pruned += await self._store.run(lambda: self._chronicle.prune(now))
         if self._keeps_history:
             pruned += await self._store.run(lambda: self._upkeep.prune_history(now))
         return pruned
@@ -340,6 +344,14 @@ class SqlBackend(BaseBackend):
 
     async def know(self, ids: Sequence[Known], now: float) -> list[bool]:
         return await self._store.run(lambda: self._cargo.know(ids, now))
+
+    # Chronicle
+
+    async def note(self, tallies: Mapping[str, Tally], now: float) -> None:
+        await self._store.run(lambda: self._chronicle.note(tallies, now), lasting=False)
+
+    async def course(self, grain: Grain, since: float, until: float) -> list[Slot]:
+        return await self._store.run(lambda: self._chronicle.course(grain, since, until), write=False)
 
 
 def brings_jobs(outcome: Outcome) -> bool:

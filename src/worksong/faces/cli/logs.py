@@ -11,7 +11,9 @@ from types import TracebackType
 
 import click
 
+from worksong.domain.job import Job
 from worksong.domain.names import one_line
+from worksong.engine.current import CURRENT
 from worksong.service.fields import LONGEST
 from worksong.service.redaction import without_logins
 
@@ -48,7 +50,7 @@ class Lines(logging.Formatter):
 
 
 class JsonLines(Lines):
-    """One JSON object per line."""
+    """One JSON object per line; with the job that a record is about, or in whose run it was written."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -56,10 +58,17 @@ class JsonLines(Lines):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": without_logins(record.getMessage())[:LONGEST],
+            **_about(record),
             **({"process": self._tag[1:-2]} if self._tag else {}),
             **({"trace": without_logins(self.trace(record))[-LONGEST:]} if record.exc_info else {}),
         }
         return json.dumps(fields)
+
+
+def _about(record: logging.LogRecord) -> dict[str, str | int]:
+    named, context = getattr(record, "job", None), CURRENT.get(None)
+    job = named if isinstance(named, Job) else context.job if context else None
+    return {"job": job.id, "handler": job.handler, "attempt": job.attempt} if job else {}
 
 
 def shown(text: str) -> str:

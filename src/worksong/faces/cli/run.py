@@ -14,6 +14,7 @@ import msgspec
 
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.names import wrong_with_queues
+from worksong.engine.census import Census
 from worksong.engine.leash import LONGEST, Leash, Report
 from worksong.engine.stats import Stats
 from worksong.engine.supervisor import Supervisor
@@ -23,8 +24,10 @@ from worksong.faces.cli.changes import watch
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.goworker import goworker_options
 from worksong.faces.cli.logs import set_up
+from worksong.faces.cli.measuring import reporting, serving
 from worksong.faces.cli.moments import duration
 from worksong.faces.cli.target import VARIABLE, in_namespace, url_options
+from worksong.faces.cli.ui import address
 from worksong.worker import GRACE, Worker, be_admitted
 
 
@@ -56,6 +59,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     no_scheduler: bool
     grace: float
     log_format: str | None
+    metrics: Any
+    insecure_metrics: bool
+    measured: bool
     leash: str | None
 
     @property
@@ -76,6 +82,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--no-scheduler", is_flag=True, help="Leave periodic jobs to other processes.")
 @click.option("--grace", type=duration, default=GRACE, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
+@click.option("--metrics", type=address, metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /healthz.")
+@click.option("--insecure-metrics", is_flag=True, help="Serve them to other machines too.")
+@click.option("--measured", is_flag=True, hidden=True)
 @click.option("--leash", hidden=True)
 @goworker_options
 def run(**options: Any) -> None:
@@ -99,8 +108,10 @@ def _run_here(asked: Options) -> None:
     worker = _prepare(asked, tag="")
     _entitle(worker.name)
     started = time.monotonic()
-    greet(Start(asked.app, worker, 1, asked.remarks))
-    take_leave(worker.run(grace=asked.grace, burst=asked.burst), time.monotonic() - started)
+    with serving(asked.metrics, worker, insecure=asked.insecure_metrics):
+        greet(Start(asked.app, worker, 1, asked.remarks))
+        stats = worker.run(grace=asked.grace, burst=asked.burst)
+    take_leave(stats, time.monotonic() - started)
 
 
 def _run_leashed(asked: Options, place: str) -> None:
@@ -112,7 +123,9 @@ def _run_leashed(asked: Options, place: str) -> None:
         worker.warns = False  # the supervisor has
         _entitle(f"{worker.name} [{number} of {asked.processes}]")
         worker.on_pool = lambda pool: leash.tell(Report(pool=pool))
-        leash.tell(Report(stats=worker.run(grace=asked.grace, burst=asked.burst)))
+        with reporting(leash, int(number), worker.measured()) if asked.measured else contextlib.nullcontext():
+            stats = worker.run(grace=asked.grace, burst=asked.burst)
+        leash.tell(Report(stats=stats))
     except Exception as failure:
         if click.get_current_context().meta.get("worksong.debug"):
             raise
@@ -123,15 +136,21 @@ def _run_leashed(asked: Options, place: str) -> None:
 def _supervise(asked: Options) -> None:
     worker = _prepare(asked, tag="")
     _entitle(f"{worker.name} (supervisor)")
-    started = time.monotonic()
-    stats, killed_by = asyncio.run(_run_supervisor(asked, worker))
+    started, census = time.monotonic(), Census(time.monotonic)
+    with serving(asked.metrics, worker, insecure=asked.insecure_metrics, census=census):
+        stats, killed_by = asyncio.run(_run_supervisor(asked, worker, census))
     take_leave(stats, time.monotonic() - started)
     if killed_by:
         sys.exit(128 + killed_by)
 
 
-async def _run_supervisor(asked: Options, worker: Worker) -> tuple[Stats, int]:
+async def _run_supervisor(asked: Options, worker: Worker, census: Census) -> tuple[Stats, int]:
     backend = worker.backend()
+
+    def hear(report: Report) -> None:
+        if report.measures:
+            census.hear(report.place, report.measures)
+
     try:
         supervisor = Supervisor(
             _again(asked),
@@ -141,6 +160,7 @@ async def _run_supervisor(asked: Options, worker: Worker) -> tuple[Stats, int]:
             grace=asked.grace,
             burst=asked.burst,
             changes=watch(directory(asked.app)) if asked.reload else None,
+            hear=hear,
         )
         greet(Start(asked.app, worker, asked.processes, asked.remarks))
         with contextlib.suppress(BackendUnavailable):  # the processes find that out themselves, and try again
@@ -161,6 +181,7 @@ def _prepare(asked: Options, *, tag: str) -> Worker:
     worker.concurrency = asked.concurrency or worker.concurrency
     worker.queues = asked.queues or worker.queues
     worker.scheduler = worker.scheduler and not asked.no_scheduler
+    worker.history = worker.history is not False
     return worker
 
 
@@ -179,6 +200,7 @@ def _again(asked: Options) -> list[str]:
     flags = {
         "burst": asked.burst,
         "no-scheduler": asked.no_scheduler,
+        "measured": asked.metrics is not None,
         "debug": click.get_current_context().meta.get("worksong.debug"),
     }
     command += [f"--{name}={value}" for name, value in settings.items() if value]

@@ -20,8 +20,10 @@ from worksong.faces.web.orders import chosen, meant
 from worksong.faces.web.replies import Json, Replies
 from worksong.service.acts import Act
 from worksong.service.ailments import group_fields
+from worksong.service.course import Course, course_fields, handler_fields, period_of
 from worksong.service.desk import Desk
 from worksong.service.fields import plain
+from worksong.service.scaling import scaling_fields
 from worksong.service.search import LISTED, Search, parse
 
 Fields = dict[str, Any]
@@ -46,6 +48,9 @@ class Api:
             "/busy": self.busy,
             "/errors": self.errors,
             "/cron": self.cron,
+            "/history": self.history,
+            "/handlers": self.handlers,
+            "/scaling": self.scaling,
         }
         return {path: self._answering(question, self._patience) for path, question in found.items()}
 
@@ -119,6 +124,21 @@ class Api:
         if entries is None:
             raise Refused(404, "not_found", "no application is known here: start the console with one")
         return entries
+
+    async def history(self, request: Request) -> Fields:
+        return course_fields(await self._course(request))
+
+    async def handlers(self, request: Request) -> list[Fields]:
+        return handler_fields(await self._course(request))
+
+    async def _course(self, request: Request) -> Course:
+        period = period_of(request.query_params.get("period", ""))
+        if hint := self._desk.lacking(Capability.HISTORY):
+            raise Unsupported("keep a history", self._desk.store.backend().name, hint)
+        return await self._desk.course(period)
+
+    async def scaling(self, request: Request) -> Fields:
+        return scaling_fields(await self._desk.glance(), request.query_params.get("queue", ""))
 
     async def order_queue(self, request: Request) -> Fields:
         body = await json_of(request)

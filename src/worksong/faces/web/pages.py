@@ -14,11 +14,13 @@ from worksong.domain.lifecycle import State
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import page_of, state_of
+from worksong.faces.web.charts import Chart, durations, throughput
 from worksong.faces.web.replies import Replies
 from worksong.faces.web.workwebui import wants_json
 from worksong.ports.backend import SILENT_FOR
 from worksong.service.acts import NEEDS
 from worksong.service.ailments import Group
+from worksong.service.course import PERIODS, Course, error_share, per_minute, period_of
 from worksong.service.desk import ACTS, Desk
 from worksong.service.glance import Glance
 from worksong.service.history import History
@@ -57,6 +59,8 @@ class Pages:
             "/job": self.job,
             "/workers": self.workers,
             "/cron": self.cron,
+            "/handlers": self.handlers,
+            "/history": self.history,
             "/errors": self.errors,
         }
         return {path: self._within_patience(page) for path, page in pages.items()}
@@ -93,7 +97,27 @@ class Pages:
             busy=[desk.busy_fields(view) for view in glance.busy[:SHOWN]],
             failing=(await self._failing(now))[:SHOWN],
             pools_hint=desk.lacking(Capability.POOLS),
+            **await self._charts(request),
         )
+
+    async def _charts(self, request: Request) -> dict[str, Any]:
+        """What jobs did in the period that is asked for, drawn."""
+        hint = self._desk.lacking(Capability.HISTORY)
+        period = period_of(request.query_params.get("period", ""))
+        course = None if hint else await self._desk.course(period)
+        charts = _drawn(course) if course and any(point.tally for point in course.points) else []
+        return {"period": period, "periods": PERIODS.values(), "course": course, "charts": charts, "no_history": hint}
+
+    async def handlers(self, request: Request) -> Response:
+        """What each job type did."""
+        charts = await self._charts(request)
+        return self._replies.page(
+            request, "handlers", title="Handlers", per_minute=per_minute, error_share=error_share, **charts
+        )
+
+    async def history(self, request: Request) -> Response:
+        """What the charts show, in numbers."""
+        return self._replies.page(request, "history", title="History", **await self._charts(request))
 
     async def _failing(self, now: float) -> Sequence[Group]:
         at, groups = self._ailments
@@ -200,6 +224,15 @@ def _alerts(glance: Glance) -> list[tuple[str, str, str]]:
     if glance.counts.get(State.DEAD):
         found.append(("bad", "dead", "/errors"))
     return found
+
+
+def _drawn(course: Course) -> list[Chart]:
+    ran, waited = zip(*((point.tally.ran, point.tally.waited) for point in course.points), strict=True)
+    return [
+        throughput(course),
+        durations(course, ran, "ran", "Run time"),
+        durations(course, waited, "waited", "Time until a run"),
+    ]
 
 
 def _moments(dossier: Any) -> list[tuple[str, float, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from worksong.faces.web.charts import histogram
 from worksong.service.fields import last_line, steps
 from worksong.service.moments import relative, span
 
@@ -39,6 +40,7 @@ def environment() -> Environment:
     filters |= {"last_line": last_line, "steps": steps, "coded": coded, "exact": json.dumps}
     offered: dict[str, Any] = made.globals
     offered |= {"sparkline": sparkline, "as_python": as_python, "as_cli": as_cli, "seek": seek}
+    offered |= {"histogram": histogram}
     return made
 
 

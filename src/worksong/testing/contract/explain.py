@@ -6,6 +6,7 @@ import pytest
 
 THEMES = (
     "arguments",
+    "chronicles",
     "endings",
     "examining",
     "fetching",

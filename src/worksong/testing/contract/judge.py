@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from worksong.testing.contract.arguments import Arguments
+from worksong.testing.contract.chronicles import Chronicles
 from worksong.testing.contract.effects import Effects
 from worksong.testing.contract.endings import Endings, Receipts
 from worksong.testing.contract.examining import Examining, Tracing
@@ -49,6 +50,7 @@ class BackendContract(
     Effects,
     Examining,
     Tracing,
+    Chronicles,
     Siblings,
     Opening,
     Outages,

@@ -30,6 +30,7 @@ REFUSED = frozenset(
         Capability.POOLS,
         Capability.EFFECT,
         Capability.MOVE,
+        Capability.HISTORY,
     }
 )
 """What a backend refuses loudly when it lacks it; of the others it just promises nothing."""

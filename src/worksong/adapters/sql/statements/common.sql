@@ -281,6 +281,9 @@ DELETE FROM worksong_history WHERE space = :space AND ended_at < :before
 --: last_history_kept
 SELECT ended_at FROM worksong_history WHERE space = :space ORDER BY ended_at DESC, number DESC LIMIT 1 OFFSET :most
 
+--: prune_slots
+DELETE FROM worksong_course WHERE space = :space AND grain = :grain AND at < :before
+
 -- Records of the job service
 
 -- What a record is made of, in the order of the structure `Record`.
@@ -347,6 +350,25 @@ ORDER BY until LIMIT :most {skip}
 
 --: erase_records
 DELETE FROM worksong_record WHERE space = :space
+
+-- What jobs did over time
+
+-- A row that is there already is left alone.
+--: open_slots(grain, at, handler)
+INSERT INTO worksong_course (space, grain, at, handler) VALUES (:space, :grain, :at, :handler) ON CONFLICT DO NOTHING
+
+--: slots(grain, at, handler)
+SELECT grain, at, handler, counts FROM worksong_course
+WHERE space = :space AND grain = :grain AND at = :at AND handler = :handler
+
+--: fill_slots(grain, at, handler, counts)
+UPDATE worksong_course SET counts = :counts
+WHERE space = :space AND grain = :grain AND at = :at AND handler = :handler
+
+--: course
+SELECT at, handler, counts FROM worksong_course
+WHERE space = :space AND grain = :grain AND at >= :since AND at < :until
+ORDER BY at, handler
 
 -- Looked at
 
@@ -432,6 +454,9 @@ DELETE FROM worksong_result WHERE space = :space
 
 --: erase_history
 DELETE FROM worksong_history WHERE space = :space
+
+--: erase_course
+DELETE FROM worksong_course WHERE space = :space
 
 --: clock_of_server
 SELECT {clock}

@@ -234,3 +234,20 @@ WHERE @@innodb_flush_log_at_trx_commit <> 1
 UNION ALL
 -- After a power cut, what is not in the binary log is undone.
 SELECT CONCAT('sync_binlog = ', @@sync_binlog) FROM DUAL WHERE @@log_bin <> 0 AND @@sync_binlog <> 1
+
+-- What jobs did over time
+
+--: open_slots(grain, at, handler)
+INSERT INTO worksong_course (space, grain, at, handler) VALUES {values}
+ON DUPLICATE KEY UPDATE grain = worksong_course.grain
+
+--: slots(grain, at, handler)
+SELECT course.grain, course.at, course.handler, course.counts FROM {given}
+STRAIGHT_JOIN worksong_course AS course
+    ON course.space = :space AND course.grain = given.grain AND course.at = given.at AND course.handler = given.handler
+FOR UPDATE
+
+--: fill_slots(grain, at, handler, counts)
+UPDATE {given} STRAIGHT_JOIN worksong_course AS course
+    ON course.space = :space AND course.grain = given.grain AND course.at = given.at AND course.handler = given.handler
+SET course.counts = given.counts

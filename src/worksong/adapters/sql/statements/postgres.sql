@@ -318,3 +318,22 @@ SELECT pg_notify(:channel, :sender)
 
 --: risks
 SELECT name || ' = ' || setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off'
+
+-- What jobs did over time
+
+--: open_slots(grain, at, handler)
+INSERT INTO worksong_course (space, grain, at, handler)
+SELECT :space, given.* FROM unnest(:grain::int[], :at::bigint[], :handler::text[]) AS given
+ON CONFLICT DO NOTHING
+
+--: slots(grain, at, handler)
+SELECT course.grain, course.at, course.handler, course.counts FROM worksong_course AS course
+JOIN unnest(:grain::int[], :at::bigint[], :handler::text[]) AS given (grain, at, handler)
+    ON course.grain = given.grain AND course.at = given.at AND course.handler = given.handler
+WHERE course.space = :space ORDER BY course.grain, course.at, course.handler FOR UPDATE OF course
+
+--: fill_slots(grain, at, handler, counts)
+UPDATE worksong_course AS course SET counts = given.counts
+FROM unnest(:grain::int[], :at::bigint[], :handler::text[], :counts::bytea[]) AS given (grain, at, handler, counts)
+WHERE
+    course.space = :space AND course.grain = given.grain AND course.at = given.at AND course.handler = given.handler

@@ -1,0 +1,36 @@
+"""What was counted, brought to the store now and then: never per job, and never in the way of one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from worksong.domain.errors import WorksongError
+from worksong.domain.tally import Tally
+from worksong.engine.board import Board
+from worksong.ports.chronicle import Chronicle
+
+PATIENCE = 1.0
+"""Seconds that the last counts of a process may take on their way."""
+
+
+class Annals:
+    """What the store does not know yet is kept until it was told: a process that is killed takes it along."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._told: dict[str, Tally] = {}
+
+    async def write(self, store: Chronicle, now: float) -> None:
+        """Tell the store what is new. Where that fails it is told again: what was lost is the answer, at worst."""
+        found = self._board.by_handler()
+        news = {handler: new for handler, tally in found.items() if (new := tally - self._told.get(handler, Tally()))}
+        if news:
+            await store.note(news, now)
+            self._told = found
+
+    async def conclude(self, store: Chronicle, now: float) -> None:
+        """The last time; a store that is away is not waited for."""
+        with contextlib.suppress(WorksongError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self.write(store, now)

@@ -1,0 +1,63 @@
+"""What the jobs of this process did, counted as each of them ends."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+
+from worksong.domain.outcome import Outcome
+from worksong.domain.tally import BOUNDS, OTHER, PLACE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
+from worksong.ports.backend import Running
+
+MOST = 1000
+"""Pairs of job type and queue that are told apart; whoever enqueues may invent queues without end."""
+RAN_FROM, WAITED_FROM = RAN + 1, WAITED + 1
+
+
+class Board:
+    """Written by the loop that runs the jobs, read by whichever thread likes: each copy is one step of the interpreter.
+
+    Counts from its making on, over all starts and stops of its worker.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], list[float]] = {}
+
+    def note(self, running: Running, outcome: Outcome, now: float) -> None:
+        """A run has ended. It is on the way of every job: half a microsecond."""
+        job, began = running.delivery.job, running.started_at
+        key = job.handler, job.queue
+        row = self._rows.get(key) or self._row(key)
+        place = PLACE[type(outcome)]
+        row[place] += 1
+        if place == RELEASED:
+            return
+        ran = now - began if now > began else 0.0  # a clock may be set
+        row[RAN] += ran
+        row[RAN_FROM + bisect_left(BOUNDS, ran)] += 1
+        ready = job.enqueued_at
+        if ready:
+            waited = began - ready if began > ready else 0.0
+            row[WAITED] += waited
+            row[WAITED_FROM + bisect_left(BOUNDS, waited)] += 1
+
+    def note_stray(self, outcome: Outcome) -> None:
+        """A job ended that nobody here has a handler for."""
+        key = UNKNOWN, ""
+        (self._rows.get(key) or self._row(key))[PLACE[type(outcome)]] += 1
+
+    def _row(self, key: tuple[str, str]) -> list[float]:
+        if len(self._rows) >= MOST:
+            key = key[0], OTHER
+        return self._rows.setdefault(key, [0] * SIZE)
+
+    def tallies(self) -> dict[tuple[str, str], Tally]:
+        """By job type and queue."""
+        return {key: Tally(row.copy()) for key, row in self._rows.copy().items()}
+
+    def by_handler(self) -> dict[str, Tally]:
+        """By job type."""
+        found: defaultdict[str, Tally] = defaultdict(Tally)
+        for (handler, _), tally in self.tallies().items():
+            found[handler] += tally
+        return dict(found)

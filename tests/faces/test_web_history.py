@@ -1,0 +1,229 @@
+"""What jobs did, in charts and numbers: on pages that need no script, and for programs."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import pytest
+
+from faces.visitor import text_of, visiting
+from worksong import Job, Worker
+from worksong.adapters.base import BaseBackend
+from worksong.domain.capability import Capability
+from worksong.domain.course import DAY
+from worksong.domain.outcome import Buried, Done, Retried
+from worksong.domain.tally import Spread
+from worksong.faces.web.charts import nice
+from worksong.ports.clock import SystemClock
+from worksong.service.course import PERIODS, course_fields, read
+from worksong.service.desk import Store
+from worksong.testing.clock import FakeClock
+from worksong.testing.contract.chronicles import a_tally
+
+HOUR = 1_700_002_800.0
+"""The beginning of an hour."""
+NOW = HOUR + 90
+
+
+@pytest.fixture
+def worker() -> Worker:
+    return Worker(name="shop", clock=FakeClock(NOW))
+
+
+async def remember(worker: Worker) -> None:
+    """A busy minute, one with failures, and something of yesterday and of last week."""
+    store = worker.backend()
+    await store.note({"mail": a_tally(Done(), 30, ran=0.02), "charge": a_tally(Done(), 10, ran=2.0)}, NOW - 300)
+    await store.note({"charge": a_tally(Retried(0, ""), 4, ran=7.0) + a_tally(Buried(""), 1, ran=7.0)}, NOW)
+    await store.note({"mail": a_tally(Done(), 500)}, NOW - 8 * 3600)
+    await store.note({"mail": a_tally(Done(), 9000)}, NOW - 7 * DAY)
+
+
+# pages
+
+
+async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:
+    await remember(worker)
+    async with visiting(worker) as visitor:
+        # When somebody looks, then there is a picture of the runs and of their times, for screen readers too
+        page = await visitor.read("/")
+        pictures = [ET.fromstring(found) for found in re.findall(r'<svg class="chart".*?</svg>', page, re.DOTALL)]
+        told = [" ".join(picture.itertext()) for picture in pictures]
+        assert len(told) == 3
+        assert "40 runs did well and 5 failed in the last hour." in told[0]
+        assert "99% took at most" in told[1]
+        assert all(picture.get("role") == "img" and picture.get("aria-labelledby") for picture in pictures)
+        # And the longer periods have what is older
+        assert "540 runs did well and 5 failed" in await visitor.read("/?period=24h")
+        assert "9,540 runs did well and 5 failed" in await visitor.read("/?period=30d")
+
+
+async def test_the_same_is_there_in_numbers(worker: Worker) -> None:
+    await remember(worker)
+    async with visiting(worker) as visitor:
+        page = await visitor.read("/history")
+        rows = [text_of(row) for row in re.findall(r"<tr data-row>.*?</tr>", page, re.DOTALL)]
+        assert len(rows) == 2
+        assert rows[0].split()[-9:][:3] == ["0", "4", "1"] or " 0 4 1 " in rows[0]
+        assert " 40 0 0 " in rows[1]
+
+
+async def test_handlers_are_compared(worker: Worker) -> None:
+    await remember(worker)
+    async with visiting(worker) as visitor:
+        page = text_of(await visitor.read("/handlers"))
+        assert page.index("mail") < page.index("charge")  # the busiest first
+        assert "33.3 %" in page
+        assert "30 took 10 ms to 25 ms" in page
+        assert "9,530" in text_of(await visitor.read("/handlers?period=30d"))
+
+
+async def test_a_period_that_is_none_is_refused_in_words(worker: Worker) -> None:
+    async with visiting(worker) as visitor:
+        for path in ("/?period=1y", "/handlers?period=%3Cb%3E", "/api/v1/history?period=0"):
+            answer = await visitor.get(path)
+            assert answer.status_code == 400
+            assert "here is no period" in answer.text
+
+
+async def test_before_anything_ran_the_pages_say_how_to_get_a_history(worker: Worker) -> None:
+    async with visiting(worker) as visitor:
+        for path in ("/", "/handlers", "/history"):
+            assert "Worker(history=True)" in await visitor.read(path)
+
+
+class Forgetful(BaseBackend):
+    """Keeps no history, and can be looked at."""
+
+    capabilities = frozenset({Capability.BROWSE})
+
+    async def queues(self, now: float) -> list[Any]:
+        return []
+
+    async def counts(self) -> dict[Any, int]:
+        return {}
+
+    async def jobs(self, state: Any, window: Any) -> Any:
+        return ()
+
+
+async def test_a_backend_without_history_says_what_to_use_instead() -> None:
+    backend: Any = Forgetful()
+    async with visiting(Store(lambda: backend, SystemClock(), "x://", "shop")) as visitor:
+        assert "worksong run --metrics" in await visitor.read("/handlers")
+        answer = await visitor.get("/api/v1/history")
+        assert answer.status_code == 409
+        assert "worksong run --metrics" in answer.text
+
+
+async def test_what_is_drawn_holds_no_markup_of_others(worker: Worker) -> None:
+    await worker.backend().note({"<script>x</script>\"'": a_tally()}, NOW)
+    async with visiting(worker) as visitor:
+        assert "<script>x" not in await visitor.read("/handlers")
+
+
+# as JSON
+
+
+async def test_programs_get_the_points_of_a_period(worker: Worker) -> None:
+    await remember(worker)
+    async with visiting(worker) as visitor:
+        hour = await visitor.json("/history")
+        assert (hour["period"], hour["step_seconds"], len(hour["points"])) == ("1h", 60, 60)
+        last = hour["points"][-1]
+        assert (last["done"], last["retried"], last["dead"]) == (0, 4, 1)
+        assert 5 < last["ran"]["p50"] <= 10
+        assert hour["points"][0]["ran"]["p50"] is None
+        assert len((await visitor.json("/history?period=24h"))["points"]) == 144
+        assert len((await visitor.json("/history?period=30d"))["points"]) == 180
+
+
+async def test_programs_get_what_each_handler_did(worker: Worker) -> None:
+    await remember(worker)
+    async with visiting(worker) as visitor:
+        mail, charge = await visitor.json("/handlers")
+        assert (mail["handler"], mail["done"], mail["per_minute"]) == ("mail", 30, 0.5)
+        assert charge["error_share"] == pytest.approx(1 / 3)
+        assert charge["buckets"]["10.0"] == 5
+        assert sum(charge["runs"]) == 15
+
+
+async def test_an_autoscaler_is_told_how_much_waits(worker: Worker) -> None:
+    # Given jobs in two queues, of which one is paused
+    clock = worker.clock
+    assert isinstance(clock, FakeClock)
+    worker.register("mail", lambda: None)
+    for queue, count in (("high", 3), ("low", 2), ("held", 9)):
+        for _ in range(count):
+            await worker.aperform(Job("mail", queue=queue))
+    await worker.backend().pause("held")
+    await clock.aadvance(30)
+    async with visiting(worker) as visitor:
+        # When it asks, then it gets plain numbers, of all queues or of one
+        every = await visitor.json("/scaling")
+        assert (every["jobs"], every["oldest_seconds"], every["running"], every["slots"]) == (5, 30.0, 0, 0)
+        assert [queue["name"] for queue in every["queues"]] == ["high", "low"]
+        assert (await visitor.json("/scaling?queue=low"))["jobs"] == 2
+        assert (await visitor.json("/scaling?queue=none"))["jobs"] == 0
+    for queue in ("high", "low", "held"):
+        await worker.backend().purge(queue)
+
+
+# from a run to the charts
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite", "redis"])
+async def test_what_workers_did_outlives_them(
+    scheme: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Given workers on one store that keep a history: two, unless the store is their own
+    places = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path_factory.mktemp('db')}/jobs.db"}
+    url, name = places.get(scheme) or request.getfixturevalue("redis_url"), f"web-{uuid.uuid4().hex}"
+    workers = [Worker(url, name=name, history=True) for _ in range(1 if scheme == "memory" else 2)]
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    for worker in workers:
+        worker.register("plain", lambda: None)
+        worker.register("fail", fail, max_fails=1)
+    # When each has run some jobs and has ended
+    for worker in workers:
+        for _ in range(10):
+            await worker.aperform(Job("plain"))
+        await worker.aperform(Job("fail"))
+        await worker.astart(burst=True)
+        engine = worker._engine
+        assert engine
+        await engine.finished.wait()
+        await worker.astop()
+    # Then the runs of all are in the history
+    async with visiting(workers[0]) as visitor:
+        found = {one["handler"]: one for one in await visitor.json("/handlers")}
+        assert (found["plain"]["done"], found["fail"]["dead"]) == (10 * len(workers), len(workers))
+        assert found["plain"]["ran"]["count"] == 10 * len(workers)
+
+
+async def test_the_last_point_is_the_one_that_runs_now() -> None:
+    worker = Worker()
+    for name, period in PERIODS.items():
+        for now in (HOUR, HOUR + 1, HOUR + 3599.9, time.time()):
+            course = await read(worker.backend(), period, now)
+            last = course.points[-1].at
+            assert last <= now < last + period.step, name
+            assert len(course_fields(course)["points"]) == period.points
+
+
+@pytest.mark.parametrize(
+    ("highest", "axis"), [(0, 1), (1, 1), (7, 10), (11, 20), (0.03, 0.05), (500, 500), (501, 1000), (1e-7, 1e-7)]
+)
+def test_an_axis_ends_at_a_number_that_reads_well(highest: float, axis: float) -> None:
+    assert nice(highest) == pytest.approx(axis)
+
+
+def test_a_spread_of_nothing_has_no_mean() -> None:
+    assert Spread(0.0, (0,) * 17).mean is None

@@ -1,0 +1,142 @@
+"""What was counted on its way to the store: once as a rule, again when it failed, and never in the way of a job."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from engine_bench import PATIENCE, on, until
+from worksong import Job, Worker
+from worksong.adapters.memory import MemoryBackend
+from worksong.domain.course import Grain
+from worksong.domain.errors import BackendRefused, BackendUnavailable
+from worksong.domain.job import Delivery
+from worksong.domain.outcome import Done
+from worksong.engine.annals import Annals
+from worksong.engine.board import Board
+from worksong.ports.backend import Running
+from worksong.testing.clock import FakeClock
+from worksong.testing.flaky import FlakyBackend, error, execute_then_error
+
+T = 1_700_000_000.0
+
+
+def run(board: Board, times: int = 1) -> None:
+    """So many jobs end."""
+    for _ in range(times):
+        board.note(Running(Delivery(Job("send", id="1", enqueued_at=T), None, 1), 0, T), Done(), T + 1)
+
+
+async def kept(store: MemoryBackend | FlakyBackend) -> int:
+    """How many endings the store knows of."""
+    return sum(tally.ended() for slot in await store.course(Grain.HOUR, 0, 4e9) for tally in slot.tallies.values())
+
+
+async def test_only_what_is_new_is_told() -> None:
+    board, store = Board(), FlakyBackend(MemoryBackend())
+    annals = Annals(board)
+    for times in (3, 0, 2):
+        run(board, times)
+        await annals.write(store, T)
+    assert await kept(store) == 5
+    assert store.calls["note"] == 2
+
+
+async def test_what_the_store_could_not_take_is_told_again() -> None:
+    # Given a store that is away, and then takes what it was told without an answer
+    board, store = Board(), FlakyBackend(MemoryBackend(), {"note": [error, error, execute_then_error]})
+    annals = Annals(board)
+    run(board, 3)
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable):
+            await annals.write(store, T)
+        run(board)
+    # When it is told again, then all of it is there; twice, where the answer was lost
+    with pytest.raises(BackendUnavailable):
+        await annals.write(store, T)
+    assert await kept(store) == 5
+    await annals.write(store, T)
+    assert await kept(store) == 10
+    run(board)
+    await annals.write(store, T)
+    assert await kept(store) == 11
+
+
+async def test_the_last_words_are_not_waited_for() -> None:
+    board, store = Board(), FlakyBackend(MemoryBackend(), {"note": [error]})
+    run(board)
+    await Annals(board).conclude(store, T)
+    assert await kept(store) == 0
+
+
+class Refusing(MemoryBackend):
+    """Takes no history."""
+
+    refused = 0
+
+    async def note(self, tallies: object, now: float) -> None:
+        type(self).refused += 1
+        raise BackendRefused("the key of this minute holds a list")
+
+
+async def test_a_store_that_takes_no_history_runs_all_jobs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a store that refuses what it is told
+    store = Refusing()
+    monkeypatch.setattr(store, "sibling", lambda: store)
+    worker = on(store, monkeypatch, history=True)
+    worker.register("send", lambda: None)
+    # When jobs run, then they end well, and the trouble is told of once in a while
+    async with worker:
+        await worker.aperform(Job("send"))
+        await until(lambda: store.refused)
+        await worker.aperform(Job("send"))
+        await until(lambda: worker.stats.done == 2)
+    assert [record.getMessage() for record in caplog.records if "the key of this minute" in record.getMessage()]
+
+
+async def test_a_worker_tells_what_its_jobs_did_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a worker that keeps a history, and a clock that is turned
+    clock, store = FakeClock(T), MemoryBackend()
+    worker = on(store, monkeypatch, clock=clock, history=True)
+    monkeypatch.setattr(MemoryBackend, "sibling", lambda self: self)
+    worker.register("send", lambda: None)
+    async with worker:
+        await worker.aperform(Job("send"))
+        await until(lambda: worker.stats.done == 1)
+        # When a beat has passed, then the store knows of it, though the worker goes on
+        async with asyncio.timeout(PATIENCE):
+            while not await kept(store):
+                await clock.aadvance(1)
+    # And not a second time at the end
+    assert await kept(store) == 1
+
+
+async def test_a_worker_that_is_not_asked_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FlakyBackend(MemoryBackend())
+    monkeypatch.setattr(store, "sibling", lambda: store)
+    worker = on(store, monkeypatch)
+    worker.register("send", lambda: None)
+    async with worker:
+        await worker.aperform(Job("send"))
+        await until(lambda: worker.stats.done == 1)
+    assert store.calls["note"] == 0
+
+
+def test_a_worker_may_run_again_and_again() -> None:
+    # Given a worker that has run and ended
+    worker = Worker(history=True)
+    worker.register("send", lambda: None)
+    for _ in range(3):
+        worker.start()
+        assert worker.perform(Job("send"))
+        handle = worker.perform(Job("send"))
+        assert handle
+        handle.result(timeout=PATIENCE)
+        worker.stop()
+    # Then each run is in its history once
+    store = worker._backends.origin
+    assert isinstance(store, MemoryBackend)
+    assert asyncio.run(kept(store)) == 6
