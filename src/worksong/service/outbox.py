@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from worksong import client
+from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.errors import (
     BackendFull,
@@ -99,7 +99,7 @@ class Outbox:
             self._note(letter.ref)
 
     async def _push(self, jobs: Sequence[Job]) -> None:
-        await client.enqueue(self._worker.broker(), jobs, self._clock.now())
+        await enqueueing.enqueue(self._worker.broker(), jobs, self._clock.now())
 
     @property
     def _ledger(self) -> Ledger:
