@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from worksong import client
+from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
@@ -108,7 +108,7 @@ class Audit:
     async def _find(self, job_id: str, message: Job) -> bool:
         """A queue that knows the id was told to drop the job; one that does not has lost it, and gets it again."""
         if Capability.DEDUP in self._worker.capabilities:
-            (lost,) = await client.enqueue(self._worker.broker(), [message], self._clock.now())
+            (lost,) = await enqueueing.enqueue(self._worker.broker(), [message], self._clock.now())
             if lost:
                 return True
         return await self._end(job_id, Failure("Discarded", CANCELLED))
