@@ -86,6 +86,20 @@ async def test_a_failure_says_why(call: Caller) -> None:
     assert (await call("job.Job/Get", job_pb2.GetJobRequest(id=job.id))).failure_reason == "no such customer"
 
 
+async def test_what_a_job_type_redacts_is_not_shown(firm: Firm, call: Caller) -> None:
+    # Given a task whose card numbers nobody shall see
+    @firm.worker.task("charge", redact=("params",))
+    async def charge(params: dict[str, str]) -> None:
+        raise ValueError("redis://shop:canary@host is away")
+
+    job = await created(call, "charge", task_params=params(card="canary"))
+    result = await call.result(job.id)
+    shown = await call("job.Job/Get", job_pb2.GetJobRequest(id=job.id))
+    # Then neither its parameters are shown, nor a login in its error
+    assert shown.task_params["card"] == "***"
+    assert "canary" not in f"{job}{result}{shown}"
+
+
 async def test_an_edit_changes_what_was_sent_alone(firm: Firm, call: Caller) -> None:
     job = await created(call, description="of two")
     await call("job.Job/Update", job_pb2.UpdateJobRequest(id=job.id, description="very"))

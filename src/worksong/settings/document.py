@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,6 +65,7 @@ def _yaml(text: str) -> object:
         raise ConfigError("YAML needs the package 'pyyaml': pip install 'worksong[cli]'; or write TOML") from missing
     loader: Any = yaml.SafeLoader(text)
     try:
+        _check_depth(yaml.parse(text, Loader=yaml.SafeLoader))
         node = loader.get_single_node()
         if node is None:
             return None
@@ -73,6 +75,16 @@ def _yaml(text: str) -> object:
         raise ConfigError(f"it is no YAML: {' '.join(str(wrong).split())}") from None
     finally:
         loader.dispose()
+
+
+def _check_depth(events: Iterable[Any]) -> None:
+    """While the text is read, because what is nested deeply takes the parser seconds."""
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > DEEPEST + 3:  # the stream and the document are two of them
+            raise RecursionError
 
 
 def _check_node(node: Any, sizes: dict[int, int], above: tuple[int, ...]) -> int:

@@ -60,7 +60,7 @@ class Jobs(Plain):
     name = "job.Job"
 
     def __init__(self, service: JobService) -> None:
-        self._service, self._answers = service, Answers(service.unit)
+        self._service, self._answers = service, Answers(service)
 
     @property
     def methods(self) -> Methods:
@@ -97,7 +97,7 @@ class Pipelines(Plain):
     name = "pipeline.Pipeline"
 
     def __init__(self, service: JobService) -> None:
-        self._service, self._answers = service, Answers(service.unit)
+        self._service, self._answers = service, Answers(service)
 
     @property
     def methods(self) -> Methods:
@@ -139,7 +139,7 @@ class Results(Plain):
     name = "jobresult.JobResult"
 
     def __init__(self, service: JobService) -> None:
-        self._service, self._answers = service, Answers(service.unit)
+        self._service, self._answers = service, Answers(service)
 
     @property
     def methods(self) -> Methods:

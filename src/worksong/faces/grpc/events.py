@@ -14,6 +14,7 @@ from worksong.faces.grpc.wire import events_pb2
 from worksong.service.access import Scope
 from worksong.service.following import follow
 from worksong.service.jobservice import JobService
+from worksong.service.redaction import without_logins
 from worksong.service.refusals import Missing
 
 
@@ -55,7 +56,7 @@ def _event(job: JobRecord, checkin: str, result: Result | None) -> events_pb2.Ev
         status=job.status,
         at=time_of(_since(job)),
         checkin=checkin,
-        failure_reason=job.failure_reason,
+        failure_reason=without_logins(job.failure_reason),
         result=value_of(msgspec.json.decode(result.value)) if result else None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from google.protobuf.struct_pb2 import Struct
 
 from worksong.domain.record import JobRecord, PipelineRecord, reason_of
 from worksong.domain.result import Result
@@ -10,6 +11,9 @@ from worksong.faces.grpc.values import params_of, struct_of, time_of, value_of
 from worksong.faces.grpc.wire import job_pb2, jobresult_pb2, pipeline_pb2
 from worksong.ledger import Edit
 from worksong.service.forms import JobForm, PipelineForm
+from worksong.service.jobservice import JobService
+from worksong.service.redaction import without_logins
+from worksong.service.showing import milliseconds, shown_params
 
 _INT32 = (1 << 31) - 1
 
@@ -43,17 +47,17 @@ def edit_of(request: job_pb2.UpdateJobRequest | pipeline_pb2.UpdatePipelineReque
 
 
 class Answers:
-    """Writes them for a service that counts timeouts in a unit."""
+    """Writes them, as far as they may be shown."""
 
-    def __init__(self, unit: float) -> None:
-        self._unit = unit
+    def __init__(self, service: JobService) -> None:
+        self._unit, self._registry = service.unit, service.worker.registry
 
     def created_job(self, job: JobRecord) -> job_pb2.CreateJobResponse:
         return job_pb2.CreateJobResponse(
             id=job.id,
             name=job.name,
             task_name=job.task,
-            task_params=struct_of(job.params or {}),
+            task_params=self._params(job),
             timeout=self._timeout(job),
             description=job.description,
             status=job.status,
@@ -66,17 +70,17 @@ class Answers:
             id=job.id,
             name=job.name,
             task_name=job.task,
-            task_params=struct_of(job.params or {}),
+            task_params=self._params(job),
             timeout=self._timeout(job),
             description=job.description,
             status=job.status,
-            failure_reason=job.failure_reason,
+            failure_reason=without_logins(job.failure_reason),
             run_at=time_of(job.due),
             scheduled_at=time_of(job.scheduled_at),
             created_at=time_of(job.created_at),
             started_at=time_of(job.started_at),
             completed_at=time_of(job.completed_at),
-            duration=_milliseconds(job),
+            duration=milliseconds(job) or 0,
         )
 
     def created_pipeline(self, pipeline: PipelineRecord, jobs: list[JobRecord]) -> pipeline_pb2.CreatePipelineResponse:
@@ -100,19 +104,19 @@ class Answers:
             created_at=time_of(pipeline.created_at),
             started_at=time_of(pipeline.started_at),
             completed_at=time_of(pipeline.completed_at),
-            duration=_milliseconds(pipeline),
+            duration=milliseconds(pipeline) or 0,
         )
 
     def result(self, result: Result) -> jobresult_pb2.GetJobResultResponse:
         return jobresult_pb2.GetJobResultResponse(
-            job_id=result.job_id, metadata=value_of(msgspec.json.decode(result.value)), error=reason_of(result)
+            job_id=result.job_id,
+            metadata=value_of(msgspec.json.decode(result.value)),
+            error=without_logins(reason_of(result)),
         )
+
+    def _params(self, job: JobRecord) -> Struct:
+        return struct_of(shown_params(job, self._registry) or {})
 
     def _timeout(self, job: JobRecord) -> int:
         """In the unit it was given in, as far as the wire can carry it."""
         return max(-_INT32 - 1, min(_INT32, round(job.timeout / self._unit)))
-
-
-def _milliseconds(record: JobRecord | PipelineRecord) -> int:
-    """How long it took; 0 while it has not ended."""
-    return int((record.completed_at - record.started_at) * 1000) if record.status.ended else 0
