@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import math
 import secrets
 import socket
@@ -187,6 +189,26 @@ async def test_every_method_asks_for_a_token_that_allows_it(firm: Firm) -> None:
                 status = await ended(call, method, request, f"token-of-who-may-{held}")
                 assert (status is not grpc.StatusCode.PERMISSION_DENIED) == (needed in held.split("+")), (method, held)
                 assert status is not grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_every_write_is_noted_in_the_audit_log(firm: Firm, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="worksong.audit")
+    async with served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
+        request = job_pb2.CreateJobRequest(name="a", task_name="double")
+        # When one call is refused, one cannot be answered, and one is
+        await call.refused("job.Job/Create", request, "token-of-who-may-read")
+        await call.refused("job.Job/Delete", job_pb2.DeleteJobRequest(id=NOBODY), "token-of-who-may-manage")
+        job = await call("job.Job/Create", request, "token-of-who-may-enqueue")
+        await call.refused("job.Job/Create", request)
+        await call("task.Task/GetTasks", task_pb2.GetTasksRequest(), "token-of-who-may-read")
+    # Then it is written who did what, how it ended, and what it was about
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "worksong.audit"]
+    assert [(line["who"], line["did"], line["status"], line["ids"]) for line in lines] == [
+        ("read", "/job.Job/Create", "PERMISSION_DENIED", []),
+        ("manage", "/job.Job/Delete", "NOT_FOUND", [NOBODY]),
+        ("enqueue", "/job.Job/Create", "OK", [job.id]),
+        ("nobody", "/job.Job/Create", "UNAUTHENTICATED", []),
+    ]
 
 
 async def test_one_token_cannot_call_without_end(firm: Firm) -> None:

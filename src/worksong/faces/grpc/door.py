@@ -9,9 +9,10 @@ import grpc
 from grpc import StatusCode
 from grpc.aio import ServerInterceptor, ServicerContext
 
+from worksong.faces.asgi import audit
 from worksong.faces.grpc.verdicts import Verdict
 from worksong.ports.clock import Clock
-from worksong.service.access import Access, Scope
+from worksong.service.access import ANYBODY, Access, Caller, Scope
 from worksong.service.rates import Buckets, Rate
 
 OPEN = "/grpc.health.v1.Health/"
@@ -19,6 +20,8 @@ OPEN = "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection."
 Q = TypeVar("Q")
 A = TypeVar("A")
+WRITES = (Scope.ENQUEUE, Scope.MANAGE)
+"""What is noted in the audit log."""
 _STRANGER = Verdict(StatusCode.UNAUTHENTICATED, "a token is needed: send it as metadata, authorization: Bearer TOKEN")
 
 
@@ -35,15 +38,20 @@ class Door(ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Q, A] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Q, A] | None:
-        refusal = self._refusal(handler_call_details)
-        return _refusing(refusal) if refusal else await continuation(handler_call_details)
+        method, caller = handler_call_details.method, self._caller(handler_call_details)
+        refusal = self._refusal(method, caller)
+        handler = _refusing(refusal) if refusal else await continuation(handler_call_details)
+        is_write = self._scopes.get(method) in WRITES
+        return _noted(handler, caller, method) if handler and is_write else handler
 
-    def _refusal(self, details: grpc.HandlerCallDetails) -> Verdict | None:
+    def _caller(self, details: grpc.HandlerCallDetails) -> Caller | None:
+        """Who it is; None: nobody knows."""
+        return ANYBODY if self._access.is_open else self._access.caller_of(_token(details))
+
+    def _refusal(self, method: str, caller: Caller | None) -> Verdict | None:
         """Why the call is refused, if it is."""
-        method = details.method
         if self._access.is_open or method.startswith(OPEN):
             return None
-        caller = self._access.caller_of(_token(details))
         if caller is None:
             return _STRANGER
         if self._paces and (wait := self._paces.wait(caller.name, self._clock.monotonic())):
@@ -69,3 +77,30 @@ def _refusing(verdict: Verdict) -> grpc.RpcMethodHandler[Any, Any]:
 
     handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(refuse)
     return handler
+
+
+def _noted(handler: grpc.RpcMethodHandler[Q, A], caller: Caller | None, method: str) -> grpc.RpcMethodHandler[Q, A]:
+    """The same, with a line in the audit log about each call, however it ends."""
+    answer: Any = handler.unary_unary
+
+    async def noting(request: Any, context: ServicerContext[Any, Any]) -> Any:
+        about = [_id_of(request)]
+        try:
+            answered = await answer(request, context)
+            about.append(_id_of(answered))
+            return answered
+        finally:
+            code: Any = context.code()  # 0, whatever its type says, where it went well
+            ended = code or StatusCode.OK
+            who = caller.name if caller else "nobody"
+            audit.note(who, method, ended.name, about=[one for one in about if one], address=context.peer())
+
+    noted: grpc.RpcMethodHandler[Q, A] = grpc.unary_unary_rpc_method_handler(
+        noting, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+    )
+    return noted
+
+
+def _id_of(message: Any) -> str:
+    """The record that a message is about, if it names one."""
+    return getattr(message, "id", "") or getattr(message, "job_id", "")
