@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import httpx2
@@ -40,6 +41,7 @@ async def wait(params):
         await asyncio.sleep(0.01)
     Path("ended").touch()
 """
+ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-shop-0123"
 LOOKER = "a-token-to-look-with-0123"
 
@@ -218,13 +220,45 @@ def test_without_grpc_it_serves_http_and_says_so(app: Path, bare: Cli, monkeypat
     assert "gRPC needs the package 'grpc_health': pip install 'worksong[grpc]'" in refused.stderr
 
 
-def test_a_worker_apart_takes_the_same_configuration(app: Path, start: Start, redis_url: str, tmp_path: Path) -> None:
-    # Given a service that runs no jobs, and a worker beside it
-    (app / "service.yaml").write_text(
-        json.dumps({"url": redis_url, "name": f"apart-{time.time_ns()}", "http": {"address": 0}})
-    )
-    place = Place(start("serve", "shop_app:worker", "--config", "service.yaml", "--no-worker", "--grpc", "off"))
-    start("run", "shop_app:worker", "--config", "service.yaml")
+VALETS = {
+    "server": {"protocol": "http"},
+    "job_queue": {"option": "redis", "redis": {"key_prefix": "apart"}},
+    "worker_pool": {"workers": 2},
+    "storage": {"option": "redis", "redis": {"key_prefix": "apart"}},
+    "timeout_unit": "second",
+    "logging_format": "json",
+}
+
+
+def test_a_worker_apart_takes_the_same_configuration(
+    app: Path, start: Start, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given Valet's configuration, a service that runs no jobs, and a worker beside it
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    (app / "config.yaml").write_text(json.dumps(VALETS).replace("apart", f"apart-{uuid4().hex}"))
+    place = Place(start("serve", "shop_app:worker", "--config", "config.yaml", "--http", "0", "--no-worker"))
+    start("run", "shop_app:worker", "--config", "config.yaml")
     # When a job is created there, it is run here
     made = place.ask("POST", "/api/jobs", {"name": "a", "task_name": "double", "task_params": {"n": 4}})
     assert place.result(made.json()["id"]) == 8
+    assert place.grpc == ""
+
+
+def test_the_lines_of_the_readme_work_as_typed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("curl is not on the PATH")
+    # Given the example, served as `make serve` does
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    settings = str(ROOT / "examples" / "service.yaml")
+    options = ("--http", "127.0.0.1:0", "--grpc", "0")
+    place = Place(start("serve", "examples.service:worker", "--config", settings, *options))
+    # When its lines are typed
+    (lines,) = re.findall(r"^```sh\n(curl .*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    typed = lines.replace("127.0.0.1:8080", place.http.removeprefix("http://")).replace(
+        "curl ", "curl --fail-with-body "
+    )
+    told = subprocess.run(["sh", "-ec", typed], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    # Then all are answered
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert '{"tasks":["count","fetch","greet"]}' in told.stdout
+    assert told.stdout.count('"task_params":{"name":"Ada"}') == 2
