@@ -65,6 +65,14 @@ bench: $(RUN) ## measure worksong alone and beside other systems; QUICK=1, PEERS
 	@if command -v redis-server >/dev/null; then QUICK='$(QUICK)' PEERS='$(PEERS)' $(BIN)/python -m bench $(ARGS); \
 		else $(BIN)/python bench/hot_path.py; echo 'not measured on Redis: there is no redis-server on the PATH'; fi
 
+serve: $(RUN) ## serve the example's jobs over HTTP and gRPC on this machine, with the console beside them
+	@$(BIN)/worksong serve examples.service:worker --config examples/service.yaml
+
+# The oldest generator whose output all supported versions of protobuf read, in an environment of its own.
+proto: ## generate the gRPC messages from their .proto files
+	@[ -x .venv-proto/bin/python ] || { $(PYTHON) -m venv .venv-proto && .venv-proto/bin/pip install --quiet grpcio-tools==1.76.0; }
+	@.venv-proto/bin/python -m grpc_tools.protoc -I src --python_out=src --pyi_out=src src/worksong/faces/grpc/wire/*.proto
+
 docs: $(DOCS) ## build the documentation into site/, warnings are errors
 	@$(BIN)/zensical build --clean --strict && rm -rf .cache
 
@@ -125,4 +133,4 @@ $(DOCS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) hatchling editables && $(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
-.PHONY: help setup demo test contract machine interop rabbitmq chaos browser bench docs clean constraints check $(CHECKS)
+.PHONY: help setup demo test contract machine interop rabbitmq chaos browser bench serve proto docs clean constraints check $(CHECKS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Generic, Protocol, TypeVar, cast
 
-from worksong.client import Delay
 from worksong.domain.job import Job
+from worksong.enqueueing import Delay
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -9,10 +9,10 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, Type
 
 from msgspec.structs import replace
 
-from worksong.client import Delay
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job, Unique
 from worksong.domain.pipeline import PREVIOUS, Step
+from worksong.enqueueing import Delay
 from worksong.handle import Handle
 from worksong.pipeline import Planned, Sender
 from worksong.ports.context import Context

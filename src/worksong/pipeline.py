@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from worksong import client
+from worksong import enqueueing
 from worksong.blocking import Background
-from worksong.client import Delay, seconds_of
 from worksong.domain import pipeline
 from worksong.domain.capability import INSTEAD, Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import Job, new_id
 from worksong.domain.names import wrong_with
 from worksong.domain.pipeline import MOST, Step
+from worksong.enqueueing import Delay, seconds_of
 from worksong.handle import Handle
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
@@ -88,7 +88,7 @@ class Pipeline:
 
     async def aperform_in(self, delay: Delay) -> PipelineHandle:
         """`perform_in` for async code."""
-        return await self._send(lambda job, now: client.run_in(job, delay, now))
+        return await self._send(lambda job, now: enqueueing.run_in(job, delay, now))
 
     def perform_at(self, when: datetime) -> PipelineHandle:
         """Enqueue it, to begin at `when` (with a time zone); at once if that is past."""
@@ -96,7 +96,7 @@ class Pipeline:
 
     async def aperform_at(self, when: datetime) -> PipelineHandle:
         """`perform_at` for async code."""
-        return await self._send(lambda job, now: client.run_at(job, when, now))
+        return await self._send(lambda job, now: enqueueing.run_at(job, when, now))
 
     async def _send(self, timed: Callable[[Job, float], Job]) -> PipelineHandle:
         if any(len(stage) > 1 for stage in self._stages[:-1]):

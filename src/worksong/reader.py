@@ -10,11 +10,11 @@ from typing import Protocol
 import msgspec
 
 from worksong.blocking import Background
-from worksong.client import Delay, seconds_of
 from worksong.domain.errors import JobFailed, ResultLost, ResultTimeout
 from worksong.domain.job import Job
 from worksong.domain.names import one_line
 from worksong.domain.result import Result
+from worksong.enqueueing import Delay, seconds_of
 from worksong.ports.results import Results
 from worksong.registry import Registry
 

@@ -6,10 +6,10 @@ from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from worksong import client
-from worksong.client import Delay
+from worksong import enqueueing
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job
+from worksong.enqueueing import Delay
 from worksong.handle import Handle
 from worksong.ports.backend import Intake, Transaction
 from worksong.ports.clock import Clock
@@ -41,13 +41,13 @@ class Within:
         return self._at_once(self.aperform_in(job, delay))
 
     async def aperform_in(self, job: Job, delay: Delay) -> Handle[Any] | None:
-        return await self.aperform(client.run_in(job, delay, self._owner.clock.now()))
+        return await self.aperform(enqueueing.run_in(job, delay, self._owner.clock.now()))
 
     def perform_at(self, job: Job, when: datetime) -> Handle[Any] | None:
         return self._at_once(self.aperform_at(job, when))
 
     async def aperform_at(self, job: Job, when: datetime) -> Handle[Any] | None:
-        return await self.aperform(client.run_at(job, when, self._owner.clock.now()))
+        return await self.aperform(enqueueing.run_at(job, when, self._owner.clock.now()))
 
     def perform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]:
         return self._at_once(self.aperform_many(jobs))

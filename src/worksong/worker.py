@@ -16,11 +16,10 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar, cast, overload
 
-from worksong import client, outage
+from worksong import enqueueing, outage
 from worksong.adapters import connect, connect_records, connect_results
 from worksong.admin import Admin
 from worksong.blocking import Background
-from worksong.client import Delay
 from worksong.domain import cron
 from worksong.domain.capability import Capability
 from worksong.domain.errors import (
@@ -39,6 +38,7 @@ from worksong.engine.isolation import check_importable
 from worksong.engine.meter import Meter
 from worksong.engine.signals import listen
 from worksong.engine.stats import Stats
+from worksong.enqueueing import Delay
 from worksong.handle import Handle
 from worksong.jobtype import Decorate, DecorateUnique, Enqueuer, JobType
 from worksong.ledger import RETENTION, Ledger
@@ -296,7 +296,7 @@ class Worker:
 
     async def aperform_in(self, job: Job, delay: Delay) -> Handle[Any] | None:
         """`perform_in` for async code."""
-        return await self.aperform(client.run_in(job, delay, self.clock.now()))
+        return await self.aperform(enqueueing.run_in(job, delay, self.clock.now()))
 
     def perform_at(self, job: Job, when: datetime) -> Handle[Any] | None:
         """Enqueue the job, to run at `when` (with a time zone); at once if that is past."""
@@ -304,7 +304,7 @@ class Worker:
 
     async def aperform_at(self, job: Job, when: datetime) -> Handle[Any] | None:
         """`perform_at` for async code."""
-        return await self.aperform(client.run_at(job, when, self.clock.now()))
+        return await self.aperform(enqueueing.run_at(job, when, self.clock.now()))
 
     def perform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]:
         """Enqueue all of them, a thousand or 8 MiB per round trip; none when one of them cannot be enqueued."""
@@ -331,7 +331,7 @@ class Worker:
         if Capability.SHARED not in self.capabilities:
             self._refuse_unknown(jobs)
         with self._sending(jobs) as outgoing:
-            enqueued = await client.enqueue(into or self._intake(), outgoing, self.clock.now())
+            enqueued = await enqueueing.enqueue(into or self._intake(), outgoing, self.clock.now())
         return [None if job is None else Handle(job, self._reader) for job in enqueued]
 
     def _intake(self) -> Intake:
@@ -483,7 +483,7 @@ class Worker:
 
     def run(self, *, grace: float = GRACE, burst: bool = False) -> Stats:
         """Run jobs until a signal says stop; with `burst`, until nothing is left to do. What the command line calls."""
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(self._run(grace, burst=burst))
 
     async def _run(self, grace: float, *, burst: bool) -> Stats:
@@ -561,7 +561,7 @@ def _scope() -> dict[str, Any]:
     return dict(frame.f_locals) if frame else {}
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's, where it is installed."""
     try:
         import uvloop

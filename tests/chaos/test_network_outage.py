@@ -21,8 +21,8 @@ from chaos.scale import FULL
 from chaos.scene import AT_ONCE, RECOVERED
 from worksong import Job
 from worksong.adapters import connect
-from worksong.client import enqueue
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
+from worksong.enqueueing import enqueue
 
 OUTAGE = 30.0 if FULL else 2.0
 TIMEOUT = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
-from worksong import client
+from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
@@ -89,7 +89,7 @@ def on_periodic(entry: Periodic) -> Act:
     """Run a periodic job once, now; its schedule goes on as before."""
 
     async def fire(backend: Backend, now: float) -> Told:
-        await client.enqueue(backend, [Job(entry.handler, entry.args, entry.queue)], now)
+        await enqueueing.enqueue(backend, [Job(entry.handler, entry.args, entry.queue)], now)
         return Told(f"queued {entry.handler}")
 
     return Act(fire, f"Run {entry.handler} now? It fires at its times as before.")

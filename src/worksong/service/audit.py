@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from worksong import client
+from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
@@ -115,7 +115,7 @@ class Audit:
         """A queue that knows the id was told to drop the job; one that does not has lost it, and gets it again."""
         if Capability.DEDUP in self._worker.capabilities:
             await self._ledger.renew(job_id)
-            (lost,) = await client.enqueue(self._worker.broker(), [stamped(message, new_id())], self._clock.now())
+            (lost,) = await enqueueing.enqueue(self._worker.broker(), [stamped(message, new_id())], self._clock.now())
             if lost:
                 return True
         return await self._end(job_id, Failure("Discarded", CANCELLED))

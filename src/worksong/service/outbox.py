@@ -13,7 +13,7 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from worksong import client
+from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.errors import (
     BackendFull,
@@ -100,7 +100,7 @@ class Outbox:
 
     async def _push(self, jobs: Sequence[Job]) -> None:
         messages = [stamped(job, new_id()) for job in jobs]
-        await client.enqueue(self._worker.broker(), messages, self._clock.now())
+        await enqueueing.enqueue(self._worker.broker(), messages, self._clock.now())
 
     @property
     def _ledger(self) -> Ledger:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 log = logging.getLogger("worksong.audit")
 
 
-def note(who: str, did: str, status: int, *, about: Sequence[str] = (), address: str = "") -> None:
+def note(who: str, did: str, status: int | str, *, about: Sequence[str] = (), address: str = "") -> None:
     """One JSON object in ASCII, so that nothing in it is taken for another line."""
     if log.isEnabledFor(logging.INFO):
         line = {"who": who, "from": address, "did": did, "status": status, "count": len(about), "ids": list(about[:20])}

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
 from worksong.domain.errors import ConfigError
-from worksong.faces.cli.ui import Address
 from worksong.faces.asgi.origin import host_of, is_allowed, is_loopback
 from worksong.metrics import Metrics
+from worksong.settings import Address
 
 SLOWEST = 10.0
 """Seconds that a request, or whoever reads the answer, may take."""

@@ -26,6 +26,7 @@ SECTIONS: dict[str, Sequence[Entry]] = {
     "Work": (
         Entry("run", "run:run", "Run the jobs of an app."),
         Entry("enqueue", "enqueue:enqueue", "Enqueue a job."),
+        Entry("serve", "serve:serve", "Serve the jobs of an app over HTTP and gRPC, and run them."),
     ),
     "Look": (
         Entry("status", "status:status", "Everything at a glance."),

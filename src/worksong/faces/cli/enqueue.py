@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from worksong import client
+from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.errors import ConfigError
 from worksong.domain.job import Args, Job
@@ -77,8 +77,8 @@ def _tell(job: Job, enqueued: Job | None, *, as_json: bool) -> None:
 def _timed(job: Job, delay: float | None, when: datetime | None) -> Job:
     now = time.time()
     if when is not None:
-        return client.run_at(job, when, now)
-    return job if delay is None else client.run_in(job, delay, now)
+        return enqueueing.run_at(job, when, now)
+    return job if delay is None else enqueueing.run_in(job, delay, now)
 
 
 async def _push(target: Target, job: Job) -> Job | None:
@@ -89,7 +89,7 @@ async def _push(target: Target, job: Job) -> Job | None:
             "such as redis://localhost:6379/0"
         )
     try:
-        return (await client.enqueue(backend, [job], time.time()))[0]
+        return (await enqueueing.enqueue(backend, [job], time.time()))[0]
     finally:
         await backend.close()
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from worksong.engine.census import Census
 from worksong.engine.leash import Leash, Report
 from worksong.engine.meter import Meter
-from worksong.faces.cli.ui import Address
+from worksong.settings import Address
 from worksong.worker import Worker
 
 EVERY = 1.0

@@ -7,10 +7,12 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.names import wrong_with_queues
@@ -18,17 +20,19 @@ from worksong.engine.census import Census
 from worksong.engine.leash import LONGEST, Leash, Report
 from worksong.engine.stats import Stats
 from worksong.engine.supervisor import Supervisor
-from worksong.faces.cli.app import directory, load
+from worksong.faces.cli.app import directory
 from worksong.faces.cli.banner import Start, greet, take_leave
 from worksong.faces.cli.changes import watch
 from worksong.faces.cli.commands import Command
+from worksong.faces.cli.configured import config_option, configured, keep_records, settings_of
 from worksong.faces.cli.goworker import goworker_options
+from worksong.faces.cli.listening import address
 from worksong.faces.cli.logs import set_up
 from worksong.faces.cli.measuring import reporting, serving
 from worksong.faces.cli.moments import duration
-from worksong.faces.cli.target import VARIABLE, in_namespace, url_options
-from worksong.faces.cli.ui import address
-from worksong.worker import GRACE, Worker, be_admitted
+from worksong.faces.cli.target import VARIABLE, url_options
+from worksong.settings import Settings
+from worksong.worker import Worker, be_admitted
 
 
 def queues(text: str) -> dict[str, int] | list[str]:
@@ -49,16 +53,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for."""
 
     app: str
-    url: str | None
-    namespace: str | None
-    concurrency: int | None
+    config: Path | None
+    settings: Settings
     processes: int
-    queues: Any
     burst: bool
     reload: bool
     no_scheduler: bool
-    grace: float
-    log_format: str | None
     metrics: Any
     insecure_metrics: bool
     measured: bool
@@ -73,6 +73,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command(cls=Command)
 @click.argument("app")
+@config_option
 @url_options
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once, per process.")
 @click.option("--processes", type=click.IntRange(1, 512), default=1, show_default=True, help="Worker processes.")
@@ -80,7 +81,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--burst", is_flag=True, help="End when nothing is left to do.")
 @click.option("--reload", is_flag=True, help="Start anew whenever the source changes.")
 @click.option("--no-scheduler", is_flag=True, help="Leave periodic jobs to other processes.")
-@click.option("--grace", type=duration, default=GRACE, metavar="25s", help="How long running jobs may take to finish.")
+@click.option("--grace", type=duration, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
 @click.option("--metrics", type=address, metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /healthz.")
 @click.option("--insecure-metrics", is_flag=True, help="Serve them to other machines too.")
@@ -95,7 +96,7 @@ def run(**options: Any) -> None:
     TERM or Ctrl-C stops: running jobs finish, the rest goes back. A second one ends at once. USR1 or TSTP: fetch
     nothing more.
     """
-    asked = Options(**options)
+    asked = _asked(**options)
     if asked.leash:
         _run_leashed(asked, asked.leash)
     elif asked.processes > 1 or asked.reload:
@@ -104,13 +105,22 @@ def run(**options: Any) -> None:
         _run_here(asked)
 
 
+def _asked(*, config: Path | None, namespace: str | None, leash: str | None, **options: Any) -> Options:
+    """What the command line says, then the environment, then the file."""
+    settings = settings_of(config, warns=not leash)
+    said = {name: options.pop(name) for name in ("url", "concurrency", "queues", "grace", "log_format")}
+    said["name"] = namespace
+    chosen = replace(settings, **{name: value for name, value in said.items() if value is not None})
+    return Options(config=config, settings=chosen, leash=leash, **options)
+
+
 def _run_here(asked: Options) -> None:
     worker = _prepare(asked, tag="")
     _entitle(worker.name)
     started = time.monotonic()
     with serving(asked.metrics, worker, insecure=asked.insecure_metrics):
         greet(Start(asked.app, worker, 1, asked.remarks))
-        stats = worker.run(grace=asked.grace, burst=asked.burst)
+        stats = worker.run(grace=asked.settings.grace, burst=asked.burst)
     take_leave(stats, time.monotonic() - started)
 
 
@@ -124,7 +134,7 @@ def _run_leashed(asked: Options, place: str) -> None:
         _entitle(f"{worker.name} [{number} of {asked.processes}]")
         worker.on_pool = lambda pool: leash.tell(Report(pool=pool))
         with reporting(leash, int(number), worker.measured()) if asked.measured else contextlib.nullcontext():
-            stats = worker.run(grace=asked.grace, burst=asked.burst)
+            stats = worker.run(grace=asked.settings.grace, burst=asked.burst)
         leash.tell(Report(stats=stats))
     except Exception as failure:
         if click.get_current_context().meta.get("worksong.debug"):
@@ -157,7 +167,7 @@ async def _run_supervisor(asked: Options, worker: Worker, census: Census) -> tup
             asked.processes,
             backend=backend,
             clock=worker.clock,
-            grace=asked.grace,
+            grace=asked.settings.grace,
             burst=asked.burst,
             changes=watch(directory(asked.app)) if asked.reload else None,
             hear=hear,
@@ -172,14 +182,10 @@ async def _run_supervisor(asked: Options, worker: Worker, census: Census) -> tup
 
 def _prepare(asked: Options, *, tag: str) -> Worker:
     """The app's worker, as the command line wants it."""
-    worker = load(asked.app)
-    set_up(asked.log_format, tag=tag, debug=bool(click.get_current_context().meta.get("worksong.debug")))
-    url = asked.url or os.environ.get(VARIABLE)
-    if url or asked.namespace:
-        chosen = url or worker.url
-        worker.connect(in_namespace(chosen, asked.namespace) if asked.namespace else chosen, name=asked.namespace)
-    worker.concurrency = asked.concurrency or worker.concurrency
-    worker.queues = asked.queues or worker.queues
+    worker = configured(asked.app, asked.settings)
+    set_up(asked.settings.log_format, tag=tag, debug=bool(click.get_current_context().meta.get("worksong.debug")))
+    if asked.config or asked.settings.records:
+        keep_records(worker, asked.settings, needed=False)
     worker.scheduler = worker.scheduler and not asked.no_scheduler
     worker.history = worker.history is not False
     return worker
@@ -187,15 +193,17 @@ def _prepare(asked: Options, *, tag: str) -> Worker:
 
 def _again(asked: Options) -> list[str]:
     """The command for one process of several. Its URL goes by the environment, which `ps` does not show to others."""
-    if asked.url:
-        os.environ[VARIABLE] = asked.url
-    command = [sys.executable, "-m", "worksong.faces.cli", "run", asked.app, f"--grace={asked.grace}"]
+    chosen = asked.settings
+    if chosen.url:
+        os.environ[VARIABLE] = chosen.url
+    command = [sys.executable, "-m", "worksong.faces.cli", "run", asked.app, f"--grace={chosen.grace}"]
     settings = {
-        "namespace": asked.namespace,
-        "concurrency": asked.concurrency,
+        "config": asked.config,
+        "namespace": chosen.name,
+        "concurrency": chosen.concurrency,
         "processes": asked.processes,
-        "queues": _spelled(asked.queues),
-        "log-format": asked.log_format,
+        "queues": _spelled(chosen.queues),
+        "log-format": chosen.log_format,
     }
     flags = {
         "burst": asked.burst,

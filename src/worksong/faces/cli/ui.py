@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
-from collections.abc import Generator
-from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,40 +15,22 @@ from worksong.domain.names import one_line
 from worksong.engine.signals import listen
 from worksong.faces.cli.app import load
 from worksong.faces.cli.commands import Command
+from worksong.faces.cli.listening import address, bound, http_server, listening, needed
 from worksong.faces.cli.screen import complain
 from worksong.faces.cli.target import VARIABLE, Target, aim, url_options, without_namespace
-from worksong.faces.doorstep import doorstep
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
+from worksong.settings import Address
 
 if TYPE_CHECKING:
     from worksong.faces.web import Console
 
 TOKEN, VIEWER_TOKEN = "WORKSONG_UI_TOKEN", "WORKSONG_UI_VIEWER_TOKEN"
 NEEDED = "jinja2", "starlette", "uvicorn"
-BACKLOG = 128
 AT_ONCE = 200
 """Requests at once; more are told to come back."""
 LEAVE = 3.0
 """Seconds that open answers have at a stop."""
-
-
-class Address(NamedTuple):
-    """Where the console listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def address(text: str) -> Address:
-    """HOST:PORT, [::1]:PORT or PORT; a type for options."""
-    host, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise click.BadParameter(f"{text!r} is no address; write 127.0.0.1:4747, or 4747")
-    return Address(host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port))
 
 
 @click.command(cls=Command)
@@ -73,24 +52,14 @@ def ui(*, app: str | None, url: str | None, namespace: str | None, http: Address
     """
     from worksong.faces.asgi.origin import is_loopback
 
-    server = _server()
+    server = needed(NEEDED, "the console", "web")
     _check(http, options, loopback=is_loopback(http.host))
     jobs, target = _jobs(app, url, namespace)
     hosts = [*options["allow_host"], *([] if http.host in ("0.0.0.0", "::") else [http.host])]
     console = _console(jobs, hosts, options)
-    with _listening(http) as listener:
-        port = listener.getsockname()[1]
-        click.echo(f"worksong console: http://{Address(http.host, port)}{options['base_path']}/  ({target})")
+    with listening(http) as listener:
+        click.echo(f"worksong console: http://{bound(http, listener)}{options['base_path']}/  ({target})")
         asyncio.run(_serve(server, console, listener, jobs))
-
-
-def _server() -> ModuleType:
-    """What serves the console, when all that it needs is there."""
-    try:
-        *_, uvicorn = [import_module(name) for name in NEEDED]
-    except ModuleNotFoundError as missing:
-        raise ConfigError(f"the console needs the package {missing.name!r}: pip install 'worksong[web]'") from missing
-    return uvicorn
 
 
 def _check(http: Address, options: dict[str, Any], *, loopback: bool) -> None:
@@ -130,33 +99,8 @@ def _console(jobs: Any, hosts: list[str], options: dict[str, Any]) -> Console:
     )
 
 
-@contextlib.contextmanager
-def _listening(http: Address) -> Generator[socket.socket]:
-    """Bound before anything is said, so that the address that is told is the one that answers."""
-    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(http)
-        except OSError as taken:
-            raise ConfigError(f"cannot listen on {http}: {taken.strerror or taken}") from taken
-        listener.listen(BACKLOG)
-        yield listener
-
-
 async def _serve(uvicorn: ModuleType, console: Console, listener: socket.socket, jobs: Any) -> None:
-    config = uvicorn.Config(
-        console,
-        log_level="warning",
-        lifespan="off",
-        ws="none",
-        server_header=False,
-        http=doorstep(),
-        limit_concurrency=AT_ONCE,
-        timeout_graceful_shutdown=LEAVE,
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # they are heard as those of `run` are
+    server = http_server(uvicorn, console, at_once=AT_ONCE, leave=LEAVE)
 
     def stop() -> None:
         server.should_exit = True

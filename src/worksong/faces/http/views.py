@@ -11,7 +11,8 @@ from worksong.domain.record import JobRecord, PipelineRecord, reason_of
 from worksong.domain.result import Result
 from worksong.registry import Registry
 from worksong.service.health import Health
-from worksong.service.redaction import HIDDEN, without_logins
+from worksong.service.redaction import without_logins
+from worksong.service.showing import milliseconds, shown_params
 from worksong.wire.gotime import write
 
 NOTHING = b"null"
@@ -156,7 +157,7 @@ class Viewer:
             next_job_id=record.next_id,
             use_previous_results=record.previous,
             task_name=record.task,
-            task_params=self._params(record),
+            task_params=shown_params(record, self._registry),
             timeout=round(record.timeout / self._unit) if record.timeout else 0,
             description=record.description,
             status=record.status.name,
@@ -166,16 +167,8 @@ class Viewer:
             created_at=_time(record.created_at),
             started_at=_time(record.started_at),
             completed_at=_time(record.completed_at),
-            duration=_duration(record),
+            duration=milliseconds(record),
         )
-
-    def _params(self, record: JobRecord) -> dict[str, Any] | None:
-        spec = self._registry.find(record.task) if record.params else None
-        hidden = spec.options.redact if spec else ()
-        if not hidden or record.params is None:
-            return record.params
-        names = [*record.params] if record.whole and "params" in hidden else hidden
-        return {name: HIDDEN if name in names else value for name, value in record.params.items()}
 
     def pipeline(self, record: PipelineRecord, jobs: Sequence[JobRecord] | None = None) -> Pipeline:
         """A pipeline, with its jobs or without."""
@@ -189,7 +182,7 @@ class Viewer:
             created_at=_time(record.created_at),
             started_at=_time(record.started_at),
             completed_at=_time(record.completed_at),
-            duration=_duration(record),
+            duration=milliseconds(record),
         )
 
 
@@ -211,11 +204,3 @@ def condition(health: Health) -> Condition:
 
 def _time(at: float) -> str | None:
     return write(at) if at else None
-
-
-def _duration(record: JobRecord | PipelineRecord) -> int | None:
-    """Whole milliseconds of what has ended."""
-    if not record.status.ended or not record.completed_at:
-        return None
-    # Floats of today's time are exact to a microsecond or so, and 0.3 s may look like 0.29999995.
-    return round((record.completed_at - (record.started_at or record.completed_at)) * 1e6) // 1000

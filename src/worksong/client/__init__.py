@@ -1,0 +1,22 @@
+"""A client of the job service, for programs that hold neither its queue nor its tasks."""
+
+from __future__ import annotations
+
+from worksong.client.answers import Job, Page, Pipeline, Status
+from worksong.client.client import Client
+from worksong.client.errors import Conflict, Forbidden, NotFound, NotNow, TooManyRequests
+from worksong.client.requests import Step
+
+__all__ = [
+    "Client",
+    "Conflict",
+    "Forbidden",
+    "Job",
+    "NotFound",
+    "NotNow",
+    "Page",
+    "Pipeline",
+    "Status",
+    "Step",
+    "TooManyRequests",
+]

@@ -1,0 +1,272 @@
+"""The client: what a service can be asked, each verb with its twin for async code."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from types import NoneType, TracebackType
+from typing import Any, Self, TypeVar
+
+from worksong.blocking import Background
+from worksong.client.answers import Found, Job, Jobs, Page, Pipeline, Status, Tasks
+from worksong.client.connection import Connection
+from worksong.client.errors import NotFound
+from worksong.client.requests import (
+    Moment,
+    Request,
+    Step,
+    edit_body,
+    encoded,
+    job_body,
+    pipeline_body,
+    place,
+)
+from worksong.domain.errors import ConfigError, JobFailed, ResultLost, ResultTimeout
+from worksong.enqueueing import Delay, seconds_of
+from worksong.perloop import PerLoop
+
+T = TypeVar("T")
+ROUND = 20.0
+"""Seconds that the service is asked to wait for a result at a time."""
+
+
+class Client:
+    """A service, by its URL. Usable from threads and from event loops; connections are opened when they are needed.
+
+    All verbs raise `BackendUnavailable` while the service, its store or its queue is away, `Forbidden` for a token that
+    does not allow it, and `NotFound` for what there is not. What only asks, and what carries a `key`, is tried several
+    times before; everything else is sent once.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout: float = 30.0,
+        attempts: int = 4,
+        verify: Any = True,
+    ) -> None:
+        """`timeout`: seconds for each step of a request. `verify`: an `ssl.SSLContext`, where the system's is not the
+        one."""
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
+            raise ConfigError(f"attempts is a whole number from 1, not {attempts!r}")
+        self._connections = PerLoop(Connection(url, token, timeout=timeout, attempts=attempts, verify=verify))
+        self._background = Background()
+
+    # creating
+
+    def create_job(self, task: str, params: Mapping[str, Any] | None = None, **options: Any) -> Job:
+        """Create a job of a task. Options: `name`, `description`, `timeout`, `run_at` (a datetime, or how long from
+        now), and `key`: whoever gives the same key again is given the job of the first time."""
+        return self._background.call(self.acreate_job(task, params, **options))
+
+    async def acreate_job(
+        self,
+        task: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        name: str = "",
+        description: str = "",
+        timeout: int = 0,  # noqa: ASYNC109, it is the job's
+        run_at: Moment = None,
+        key: str | None = None,
+    ) -> Job:
+        """`create_job` for async code."""
+        step = Step(task, params or {}, name=name, description=description, timeout=timeout)
+        body = encoded(job_body(step, run_at))
+        return await self._ask(Request("POST", "/api/jobs", Job, body, key=key))
+
+    def create_jobs(self, jobs: Sequence[Step], *, key: str | None = None) -> list[Job]:
+        """Create several jobs that belong to no pipeline, all of them or none."""
+        return self._background.call(self.acreate_jobs(jobs, key=key))
+
+    async def acreate_jobs(self, jobs: Sequence[Step], *, key: str | None = None) -> list[Job]:
+        """`create_jobs` for async code."""
+        body = encoded({"jobs": [job_body(job, None) for job in jobs]})
+        found = await self._ask(Request("POST", "/api/v1/records", Jobs, body, key=key))
+        return list(found.jobs)
+
+    def create_pipeline(self, name: str, steps: Sequence[Step], **options: Any) -> Pipeline:
+        """Create a pipeline of two steps or more. Options: `description`, `run_at` and `key`, as for a job."""
+        return self._background.call(self.acreate_pipeline(name, steps, **options))
+
+    async def acreate_pipeline(
+        self,
+        name: str,
+        steps: Sequence[Step],
+        *,
+        description: str = "",
+        run_at: Moment = None,
+        key: str | None = None,
+    ) -> Pipeline:
+        """`create_pipeline` for async code."""
+        body = encoded(pipeline_body(name, steps, description, run_at))
+        return await self._ask(Request("POST", "/api/pipelines", Pipeline, body, key=key))
+
+    # asking
+
+    def tasks(self) -> list[str]:
+        """The names of the tasks that jobs can be created for."""
+        return self._background.call(self.atasks())
+
+    async def atasks(self) -> list[str]:
+        """`tasks` for async code."""
+        found = await self._ask(Request("GET", "/api/tasks", Tasks))
+        return list(found.tasks)
+
+    def job(self, job_id: str) -> Job:
+        """A job."""
+        return self._background.call(self.ajob(job_id))
+
+    async def ajob(self, job_id: str) -> Job:
+        """`job` for async code."""
+        return await self._ask(Request("GET", place("api", "jobs", job_id), Job))
+
+    def jobs(self, *, status: Status | str = "", task: str = "", words: str = "") -> Iterator[Job]:
+        """Jobs, the oldest first, asked for page by page: of a status, of a task, with words somewhere in them."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._background.call(self._page(status, task, words, cursor))
+            yield from page.jobs
+            cursor = page.next
+
+    async def ajobs(self, *, status: Status | str = "", task: str = "", words: str = "") -> AsyncIterator[Job]:
+        """`jobs` for async code."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._page(status, task, words, cursor)
+            for job in page.jobs:
+                yield job
+            cursor = page.next
+
+    async def _page(self, status: str, task: str, words: str, cursor: str) -> Page:
+        asked = {"status": str(status), "task": task, "q": words, "cursor": cursor, "limit": "200"}
+        query = {name: text for name, text in asked.items() if text}
+        return await self._ask(Request("GET", "/api/v1/records", Page, query=query))
+
+    def pipeline(self, pipeline_id: str) -> Pipeline:
+        """A pipeline with its jobs."""
+        return self._background.call(self.apipeline(pipeline_id))
+
+    async def apipeline(self, pipeline_id: str) -> Pipeline:
+        """`pipeline` for async code."""
+        return await self._ask(Request("GET", place("api", "v1", "pipelines", pipeline_id), Pipeline))
+
+    def result(self, job_id: str, timeout: Delay | None = None) -> Any:
+        """Wait for what a job returns, at most `timeout` (a timedelta or seconds; None: for ever).
+
+        Raises `JobFailed` when it has failed for good, `ResultTimeout` when it has not ended in time, and `ResultLost`
+        when what it returned could not be kept.
+        """
+        return self._background.call(self.aresult(job_id, timeout))
+
+    async def aresult(self, job_id: str, timeout: Delay | None = None) -> Any:  # noqa: ASYNC109, see its twin
+        """`result` for async code."""
+        limit = math.inf if timeout is None else seconds_of(timeout, f"job {job_id}: a timeout")
+        end = time.monotonic() + limit
+        while True:
+            left = max(0.0, end - time.monotonic())
+            found = await self._result(job_id, min(left, ROUND))
+            if found:
+                return _value(job_id, found)
+            if left <= ROUND:
+                raise ResultTimeout(f"job {job_id} has no result after {limit:g} s: it waits, runs, or it was deleted")
+
+    async def _result(self, job_id: str, wait: float) -> Found | None:
+        """None: not yet; raises `NotFound` when there is no such job."""
+        query = {"wait": f"{wait:.3f}"}
+        request = Request("GET", place("api", "v1", "jobs", job_id, "result"), Found, query=query, patience=wait)
+        try:
+            return await self._ask(request)
+        except NotFound:
+            await self.ajob(job_id)
+            return None
+
+    # changing
+
+    def cancel_job(self, job_id: str) -> Job:
+        """Drop a job that waits, or stop one that runs; raises `Conflict` when it has ended."""
+        return self._background.call(self.acancel_job(job_id))
+
+    async def acancel_job(self, job_id: str) -> Job:
+        """`cancel_job` for async code."""
+        return await self._ask(Request("POST", place("api", "v1", "jobs", job_id, "cancel"), Job, b"{}"))
+
+    def retry_job(self, job_id: str) -> Job:
+        """Run a job that failed once more; raises `Conflict` when it has not."""
+        return self._background.call(self.aretry_job(job_id))
+
+    async def aretry_job(self, job_id: str) -> Job:
+        """`retry_job` for async code."""
+        return await self._ask(Request("POST", place("api", "v1", "jobs", job_id, "retry"), Job, b"{}"))
+
+    def cancel_pipeline(self, pipeline_id: str) -> Pipeline:
+        """Stop a pipeline where it is; raises `Conflict` when it has ended."""
+        return self._background.call(self.acancel_pipeline(pipeline_id))
+
+    async def acancel_pipeline(self, pipeline_id: str) -> Pipeline:
+        """`cancel_pipeline` for async code."""
+        return await self._ask(Request("POST", place("api", "v1", "pipelines", pipeline_id, "cancel"), Pipeline, b"{}"))
+
+    def edit_job(self, job_id: str, *, name: str | None = None, description: str | None = None) -> None:
+        """Call a job otherwise; what is None stays as it was."""
+        self._background.call(self.aedit_job(job_id, name=name, description=description))
+
+    async def aedit_job(self, job_id: str, *, name: str | None = None, description: str | None = None) -> None:
+        """`edit_job` for async code."""
+        await self._ask(Request("PATCH", place("api", "jobs", job_id), NoneType, encoded(edit_body(name, description))))
+
+    def delete_job(self, job_id: str) -> None:
+        """Forget a job and its result; raises `Conflict` for one of a pipeline."""
+        self._background.call(self.adelete_job(job_id))
+
+    async def adelete_job(self, job_id: str) -> None:
+        """`delete_job` for async code."""
+        await self._ask(Request("DELETE", place("api", "jobs", job_id), NoneType))
+
+    def delete_pipeline(self, pipeline_id: str) -> None:
+        """Forget a pipeline, its jobs and their results."""
+        self._background.call(self.adelete_pipeline(pipeline_id))
+
+    async def adelete_pipeline(self, pipeline_id: str) -> None:
+        """`delete_pipeline` for async code."""
+        await self._ask(Request("DELETE", place("api", "pipelines", pipeline_id), NoneType))
+
+    # life
+
+    async def _ask(self, request: Request[T]) -> T:
+        return await self._connections.here().send(request)
+
+    def close(self) -> None:
+        """Let go of the connections of the blocking verbs."""
+        self._background.call(self.aclose())
+
+    async def aclose(self) -> None:
+        """Let go of the running loop's connections."""
+        await self._connections.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _value(job_id: str, found: Found) -> Any:
+    if found.error:
+        raise JobFailed(f"job {job_id} failed: {found.error}")
+    if found.lost:
+        raise ResultLost(f"job {job_id} succeeded, but its result could not be kept: {found.lost}")
+    return found.metadata

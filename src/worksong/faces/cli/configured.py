@@ -1,0 +1,58 @@
+"""Configured: an application's worker, as a file, the environment and the command line want it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from worksong.domain.errors import ConfigError
+from worksong.faces.cli.app import load
+from worksong.faces.cli.screen import complain
+from worksong.faces.cli.target import in_namespace
+from worksong.settings import Settings, read_settings
+from worksong.worker import Worker
+
+T = TypeVar("T")
+
+
+def config_option(command: Callable[..., T]) -> Callable[..., T]:
+    """Add --config."""
+    file = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--config", type=file, metavar="FILE", help="Settings, in YAML or TOML; or Valet's.")(command)
+
+
+def settings_of(config: Path | None, *, warns: bool = True) -> Settings:
+    """The settings of a file and the environment; tells what of it nobody heeds."""
+    reading = read_settings(config, os.environ)
+    for warning in reading.warnings if warns else ():
+        complain("warning", warning)
+    return reading.settings
+
+
+def configured(app: str, settings: Settings) -> Worker:
+    """The app's worker, with whatever the settings say otherwise."""
+    worker = load(app)
+    name = settings.name
+    if settings.url or name:
+        chosen = settings.url or worker.url
+        worker.connect(in_namespace(chosen, name) if name else chosen, name=name)
+    worker.concurrency = settings.concurrency or worker.concurrency
+    worker.queues = settings.queues or worker.queues
+    return worker
+
+
+def keep_records(worker: Worker, settings: Settings, *, needed: bool) -> None:
+    """Have it keep records where the settings say: otherwise as the app does, or else where its queue is."""
+    if settings.records is None and worker.ledgers:
+        return
+    url = settings.records or worker.url
+    try:
+        worker.keep_records(url, retention=settings.retention)
+    except ConfigError as wrong:
+        if settings.records is None and not needed:
+            return
+        raise ConfigError(f"{wrong}; records = URL in the configuration says where records are kept") from wrong

@@ -1,0 +1,73 @@
+"""Events: what changes about a job, told to whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import msgspec
+
+from worksong.domain.record import JobRecord, Status
+from worksong.domain.result import Result
+from worksong.faces.grpc.calls import Methods, Stream
+from worksong.faces.grpc.values import time_of, value_of
+from worksong.faces.grpc.wire import events_pb2
+from worksong.service.access import Scope
+from worksong.service.following import follow
+from worksong.service.jobservice import JobService
+from worksong.service.redaction import without_logins
+from worksong.service.refusals import Missing
+
+
+class Events:
+    """`worksong.events.Events`."""
+
+    name = "worksong.events.Events"
+
+    def __init__(self, service: JobService) -> None:
+        self._service = service
+
+    @property
+    def methods(self) -> Methods:
+        return {}
+
+    @property
+    def streams(self) -> Mapping[str, Stream]:
+        return {"Watch": Stream(events_pb2.WatchRequest, Scope.READ, self.watch)}
+
+    async def watch(self, request: events_pb2.WatchRequest) -> AsyncIterator[events_pb2.Event]:
+        """The job as it is now, and again whenever something becomes of it, until it has ended."""
+        job = await self._service.job(request.job_id)
+        async for event in follow(self._service.worker, job.id):
+            if event:
+                yield _event(event.job, event.checkin, await self._result(event.job))
+
+    async def _result(self, job: JobRecord) -> Result | None:
+        if job.status is not Status.COMPLETED:
+            return None
+        try:
+            return await self._service.result(job.id)
+        except Missing:  # somebody has deleted it
+            return None
+
+
+def _event(job: JobRecord, checkin: str, result: Result | None) -> events_pb2.Event:
+    return events_pb2.Event(
+        job_id=job.id,
+        status=job.status,
+        at=time_of(_since(job)),
+        checkin=checkin,
+        failure_reason=without_logins(job.failure_reason),
+        result=value_of(msgspec.json.decode(result.value)) if result else None,
+    )
+
+
+def _since(job: JobRecord) -> float:
+    match job.status:
+        case Status.PENDING:
+            return job.created_at
+        case Status.SCHEDULED:
+            return job.scheduled_at
+        case Status.IN_PROGRESS:
+            return job.started_at
+        case Status.COMPLETED | Status.FAILED:
+            return job.completed_at

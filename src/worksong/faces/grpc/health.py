@@ -1,0 +1,67 @@
+"""The health service of gRPC: whether calls can be answered, as the service itself finds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from worksong.faces.grpc.calls import Call, Methods, Stream
+from worksong.service.jobservice import JobService
+from worksong.service.refusals import Missing
+
+PERIOD = 5.0
+"""Seconds between two looks for those who watch."""
+
+
+class Health:
+    """`grpc.health.v1.Health`: answers for the server as a whole, and for each service by its name."""
+
+    name = "grpc.health.v1.Health"
+
+    def __init__(self, service: JobService, names: Sequence[str]) -> None:
+        self._service, self._names = service, {"", *names}
+        self._leaving = asyncio.Event()
+
+    @property
+    def methods(self) -> Methods:
+        return {"Check": Call(HealthCheckRequest, None, self.check)}
+
+    @property
+    def streams(self) -> Mapping[str, Stream]:
+        return {"Watch": Stream(HealthCheckRequest, None, self.watch)}
+
+    async def check(self, request: HealthCheckRequest) -> HealthCheckResponse:
+        if request.service not in self._names:
+            raise Missing("there is no such service")
+        return HealthCheckResponse(status=await self._status())
+
+    async def watch(self, request: HealthCheckRequest) -> AsyncIterator[HealthCheckResponse]:
+        """The status as it is now, and again whenever it changes."""
+        told: int | None = None
+        while True:
+            known = request.service in self._names
+            status = await self._status() if known else HealthCheckResponse.SERVICE_UNKNOWN
+            if status != told:
+                told = status
+                yield HealthCheckResponse(status=status)
+            if self._leaving.is_set():
+                return
+            await self._pause()
+
+    async def _status(self) -> int:
+        if self._leaving.is_set() or not (await self._service.health()).is_well:
+            return HealthCheckResponse.NOT_SERVING
+        return HealthCheckResponse.SERVING
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(PERIOD):
+                await self._leaving.wait()
+        except TimeoutError:
+            return
+
+    def leave(self) -> None:
+        """No more calls are to come."""
+        self._leaving.set()

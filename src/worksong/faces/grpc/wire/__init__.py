@@ -1,0 +1,1 @@
+"""The messages on the wire: .proto files, and what `make proto` generates of them."""
