@@ -11,7 +11,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, TypeVar, cast, overload
@@ -42,6 +42,7 @@ from worksong.enqueueing import Delay
 from worksong.handle import Handle
 from worksong.jobtype import Decorate, DecorateUnique, Enqueuer, JobType
 from worksong.ledger import RETENTION, Ledger
+from worksong.lifespan import lifespan
 from worksong.middleware import expiring, limited
 from worksong.perloop import PerLoop
 from worksong.ports.backend import Backend, Broker, Intake
@@ -106,6 +107,8 @@ class Worker:
         """Hears that the server wants this process to end. `run` ends by itself; one that was started within another
         program has gone quiet, and leaves the rest to it."""
         self._end_run: Callable[[], object] = lambda: None
+        self.enclose: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function
+        """What a framework puts around every handler, in the thread or the loop that it runs in."""
         self.warns = True
         """Whether to log what the store warns of at the start."""
         self.history = history
@@ -411,6 +414,7 @@ class Worker:
             scheduler=scheduler,
             on_pool=self.on_pool,
             on_dismissed=self._dismissed,
+            enclose=self.enclose,
         )
 
     def measured(self) -> Meter:
@@ -475,6 +479,16 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.astop()
+
+    def lifespan(
+        self, app: object = None, *, worker_off: bool | None = None, grace: float = GRACE
+    ) -> AbstractAsyncContextManager[None]:
+        """Live as long as an ASGI application: `FastAPI(lifespan=worker.lifespan)`, or within a lifespan of its own.
+
+        It starts before the first request and stops after the last one is answered, with `grace` seconds for running
+        jobs. `worker_off`: this process only enqueues; None: as the variable WORKSONG_WORKER_OFF says.
+        """
+        return lifespan(self, worker_off=worker_off, grace=grace)
 
     def quiet(self) -> None:
         """Fetch nothing more; what runs goes on until `stop`."""

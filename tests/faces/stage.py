@@ -11,8 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from click.testing import CliRunner, Result
@@ -92,12 +93,20 @@ class Shop:
 class Program:
     """The command as a process of its own; its lines are waited for, never slept for."""
 
-    def __init__(self, args: Sequence[str], *, cwd: Path, url: str) -> None:
-        env = {name: value for name, value in os.environ.items() if name != "WORKSONG_URL"}
+    def __init__(
+        self,
+        args: Sequence[str],
+        *,
+        cwd: Path,
+        url: str,
+        command: Sequence[str] = (sys.executable, "-m", "worksong"),
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        kept = {name: value for name, value in os.environ.items() if name != "WORKSONG_URL"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "worksong", *args],
+            [*command, *args],
             cwd=cwd,
-            env={**env, "PYTHONUNBUFFERED": "1", **({"WORKSONG_URL": url} if url else {})},
+            env={**kept, "PYTHONUNBUFFERED": "1", **({"WORKSONG_URL": url} if url else {}), **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

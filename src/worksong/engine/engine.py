@@ -8,7 +8,7 @@ import os
 import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -47,6 +47,7 @@ TRUST = SILENT_FOR - 3.0
 """Seconds without a beat that arrived after which nothing more is fetched: well before others reap."""
 
 T = TypeVar("T")
+Function: TypeAlias = Callable[..., Any]
 
 log = logging.getLogger("worksong")
 
@@ -69,15 +70,17 @@ class Engine:
         scheduler: bool = True,
         on_pool: Callable[[str], None] = lambda _: None,
         on_dismissed: Callable[[], None] = lambda: None,
+        enclose: Callable[[Function], Function] = lambda function: function,
     ) -> None:
         """`queues`: names in strict order, or with weights; None: all. `middleware` answers what stands around a job
         type, outermost first. `results` keeps what handlers return, unless the backend does. `meter` counts what is
         run; None: nobody does. `on_pool` hears every pool id in use, `on_dismissed` that the server wants this process
-        to end."""
+        to end. `enclose` puts something around a handler, in the thread or the loop that it runs in; around one in a
+        process of its own it cannot."""
         self._backend, self._registry, self._clock = backend, registry, ServerTime(clock)
         self._concurrency, self._queues, self._context = concurrency, queues, context
         self._middleware, self._scheduler, self._on_pool = middleware, scheduler, on_pool
-        self._results, self._on_dismissed, self._meter = results, on_dismissed, meter
+        self._results, self._on_dismissed, self._meter, self._enclose = results, on_dismissed, meter, enclose
         self._upkeep: Upkeep | None = None
         self._upkeep_task: asyncio.Task[None] | None = None
         self._upkeep_thread: Beside | None = None
@@ -182,7 +185,8 @@ class Engine:
         spec = self._registry.find(delivery.job.handler)
         assert spec is not None, f"no handler for {delivery.job}"
         coroutine = spec.options.isolate is None and is_coroutine(spec.function)
-        call = in_loop(spec) if coroutine else in_thread(plain_call(spec), caller)
+        enclosed = self._enclosed(spec)
+        call = in_loop(enclosed) if coroutine else in_thread(plain_call(enclosed), caller)
         route = compile_route(spec, call, self._middleware(spec), onward=self._onward(results))
         return await run_in_place(delivery, route, self._context(), self._clock.now)
 
@@ -241,10 +245,13 @@ class Engine:
             case "process":
                 return compile_route(spec, self._isolation.handler(spec), middleware, onward=onward)
             case None if is_coroutine(spec.function):
-                return compile_route(spec, in_loop(spec), middleware, onward=onward)
+                return compile_route(spec, in_loop(self._enclosed(spec)), middleware, onward=onward)
             case _:
-                plain = plain_call(spec)
+                plain = plain_call(self._enclosed(spec))
                 return compile_route(spec, in_thread(plain, self._threads), middleware, plain=plain, onward=onward)
+
+    def _enclosed(self, spec: JobSpec) -> JobSpec:
+        return replace(spec, function=self._enclose(spec.function))
 
     def _onward(self, results: Results) -> Onward:
         effects = Capability.EFFECT in self._backend.capabilities

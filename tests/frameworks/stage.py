@@ -1,0 +1,44 @@
+"""A framework's program as a process of its own, and somebody who asks it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from faces.stage import PATIENCE, Program
+
+ROOT = Path(__file__).parents[2]
+LISTENS = re.compile(r"https?://[\w.:]+")
+
+
+class Site:
+    """A program that listens, on a port of its own choice."""
+
+    def __init__(self, program: Program, says: str) -> None:
+        """`says`: what is in the line that tells the address."""
+        self.program = program
+        found = LISTENS.search(program.line(says))
+        assert found, program.output
+        self.address = found[0]
+
+    def get(self, path: str, **options: Any) -> httpx2.Response:
+        return self.ask("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx2.Response:
+        return self.ask("POST", path, **options)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        return httpx2.request(method, f"{self.address}{path}", timeout=PATIENCE, **options)
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    """Wait for a state that must come."""
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.01)
