@@ -129,6 +129,10 @@ class Access:
         """What those may do at the console who show nothing."""
         return self._most if self.is_open else Role.NOBODY
 
+    def at_most(self, role: Role) -> Role:
+        """What is left of a role at a console that may be for looking only."""
+        return min(role, self._most)
+
     def _found(self, given: bytes, expected: Callable[[Token], bytes]) -> Token | None:
         found: Token | None = None
         for one in self._tokens:

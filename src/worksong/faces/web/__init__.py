@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worksong.faces.web.console import Console
+    from worksong.faces.web.wsgi import WsgiConsole
+    from worksong.service.access import Role
 
-__all__ = ["Console"]
+__all__ = ["Console", "Role", "WsgiConsole"]
+
+_LATER = {
+    "Console": "worksong.faces.web.console",
+    "Role": "worksong.service.access",
+    "WsgiConsole": "worksong.faces.web.wsgi",
+}
+"""Imported when first used: others need parts of this package, and not what it is served by."""
 
 
 def __getattr__(name: str) -> Any:
-    """The console when it is first used: others need parts of this package, and not what it is served by."""
-    if name != "Console":
+    if name not in _LATER:
         raise AttributeError(f"module 'worksong.faces.web' has no attribute {name!r}")
-    from worksong.faces.web.console import Console
-
-    return Console
+    return getattr(import_module(_LATER[name]), name)

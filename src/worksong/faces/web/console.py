@@ -20,7 +20,7 @@ from worksong.faces.asgi.refused import Failure
 from worksong.faces.asgi.signs import cookie
 from worksong.faces.web.api import Api
 from worksong.faces.web.bodies import form_of, text_in
-from worksong.faces.web.guard import Guard
+from worksong.faces.web.guard import Guard, RoleOf
 from worksong.faces.web.notices import Notices
 from worksong.faces.web.orders import Orders
 from worksong.faces.web.pages import Pages
@@ -46,6 +46,8 @@ class Console:
     `insecure_no_auth`. `allowed_hosts`: names under which the console answers, beside those of this machine.
     `base_path`: where it is, when whatever stands before it does not say. `patience`: seconds that a page waits for the
     backend. `access`: all the tokens there are, instead of those two, where it shares them with the job service.
+    `role_of`: asked for each request who sent it, in an application that knows its users; it also answers for the name in
+    the request then, and there are no tokens.
     """
 
     def __init__(
@@ -60,8 +62,11 @@ class Console:
         insecure_no_auth: bool = False,
         patience: float = PATIENCE,
         access: Access | None = None,
+        role_of: RoleOf | None = None,
     ) -> None:
         self._base = _checked(base_path)
+        if role_of and (token or viewer_token or access):
+            raise ConfigError("a console asks either for tokens or the application that it is a part of, by role_of")
         self._access = access or Access(token, viewer_token, read_only=read_only)
         desk, notices = Desk(store_of(jobs) if isinstance(jobs, Worker) else jobs), Notices()
         self._replies = Replies(desk, self._access, notices)
@@ -74,7 +79,9 @@ class Console:
             routes=routes,
             exception_handlers={404: self._missing, 405: self._missing},
         )
-        self._guard = Guard(app, self._access, self._replies, hosts=allowed_hosts, everybody=insecure_no_auth)
+        self._guard = Guard(
+            app, self._access, self._replies, hosts=allowed_hosts, everybody=insecure_no_auth, role_of=role_of
+        )
 
     def _routes(self, pages: Pages, orders: Orders, api: Api) -> list[Route]:
         return [

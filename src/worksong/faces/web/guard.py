@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -27,14 +27,26 @@ OPEN = ("/healthz", "/login")
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
+RoleOf = Callable[[Scope], Role]
+"""Who sent a request, as the application knows that the console is a part of."""
+
+
 class Guard:
     """Stands before the routes, so that no route can forget it."""
 
     def __init__(
-        self, app: ASGIApp, access: Access, replies: Replies, *, hosts: Collection[str], everybody: bool
+        self,
+        app: ASGIApp,
+        access: Access,
+        replies: Replies,
+        *,
+        hosts: Collection[str],
+        everybody: bool,
+        role_of: RoleOf | None = None,
     ) -> None:
-        """`everybody`: strangers may come in without a token, as whoever started the console has said."""
-        self._app, self._access, self._replies = app, access, replies
+        """`everybody`: strangers may come in without a token, as whoever started the console has said. `role_of`: asked
+        instead of any token, and no name of a host is checked then."""
+        self._app, self._access, self._replies, self._role_of = app, access, replies, role_of
         self._hosts = {host.lower() for host in hosts}
         self._everybody = everybody
 
@@ -67,15 +79,16 @@ class Guard:
         headers, client = Headers(scope=scope), scope.get("client") or ("",)
         kind, token = _credential(headers)
         caller = self._access.caller_of(token) if kind == "bearer" else None
-        who = caller.name if caller else self._role(headers).name.lower()
+        who = caller.name if caller else self._role(scope, headers).name.lower()
         audit.note(who, f"{scope['method']} {where(scope)}", status, address=str(client[0]))
 
     def _admitted(self, scope: Scope) -> Role:
         """What the sender may do; raises `Refused`."""
         headers, path = Headers(scope=scope), where(scope)
-        self._check_host(headers)
-        self._check_sender(scope, headers)
-        role = self._role(headers)
+        if self._role_of is None:
+            self._check_host(headers)
+            self._check_sender(scope, headers)
+        role = self._role(scope, headers)
         if role is Role.NOBODY and path not in OPEN and not path.startswith("/static/"):
             raise Refused(401, "unauthorized", "a token is needed: sign in, or send it as Authorization: Bearer TOKEN")
         if scope["method"] in SAFE:
@@ -103,7 +116,9 @@ class Guard:
                 403, "forbidden", "a console without a token answers this machine only; start it with --token"
             )
 
-    def _role(self, headers: Headers) -> Role:
+    def _role(self, scope: Scope, headers: Headers) -> Role:
+        if self._role_of:
+            return self._access.at_most(self._role_of(scope))
         kind, token = _credential(headers)
         if kind == "bearer":
             return self._access.role_of(token)
@@ -120,7 +135,7 @@ def _credential(headers: Headers) -> tuple[str, str]:
 
 def _check_form(headers: Headers, path: str) -> None:
     """No page of others may send it: neither through a form of theirs, nor by a name that leads here."""
-    same = is_same(headers["host"], headers.get("sec-fetch-site"), headers.get("origin"))
+    same = is_same(headers.get("host", ""), headers.get("sec-fetch-site"), headers.get("origin"))
     if path.startswith(ORDERS):  # without a body; a program's, which has no cookie
         if same is False or (same is None and "cookie" in headers):
             raise Refused(403, "forbidden", "this was not sent by a page of the console itself")
