@@ -32,7 +32,10 @@ def load(app: str) -> Worker:
 
 
 def directory(app: str) -> Path:
-    """Where the app's source is: that of the outermost package of its (imported) module."""
+    """Where the app's source is: that of the outermost package of its (imported) module; where the command was given,
+    if that package is ours, since then a framework knows the app."""
+    if app.startswith("worksong."):
+        return Path.cwd()
     outermost = sys.modules[app.partition(":")[0].partition(".")[0]]
     places = getattr(outermost, "__path__", None)
     file = outermost.__file__

@@ -1,0 +1,84 @@
+"""The web console as a view: who is staff may look, who has the permission `worksong.operate` may act."""
+
+from __future__ import annotations
+
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch, reverse
+from django.views.decorators.csrf import csrf_exempt
+from starlette.types import Scope
+
+from worksong.contrib.django.project import project_worker
+from worksong.faces.web import Role, WsgiConsole
+from worksong.faces.web.wsgi import ENVIRON
+
+OPERATE = "worksong.operate"
+ROLE = "worksong.role"
+
+
+@csrf_exempt  # the console asks the browser where a form came from, and needs no cookie for that
+@non_atomic_requests
+def console(request: HttpRequest, rest: str = "") -> HttpResponse:
+    """A page of the console, or what it answers to programs."""
+    role = role_of(request.user)
+    if role is Role.NOBODY:
+        if request.user.is_authenticated or rest.startswith("api/"):
+            raise PermissionDenied("the job console is for staff")
+        return redirect_to_login(request.get_full_path(), _login())
+    answer = _console().answer(_environ(request, rest, role))
+    response = HttpResponse(answer.body, status=answer.status)
+    for name, value in answer.headers:
+        response[name] = value
+    return response
+
+
+def role_of(user: Any) -> Role:
+    """What a user may do."""
+    if not user.is_active or not getattr(user, "is_staff", False):
+        return Role.NOBODY
+    return Role.OPERATOR if user.has_perm(OPERATE) else Role.VIEWER
+
+
+@cache
+def _console() -> WsgiConsole:
+    return WsgiConsole(project_worker(), role_of=_role_in)
+
+
+def _role_in(scope: Scope) -> Role:
+    return Role(scope[ENVIRON][ROLE])
+
+
+def _environ(request: HttpRequest, rest: str, role: Role) -> dict[str, Any]:
+    """The request as WSGI would have it, whatever it came by; the console is where the rest of the path begins."""
+    return {
+        **request.META,
+        "SCRIPT_NAME": _bytes_of(request.path.removesuffix(rest).rstrip("/")),
+        "PATH_INFO": _bytes_of(f"/{rest}"),
+        "HTTP_HOST": request.get_host(),
+        "CONTENT_LENGTH": str(len(request.body)),
+        "wsgi.input": BytesIO(request.body),
+        "wsgi.url_scheme": request.scheme or "http",
+        ROLE: role,
+    }
+
+
+def _bytes_of(path: str) -> str:
+    """WSGI hands on bytes, each as a character."""
+    return path.encode("utf-8").decode("latin-1")
+
+
+def _login() -> str:
+    """The page to sign in: the admin's, where there is one."""
+    try:
+        return reverse("admin:login")
+    except NoReverseMatch:
+        from django.conf import settings
+
+        return resolve_url(settings.LOGIN_URL)

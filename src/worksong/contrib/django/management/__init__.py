@@ -1,0 +1,3 @@
+"""`manage.py worksong`."""
+
+from __future__ import annotations

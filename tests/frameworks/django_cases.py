@@ -1,0 +1,266 @@
+"""What a Django project is promised; `test_django` runs these in a process of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest import mock
+
+import pymysql
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission, User
+from django.core.management import call_command
+from django.db import connection, transaction
+from django.db.utils import ConnectionHandler
+from django.test import AsyncClient, Client, SimpleTestCase, TestCase, TransactionTestCase, override_settings
+
+from worksong import ConfigError, InvalidArguments, Job
+from worksong.contrib.django import worker as shared
+from worksong.contrib.django.checks import check_setting
+from worksong.contrib.django.project import DjangoWorker, project_worker
+from worksong.contrib.django.setting import Setting, read, url_of
+from worksong.domain.lifecycle import State
+from worksong.testing import drain, inline
+
+SAME = {"Sec-Fetch-Site": "same-origin"}
+HOST = "shop.example"
+
+
+class TheSetting(SimpleTestCase):
+    def test_what_cannot_be_meant_is_refused_with_what_could_be(self) -> None:
+        for given, words in (
+            ({"URLS": "memory://"}, "did you mean 'URL'"),
+            ({"url": "memory://"}, "did you mean 'URL'"),
+            ({"COLOUR": 1}, "it knows URL, DATABASE, NAME"),
+            ({"CONCURRENCY": "many"}, "Expected `int`, got `str`"),
+            ("memory://", "is a dict, not str"),
+        ):
+            with override_settings(WORKSONG=given), self.assertRaisesRegex(ConfigError, words):
+                read()
+
+    def test_jobs_are_in_one_place(self) -> None:
+        with self.assertRaisesRegex(ConfigError, "name one of them"):
+            url_of(Setting(url="memory://", database="default"))
+        with mock.patch.dict("os.environ", {"WORKSONG_URL": ""}), self.assertRaisesRegex(ConfigError, "nothing says"):
+            url_of(Setting())
+        with mock.patch.dict("os.environ", {"WORKSONG_URL": "redis://r"}):
+            self.assertEqual(url_of(Setting()), "redis://r")
+            self.assertEqual(url_of(Setting(url="memory://")), "memory://")
+
+    def test_a_database_of_the_project_is_named_by_its_alias(self) -> None:
+        pymysql.version_info = (2, 2, 7, "final", 0)  # Django asks which mysqlclient it is
+        pymysql.install_as_MySQLdb()
+        for engine, said, url in (
+            ("sqlite3", {"NAME": "/srv/a b.db"}, "sqlite:////srv/a%20b.db"),
+            ("postgresql", {"NAME": "shop"}, "postgresql://localhost/shop"),
+            (
+                "postgresql",
+                {"NAME": "shop", "USER": "ann", "PASSWORD": "p@/s:", "HOST": "db", "PORT": 6432},
+                "postgresql://ann:p%40%2Fs%3A@db:6432/shop",
+            ),
+            ("postgresql", {"NAME": "shop", "HOST": "::1"}, "postgresql://[::1]/shop"),
+            ("postgresql", {"NAME": "shop", "HOST": "/run/pg"}, "postgresql://localhost/shop?host=%2Frun%2Fpg"),
+            (
+                "postgresql",
+                {"NAME": "shop", "OPTIONS": {"sslmode": "require"}},
+                "postgresql://localhost/shop?sslmode=require",
+            ),
+            ("mysql", {"NAME": "shop", "HOST": "/run/my"}, "mysql://localhost/shop?unix_socket=%2Frun%2Fmy"),
+        ):
+            with databases(engine, said):
+                self.assertEqual(url_of(Setting(database="default")), url)
+
+    def test_a_database_that_cannot_hold_jobs_is_refused(self) -> None:
+        for engine, name, words in (
+            ("sqlite3", ":memory:", "is in memory"),
+            ("sqlite3", "file:x?mode=memory", "is in memory"),
+        ):
+            with databases(engine, {"NAME": name}), self.assertRaisesRegex(ConfigError, words):
+                url_of(Setting(database="default"))
+        with self.assertRaisesRegex(ConfigError, "'other', which DATABASES does not have"):
+            url_of(Setting(database="other"))
+
+    def test_the_check_says_what_is_wrong(self) -> None:
+        try:
+            for given, found in (
+                ({"URL": "memory://"}, "worksong.W001"),
+                ({"URL": "carrier-pigeon://"}, "worksong.E001"),
+                ({"URL": "sqlite:///jobs.db"}, None),
+                ({"NAME": ""}, "worksong.E001"),
+            ):
+                project_worker.cache_clear()
+                with override_settings(WORKSONG=given):
+                    self.assertEqual([message.id for message in check_setting(None)], [found] if found else [])
+        finally:
+            project_worker.cache_clear()
+
+
+@contextlib.contextmanager
+def databases(engine: str, said: dict[str, Any]) -> Iterator[None]:
+    """A project with this database."""
+    handler = ConnectionHandler({"default": {"ENGINE": f"django.db.backends.{engine}", **said}})
+    with mock.patch("worksong.contrib.django.setting.connections", handler):
+        yield
+
+
+class Enqueueing(TransactionTestCase):
+    """Jobs elsewhere than in the project's database."""
+
+    def setUp(self) -> None:
+        self.worker = DjangoWorker(Setting(url="memory://"))
+        self.note = self.worker.register("note", lambda number=0: number)
+
+    def waiting(self) -> int:
+        counts = self.worker.admin.counts()
+        return counts[State.QUEUED] + counts[State.SCHEDULED]
+
+    def test_outside_of_a_transaction_it_is_at_once(self) -> None:
+        self.note.perform(1)
+        self.assertEqual(self.waiting(), 1)
+
+    def test_in_a_transaction_it_is_with_the_commit(self) -> None:
+        with transaction.atomic():
+            handle = self.note.perform(1)
+            self.note.perform_in(600, 2)
+            self.note.perform_at(datetime.now(UTC) + timedelta(hours=1), 3)
+            self.worker.perform_many([self.note.job(4), self.note.job(5)])
+            self.worker.perform(Job("note", {"number": 6}, id="six"))
+            with transaction.atomic():
+                self.note.perform(7)
+            self.assertEqual(self.waiting(), 0)
+        self.assertEqual(self.waiting(), 7)
+        # And a handle that was given before is that of the job
+        drain(self.worker)
+        self.assertEqual(handle.result(60), 1)
+
+    def test_what_is_rolled_back_is_not_enqueued(self) -> None:
+        with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            self.note.perform(1)
+            raise ZeroDivisionError
+        with transaction.atomic(), contextlib.suppress(ZeroDivisionError), transaction.atomic():
+            self.note.perform(2)
+            raise ZeroDivisionError
+        self.assertEqual(self.waiting(), 0)
+
+    def test_what_does_not_fit_is_refused_where_it_is_called(self) -> None:
+        with transaction.atomic(), self.assertRaisesRegex(InvalidArguments, "colour"):
+            self.note.perform(colour="red")
+        with transaction.atomic(), self.assertRaisesRegex(InvalidArguments, "negative"):
+            self.note.perform_in(-1, 1)
+
+    def test_a_project_may_have_it_at_once(self) -> None:
+        at_once = DjangoWorker(Setting(url="memory://", on_commit=False))
+        note = at_once.register("note", lambda: None)
+        with transaction.atomic():
+            note.perform()
+            self.assertEqual(at_once.admin.counts()[State.QUEUED], 1)
+
+    def test_inline_it_runs_at_once_all_the_same(self) -> None:
+        with transaction.atomic(), inline(self.worker) as ran:
+            self.note.perform(1)
+            self.assertEqual(len(ran), 1)
+
+
+class Connections(TransactionTestCase):
+    """What a job leaves of Django's connections."""
+
+    def test_a_job_leaves_none_open(self) -> None:
+        worker, used = DjangoWorker(Setting(url="memory://")), []
+
+        def ask() -> None:
+            self.assertIsNone(connection.connection)
+            User.objects.count()
+            self.assertIsNotNone(connection.connection)
+            used.append(own())
+
+        async def ask_in_loop() -> None:
+            await User.objects.acount()
+            used.append(await sync_to_async(own)())
+
+        for handler in (ask, ask_in_loop):
+            worker.register(handler.__name__, handler).perform()
+        self.assertEqual(drain(worker).done, 2)
+        self.assertEqual([each.connection for each in used], [None, None])
+
+
+def own() -> Any:
+    """The connection of the thread."""
+    from django.db import connections
+
+    return connections["default"]
+
+
+@override_settings(ALLOWED_HOSTS=[HOST])
+class TheConsole(TestCase):
+    def setUp(self) -> None:
+        self.client = Client(enforce_csrf_checks=True, headers={"Host": HOST})
+        pay = shared.registry.find("pay") or shared.register("pay", lambda: None)
+        with self.captureOnCommitCallbacks(execute=True):  # Django's way to see a commit in a test
+            shared.perform(Job(pay.name))
+
+    def enter(self, name: str, *, staff: bool = True, operates: bool = False) -> None:
+        user = User.objects.create_user(name, is_staff=staff)
+        if operates:
+            user.user_permissions.add(Permission.objects.get(codename="operate"))
+        self.client.force_login(user)
+
+    def order(self, **headers: str) -> int:
+        form = {"queue": "default", "act": "pause"}
+        body = "&".join(f"{name}={value}" for name, value in form.items())
+        kind = "application/x-www-form-urlencoded"
+        return self.client.post("/back/office/act/queue", body, content_type=kind, headers=headers).status_code
+
+    def test_nobody_is_sent_to_sign_in(self) -> None:
+        answer = self.client.get("/back/office/jobs?state=dead")
+        self.assertRedirects(answer, "/sign-in?next=/back/office/jobs%3Fstate%3Ddead", fetch_redirect_response=False)
+        self.assertEqual(self.client.get("/back/office/api/v1/counts").status_code, 403)
+        self.assertEqual(self.order(**SAME), 302)
+
+    def test_who_is_not_staff_is_refused(self) -> None:
+        self.enter("carl", staff=False, operates=True)
+        self.assertEqual(self.client.get("/back/office/").status_code, 403)
+        self.assertEqual(self.order(**SAME), 403)
+
+    def test_staff_looks_and_changes_nothing(self) -> None:
+        self.enter("dora")
+        for path in ("", "queues", "jobs", "workers", "cron", "errors", "static/console.css"):
+            answer = self.client.get(f"/back/office/{path}")
+            self.assertEqual(answer.status_code, 200, path)
+            self.assertIn("default-src 'none'", answer["Content-Security-Policy"])
+        page = self.client.get("/back/office/queues").content.decode()
+        self.assertIn('href="/back/office/jobs"', page)
+        self.assertNotIn("sign out", page)
+        self.assertEqual(self.client.get("/back/office/api/v1/counts").json()["dead"], 0)
+        self.assertEqual(self.order(**SAME), 403)
+
+    def test_who_has_the_permission_acts_but_through_no_page_of_others(self) -> None:
+        self.enter("eve", operates=True)
+        self.assertEqual(self.order(**SAME), 303)
+        self.assertEqual(self.client.get("/back/office/api/v1/counts").json()["paused"], ["default"])
+        self.assertEqual(self.order(**{"Sec-Fetch-Site": "cross-site"}), 403)
+        self.assertEqual(self.order(), 403)
+
+    def test_another_name_is_refused_as_django_does(self) -> None:
+        self.enter("eve", operates=True)
+        self.assertEqual(self.client.get("/back/office/", headers={"Host": "evil.example"}).status_code, 400)
+
+    @override_settings(ALLOWED_HOSTS=["testserver"])
+    async def test_it_works_under_asgi_as_well(self) -> None:
+        user = await User.objects.acreate(username="eve", is_staff=True, is_superuser=True)
+        client = AsyncClient()
+        await client.aforce_login(user)
+        answer = await client.get("/back/office/jobs?state=dead")
+        self.assertEqual(answer.status_code, 200)
+        self.assertIn(b"No dead jobs", answer.content)
+
+
+class TheCommand(SimpleTestCase):
+    def test_it_is_that_of_worksong(self) -> None:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            call_command("worksong", "status", "--json")
+        self.assertIn("queued", json.loads(said.getvalue()))
