@@ -41,7 +41,7 @@ PUBLIC = {
 }
 EXTRAS = {
     *("redis", "hiredis", "click", "rich", "uvloop", "watchfiles", "setproctitle", "yaml", "pytest", "hypothesis"),
-    *("starlette", "uvicorn", "jinja2"),
+    *("starlette", "uvicorn", "jinja2", "fastapi", "django", "flask"),
 }
 """What is imported where it is needed, if at all."""
 ALLOWED = {"worksong", "msgspec", "typing_extensions"}
