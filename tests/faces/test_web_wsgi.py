@@ -21,6 +21,8 @@ from worksong.faces.web.guard import LARGEST
 from worksong.faces.web.wsgi import ENVIRON
 
 NEVER = 600.0
+PAUSE = "/act/queue"
+FIELDS = dict(FORMS)[PAUSE]
 
 
 @contextmanager
@@ -56,8 +58,8 @@ def test_who_only_looks_sees_all_and_changes_nothing(token: str, read_only: bool
 
 def test_an_operator_acts_by_forms_and_by_json() -> None:
     with visiting(Worker()) as client:
-        assert client.post(FORMS[0][0], data=FORMS[0][1], headers=SAME).status_code == 303
-        assert client.post(BODIES[1][0], json=BODIES[1][1]).status_code == 200
+        assert client.post(PAUSE, data=FIELDS, headers=SAME).status_code == 303
+        assert client.post("/api/v1/jobs", json=dict(BODIES)["/api/v1/jobs"]).status_code == 200
         counts = client.get("/api/v1/counts").json()
         assert (counts["dead"], counts["paused"]) == (0, ["default"])
 
@@ -96,13 +98,12 @@ def test_another_name_is_not_answered() -> None:
 
 def test_an_application_may_say_who_comes_in() -> None:
     roles = iter([Role.NOBODY, Role.VIEWER, Role.VIEWER, Role.OPERATOR])
-    path, fields = FORMS[0]
     with visiting(Worker(), address="10.0.0.5", role_of=lambda scope: next(roles)) as client:
         client.headers["Host"] = "shop.example"
         assert client.get("/queues").status_code == 303
         assert "sign out" not in client.get("/queues").text
-        assert client.post(path, data=fields, headers=SAME).status_code == 403
-        assert client.post(path, data=fields, headers=SAME).status_code == 303
+        assert client.post(PAUSE, data=FIELDS, headers=SAME).status_code == 403
+        assert client.post(PAUSE, data=FIELDS, headers=SAME).status_code == 303
 
 
 def test_it_is_asked_with_the_request_as_it_came() -> None:
@@ -112,9 +113,8 @@ def test_it_is_asked_with_the_request_as_it_came() -> None:
 
 
 def test_read_only_holds_whatever_it_says() -> None:
-    path, fields = FORMS[0]
     with visiting(Worker(), role_of=lambda scope: Role.OPERATOR, read_only=True) as client:
-        assert client.post(path, data=fields, headers=SAME).status_code == 403
+        assert client.post(PAUSE, data=FIELDS, headers=SAME).status_code == 403
 
 
 def test_tokens_and_an_application_that_knows_are_one_too_many() -> None:

@@ -197,7 +197,7 @@ def own() -> Any:
 @override_settings(ALLOWED_HOSTS=[HOST])
 class TheConsole(TestCase):
     def setUp(self) -> None:
-        self.client = Client(enforce_csrf_checks=True, headers={"Host": HOST})
+        self.client = Client(enforce_csrf_checks=True, headers={"Host": HOST, "Accept": "text/html"})
         pay = shared.registry.find("pay") or shared.register("pay", lambda: None)
         with self.captureOnCommitCallbacks(execute=True):  # Django's way to see a commit in a test
             shared.perform(Job(pay.name))
