@@ -7,12 +7,14 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 from unittest import mock
 
 import pymysql
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Permission, User
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.utils import ConnectionHandler
@@ -23,9 +25,11 @@ from worksong.contrib.django import worker as shared
 from worksong.contrib.django.checks import check_setting
 from worksong.contrib.django.project import DjangoWorker, project_worker
 from worksong.contrib.django.setting import Setting, read, url_of
+from worksong.contrib.django.tasks import HOME, WorksongBackend
 from worksong.domain.lifecycle import State
 from worksong.testing import drain, inline
 
+task = import_module(HOME).task
 SAME = {"Sec-Fetch-Site": "same-origin"}
 HOST = "shop.example"
 
@@ -239,6 +243,7 @@ class TheConsole(TestCase):
 
     def test_who_has_the_permission_acts_but_through_no_page_of_others(self) -> None:
         self.enter("eve", operates=True)
+        self.addCleanup(shared.admin.resume, "default")
         self.assertEqual(self.order(**SAME), 303)
         self.assertEqual(self.client.get("/back/office/api/v1/counts").json()["paused"], ["default"])
         self.assertEqual(self.order(**{"Sec-Fetch-Site": "cross-site"}), 403)
@@ -256,6 +261,60 @@ class TheConsole(TestCase):
         answer = await client.get("/back/office/jobs?state=dead")
         self.assertEqual(answer.status_code, 200)
         self.assertIn(b"No dead jobs", answer.content)
+
+
+@task
+def add(a: int, b: int = 0) -> int:
+    return a + b
+
+
+@task(takes_context=True)
+def told(context: Any, name: str) -> list[Any]:
+    return [name, context.attempt, context.task_result.kwargs]
+
+
+@task(takes_context=True)
+async def told_in_loop(context: Any, name: str) -> list[Any]:
+    return [name, context.attempt]
+
+
+class Tasks(TransactionTestCase):
+    """Django's own tasks."""
+
+    def value(self, result: Any) -> Any:
+        drain(shared)
+        return shared.handle(result.id).result(60)
+
+    def test_a_task_is_a_job_type_of_its_own(self) -> None:
+        result = add.enqueue(1, b=2)
+        self.assertEqual((result.kwargs, result.is_finished), ({"a": 1, "b": 2}, False))
+        self.assertEqual(self.value(result), 3)
+        spec = shared.registry.find("frameworks.django_cases.add")
+        assert spec
+        self.assertEqual(spec.options.max_fails, 1)
+
+    def test_it_may_be_told_of_itself(self) -> None:
+        self.assertEqual(self.value(told.enqueue("ann")), ["ann", 1, {"name": "ann"}])
+        self.assertEqual(self.value(told_in_loop.enqueue(name="ann")), ["ann", 1])
+
+    def test_it_comes_with_the_commit_and_at_its_time(self) -> None:
+        before = shared.admin.scheduled().total
+        with transaction.atomic():
+            add.using(run_after=datetime.now(UTC) + timedelta(hours=1)).enqueue(1)
+            self.assertEqual(shared.admin.scheduled().total, before)
+        self.assertEqual(shared.admin.scheduled().total, before + 1)
+
+    async def test_coroutines_enqueue_as_well(self) -> None:
+        result = await add.aenqueue(5)
+        self.assertEqual(await sync_to_async(self.value)(result), 5)
+
+    def test_what_cannot_be_is_refused(self) -> None:
+        with self.assertRaisesRegex(InvalidArguments, "colour"):
+            add.enqueue(colour="red")
+        with self.assertRaisesRegex(Exception, "priority"):
+            add.using(priority=5)
+        with self.assertRaisesRegex(ImproperlyConfigured, "cannot have unique"):
+            WorksongBackend("default", {"OPTIONS": {"unique": True}})
 
 
 class TheCommand(SimpleTestCase):

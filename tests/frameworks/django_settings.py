@@ -29,4 +29,5 @@ DATABASES = {
     }
 }
 LOGIN_URL = "/sign-in"
+TASKS = {"default": {"BACKEND": "worksong.contrib.django.tasks.WorksongBackend", "OPTIONS": {"max_fails": 1}}}
 WORKSONG = {"URL": "memory://", "NAME": "cases"}

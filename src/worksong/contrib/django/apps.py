@@ -6,6 +6,7 @@ import contextlib
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import register
 from django.db.models.signals import post_migrate
 from django.utils.module_loading import autodiscover_modules
@@ -30,6 +31,14 @@ class WorksongConfig(AppConfig):
         with contextlib.suppress(ConfigError):  # the check says so, as Django does
             project_worker()
             autodiscover_modules("jobs")
+            if _has_tasks():
+                autodiscover_modules("tasks")
+
+
+def _has_tasks() -> bool:
+    """Whether Django's own tasks are run by worksong: then a worker must know them."""
+    tasks: dict[str, Any] = getattr(settings, "TASKS", {})
+    return any(str(said.get("BACKEND", "")).startswith(__package__ or "") for said in tasks.values())
 
 
 def _make_tables(using: str, **_: Any) -> None:
