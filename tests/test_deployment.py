@@ -68,6 +68,7 @@ def test_all_that_the_image_copies_is_there() -> None:
     own = [source for sources in copied if not sources[0].startswith("--from") for source in sources]
     assert own
     assert [source for source in own if not (ROOT / source).exists()] == []
+    assert {f"!{source}" for source in own} == set((ROOT / ".dockerignore").read_text().split()) - {"*"}
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     asked = re.search(r"'\.\[(\w+)\]'", (ROOT / "Dockerfile").read_text())
     assert asked

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from worksong import ConfigError, Job, Worker
+from worksong.faces.cli.app import directory
 from worksong.faces.cli.project import ProjectCommands, namespace_of
 
 APP = """
@@ -56,6 +57,10 @@ def test_its_periodic_jobs_are_listed_and_an_expression_is_one_of_nobody(project
     alone = project("cron", "--spec", "0 9 * * *", "--json")
     assert alone.exit_code == 0, alone.output
     assert len(json.loads(alone.stdout)) == 5
+
+
+def test_its_source_is_where_the_command_was_given(project: Project, tmp_path: Path) -> None:
+    assert directory("worksong.contrib.django:worker") == tmp_path
 
 
 def test_another_namespace_may_be_asked(project: Project) -> None:

@@ -99,6 +99,13 @@ def finished(program: Program) -> bool:
     return program.wait() == 0
 
 
+def test_a_worker_that_cannot_start_ends_the_server_and_says_why(python: Python, tmp_path: Path) -> None:
+    server = python(*UVICORN, "examples.fastapi_app.main:app", url=f"sqlite:///{tmp_path}/nowhere/jobs.db")
+    assert server.wait() != 0
+    assert "Application startup failed" in server.output
+    assert "nowhere" in server.output
+
+
 # step by step
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, assert_type
 
+from starlette.applications import Starlette
+
 from worksong import Context, Discard, Handle, Job, JobType, Retry, Snooze, Worker, current
 
 
@@ -257,3 +259,8 @@ def deep_inside() -> Job:
 # a handle of something is a handle of anything wider
 
 wide: Handle[object] = send_email.perform(user_id=1)
+
+# an application
+
+Starlette(lifespan=worker.lifespan)
+Starlette(lifespan=partial(worker.lifespan, worker_off=True, grace=60))
