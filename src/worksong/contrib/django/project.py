@@ -8,7 +8,7 @@ from functools import cache, partial, wraps
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections, reset_queries
+from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from worksong.client import Delay
@@ -115,7 +115,7 @@ def with_fresh_connections(function: Callable[..., Any]) -> Callable[..., Any]:
 
         @wraps(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            tidy = sync_to_async(_tidy)  # in the thread that Django's own coroutines use
+            tidy = sync_to_async(close_old_connections)  # in the thread that Django's own coroutines use
             await tidy()
             try:
                 return await function(*args, **kwargs)
@@ -126,15 +126,10 @@ def with_fresh_connections(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        _tidy()
+        close_old_connections()
         try:
             return function(*args, **kwargs)
         finally:
-            _tidy()
+            close_old_connections()
 
     return run
-
-
-def _tidy() -> None:
-    reset_queries()
-    close_old_connections()
