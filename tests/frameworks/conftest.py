@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from faces.stage import Program
-from frameworks.stage import ROOT
-
-Python = Callable[..., Program]
+from frameworks.stage import ROOT, Python
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import httpx2
 
 from faces.stage import PATIENCE, Program
 
+Python = Callable[..., Program]
+"""Starts `python ...` with these arguments, `url` and other variables."""
 ROOT = Path(__file__).parents[2]
 LISTENS = re.compile(r"https?://[\w.:]+")
 
@@ -33,7 +35,8 @@ class Site:
         return self.ask("POST", path, **options)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        return httpx2.request(method, f"{self.address}{path}", timeout=PATIENCE, **options)
+        """Straight to it, whatever proxy the environment names."""
+        return httpx2.request(method, f"{self.address}{path}", timeout=PATIENCE, trust_env=False, **options)
 
 
 def until(true: Callable[[], bool], what: str) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from frameworks.conftest import Python
-from frameworks.stage import ROOT, Site, until
+from frameworks.stage import ROOT, Python, Site, until
 
 MANAGE = str(ROOT / "examples" / "django_shop" / "manage.py")
 ORDER = {"email": "ann@example.com", "cents": "4900", "card": "4242"}

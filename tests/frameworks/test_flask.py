@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask, current_app, g
 
-from frameworks.conftest import Python
-from frameworks.stage import Site, until
+from frameworks.stage import Python, Site, until
 from worksong import ConfigError, Worker
 from worksong.contrib import flask as contrib
 from worksong.contrib.flask import Worksong

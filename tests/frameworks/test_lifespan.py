@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from faces.stage import Program, Shop
-from frameworks.conftest import Python
-from frameworks.stage import Site, until
+from frameworks.stage import Python, Site, until
 from worksong import ConfigError, Stopped, Worker
 from worksong.domain.lifecycle import State
 
