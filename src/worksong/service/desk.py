@@ -21,7 +21,7 @@ from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
-from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_queue, on_some
+from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_pool, on_queue, on_some
 from worksong.service.ailments import Group, grouped, key_of
 from worksong.service.course import Course, Period, read
 from worksong.service.explanation import told
@@ -236,6 +236,16 @@ class Desk:
             raise InvalidArguments(f"there is no queue {name!r} now: nothing was done")
         wanted = queue if act == "purge" else replace(queue, paused=act == "resume")
         return on_queue("purge" if act == "purge" else "pause", wanted)
+
+    async def on_pool(self, pool_id: str, act: str) -> Act:
+        """Have a worker process go quiet, or end."""
+        if act not in ("quiet", "dismiss"):
+            raise InvalidArguments(f"workers cannot be told to {act!r}: there is quiet, dismiss")
+        self._check(act)
+        pool = next((view for view in await self._admin.apools() if view.id == pool_id), None)
+        if pool is None:
+            raise InvalidArguments(f"there is no worker process {pool_id!r} now: it has ended, and nothing was done")
+        return on_pool(act, pool)
 
     def on_periodic(self, handler: str, spec: str) -> Act:
         """Run a periodic job of the application now."""

@@ -26,6 +26,7 @@ from worksong.ports.backend import (
     SILENT_FOR,
     Beat,
     BusyView,
+    Direction,
     Listing,
     Orders,
     Pool,
@@ -139,6 +140,8 @@ class MemoryBackend(BaseBackend):
             orders = Orders(
                 cancel=frozenset(self._store.cancelled),
                 lost=tuple(held for held in beat.held if held.fence not in lent),
+                quiet=member.told == Direction.QUIET,
+                stop=member.told == Direction.STOP,
             )
             missing = frozenset(lent) - {held.fence for held in beat.held}
             back = self._store.give_back(beat.pool.id, missing & member.missed)
@@ -287,6 +290,13 @@ class MemoryBackend(BaseBackend):
             for record in waiting:
                 self._store.drop(record)
             return len(waiting)
+
+    async def direct(self, pool_id: str, direction: Direction) -> bool:
+        with self._store.guard:
+            member = self._store.members.get(pool_id)
+            if member and member.told != Direction.STOP:
+                member.told = direction
+            return member is not None
 
     # Doctor
 

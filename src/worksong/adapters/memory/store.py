@@ -17,7 +17,7 @@ from worksong.adapters.memory.results import MemoryResults
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Snoozed
-from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, ONCE_KEPT, Pool, Running, Want
+from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, ONCE_KEPT, Direction, Pool, Running, Want
 from worksong.ports.cargo import Fate, Load
 from worksong.wire import result as wire
 
@@ -54,6 +54,8 @@ class Member(msgspec.Struct):
     running: tuple[Running, ...] = ()
     missed: frozenset[int] = frozenset()
     """Fences lent to it that it did not hold at its last beat."""
+    told: Direction | None = None
+    """What an operator wants of it."""
 
 
 class Aside(NamedTuple):

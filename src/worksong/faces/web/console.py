@@ -82,6 +82,7 @@ class Console:
             Route("/act/queue", orders.queue, methods=["POST"]),
             Route("/act/jobs", orders.jobs, methods=["POST"]),
             Route("/act/group", orders.group, methods=["POST"]),
+            Route("/act/pool", orders.pool, methods=["POST"]),
             Route("/act/periodic", orders.periodic, methods=["POST"]),
             *(Route(API + path, question, methods=["GET"]) for path, question in api.questions.items()),
             *(Route(API + path, order, methods=["POST"]) for path, order in api.orders.items()),

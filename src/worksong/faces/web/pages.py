@@ -197,7 +197,14 @@ class Pages:
         for view in glance.busy:
             busy.setdefault(view.pool_id, []).append(self._desk.busy_fields(view))
         return self._replies.page(
-            request, "workers", title="Workers", pools=glance.pools, busy=busy, words=glance.workers, late=SILENT_FOR
+            request,
+            "workers",
+            title="Workers",
+            pools=glance.pools,
+            busy=busy,
+            words=glance.workers,
+            late=SILENT_FOR,
+            hint=self._desk.lacking(Capability.DIRECT),
         )
 
     async def cron(self, request: Request) -> Response:
