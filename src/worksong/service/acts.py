@@ -98,7 +98,7 @@ def on_pool(name: str, view: PoolView) -> Act:
 
     if name == "dismiss":
         return Act(tell, f"Have {pool} end? It fetches nothing more, and what it runs may finish.")
-    return Act(tell, f"Have {pool} go quiet? What it runs goes on, but it fetches nothing more for as long as it lives.")
+    return Act(tell, f"Have {pool} go quiet? What it runs goes on; it fetches nothing more for as long as it lives.")
 
 
 def on_periodic(entry: Periodic) -> Act:
