@@ -134,6 +134,11 @@ class Desk:
         """A job."""
         return job_fields(view, reveal=False, hidden=self._hidden(view.handler))
 
+    def handlers(self, glance: Glance) -> list[str]:
+        """Job types that somebody runs, or could run."""
+        own = self.store.registry.names() if self.store.registry else ()
+        return sorted({*own, *(handler for pool in glance.pools or () for handler in pool.handlers)})
+
     def _hidden(self, handler: str) -> tuple[str, ...]:
         spec = self.store.registry.find(handler) if self.store.registry else None
         return spec.options.redact if spec else ()
@@ -156,9 +161,9 @@ class Desk:
     async def _found(self, state: State, search: Search) -> Found:
         """One whole id is asked for, everything else is looked through."""
         if not search.id or "*" in search.id:
-            return await find(self.store.backend(), state, search)
+            return await find(self.store.backend(), state, search, self._hidden)
         view = await self.found(search.id)
-        jobs = [view] if view and view.state is state and search.finds(view) else []
+        jobs = [view] if view and view.state is state and search.finds(view, self._hidden(view.handler)) else []
         return Found(jobs, len(jobs), len(jobs))
 
     async def slice(self, state: State, most: int, offset: int) -> Listing:
