@@ -17,6 +17,7 @@ from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.result import Result
 from worksong.domain.why import Facts, Reason, reasons
+from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
@@ -57,6 +58,8 @@ class Store(NamedTuple):
     """None: the backend keeps them, where it can."""
     registry: Registry | None = None
     """None: no application is known."""
+    ledger: Callable[[], Ledger] | None = None
+    """What the job service keeps of its jobs and pipelines, for the running loop; None: nothing is kept."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

@@ -135,6 +135,7 @@ def store_of(worker: Worker) -> Store:
         namespace=worker.name,
         results=worker.results,
         registry=worker.registry,
+        ledger=worker.ledgers.here if worker.ledgers else None,
     )
 
 

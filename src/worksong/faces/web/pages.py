@@ -16,6 +16,7 @@ from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import page_of, state_of
 from worksong.faces.web.charts import Chart, durations, throughput
 from worksong.faces.web.paper import seek
+from worksong.faces.web.pipelinepages import PipelinePages
 from worksong.faces.web.replies import Replies
 from worksong.faces.web.workwebui import wants_json
 from worksong.ports.backend import SILENT_FOR
@@ -65,6 +66,7 @@ class Pages:
             "/handlers": self.handlers,
             "/history": self.history,
             "/errors": self.errors,
+            **PipelinePages(self._desk, self._replies).routes,
         }
         return {path: self._within_patience(page) for path, page in pages.items()}
 
