@@ -20,10 +20,9 @@ T = 1_790_000_000.0
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 
 
-def keeping(url: str) -> tuple[Worker, FakeClock]:
-    """A worker that keeps records, and its clock."""
-    clock = FakeClock(T)
-    return Worker(url, name="shop", records=url, clock=clock), clock
+def keeping(url: str) -> Worker:
+    """A worker that keeps records, a little later."""
+    return Worker(url, name="shop", records=url, clock=FakeClock(T + 600))
 
 
 async def create(ledger: Ledger, name: str, *tasks: str, at: float = T) -> list[str]:
@@ -49,7 +48,7 @@ async def test_pipelines_are_listed_with_what_they_have_come_to(
 ) -> None:
     # Given a pipeline that waits, one on its way, one that is through and one that has failed
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/jobs.db"}
-    worker, clock = keeping(urls.get(scheme) or f"{request.getfixturevalue('redis_url')}?namespace={new_id()}")
+    worker = keeping(urls.get(scheme) or f"{request.getfixturevalue('redis_url')}?namespace={new_id()}")
     ledger = ledger_of(worker)
     waits = await create(ledger, "waits", "pack", "send")
     going = await create(ledger, "going", "pack", "send", at=T + 1)
@@ -83,7 +82,7 @@ async def test_pipelines_are_listed_with_what_they_have_come_to(
 
 
 async def test_long_lists_of_pipelines_come_in_pages() -> None:
-    worker, _ = keeping("memory://")
+    worker = keeping("memory://")
     for number in range(120):
         await create(ledger_of(worker), f"p{number:03}", "pack", at=T + number // 7)
     async with visiting(worker) as visitor:
@@ -97,7 +96,7 @@ async def test_long_lists_of_pipelines_come_in_pages() -> None:
 
 
 async def test_hostile_texts_of_pipelines_are_only_text() -> None:
-    worker, _ = keeping("memory://")
+    worker = keeping("memory://")
     ledger, pipeline_id = ledger_of(worker), f"p{HOSTILE}"
     job = JobRecord(
         id=f"j{HOSTILE}", task=HOSTILE, name=HOSTILE, pipeline_id=pipeline_id, failure_reason=HOSTILE, created_at=T
@@ -130,7 +129,7 @@ async def test_hostile_texts_of_pipelines_are_only_text() -> None:
     ],
 )
 async def test_odd_addresses_of_pipelines_are_brought_into_bounds_or_told(path: str, status: int) -> None:
-    worker, _ = keeping("memory://")
+    worker = keeping("memory://")
     await create(ledger_of(worker), "one", "pack")
     async with visiting(worker) as visitor:
         answer = await visitor.get(path)

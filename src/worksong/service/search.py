@@ -140,12 +140,9 @@ async def _chunks(inspector: Inspector, state: State) -> AsyncIterator[Listing]:
 def _values(args: object, name: str) -> list[str]:
     """What is there under the name, as one would write it; nothing of lists and objects themselves."""
     if not name:
-        plain = isinstance(args, str)
-        return (
-            []
-            if isinstance(args, (Mapping, list))
-            else [cast("str", args) if plain else msgspec.json.encode(args).decode()]
-        )
+        if isinstance(args, (Mapping, list)):
+            return []
+        return [args if isinstance(args, str) else msgspec.json.encode(args).decode()]
     found: list[str] = []
     for key, inner in _entries(args):
         if name == key or name.startswith(f"{key}."):
@@ -160,7 +157,9 @@ def _entries(args: object) -> list[tuple[str, object]]:
     if not isinstance(args, list):
         return []
     every = cast("list[object]", args)
-    named = _entries(every[0]) if len(every) == 1 and isinstance(every[0], Mapping) else []
+    named = (
+        _entries(cast("Mapping[object, object]", every[0])) if len(every) == 1 and isinstance(every[0], Mapping) else []
+    )
     return [*((str(place), inner) for place, inner in enumerate(every)), *named]
 
 

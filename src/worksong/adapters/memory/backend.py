@@ -205,19 +205,18 @@ class MemoryBackend(BaseBackend):
 
     async def queues(self, now: float) -> list[QueueView]:
         with self._store.guard:
+            waiting, running = self._store.crowds()
             names = {record.job.queue for record in self._store.records.values()} | self._store.paused
-            return [self._queue_view(name, now) for name in sorted(names)]
-
-    def _queue_view(self, name: str, now: float) -> QueueView:
-        waiting = [record.at for record in self._store.waiting(name)]
-        running = sum(1 for r in self._store.in_state(State.RUNNING) if r.job.queue == name)
-        return QueueView(
-            name=name,
-            count=len(waiting),
-            latency=max(0.0, now - min(waiting, default=now)),
-            paused=name in self._store.paused,
-            running=running,
-        )
+            return [
+                QueueView(
+                    name=name,
+                    count=waiting[name].count,
+                    latency=max(0.0, now - waiting[name].oldest) if waiting[name].count else 0.0,
+                    paused=name in self._store.paused,
+                    running=running[name],
+                )
+                for name in sorted(names)
+            ]
 
     async def counts(self) -> dict[State, int]:
         with self._store.guard:
