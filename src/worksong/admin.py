@@ -14,7 +14,7 @@ from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.why import Facts
 from worksong.ledger import Ledger
-from worksong.ports.backend import Backend, BusyView, Listing, PoolView, QueueView, Trace, Window
+from worksong.ports.backend import Backend, BusyView, Direction, Listing, PoolView, QueueView, Trace, Window
 from worksong.ports.clock import Clock
 
 PAGE = 20
@@ -98,6 +98,14 @@ class Admin:
         """Whether there was a record of the job, and an open one."""
         ledger = self._ledger()
         return ledger is not None and await ledger.cancel(job_id)
+
+    async def aquiet(self, pool_id: str) -> bool:
+        """Have a worker process fetch nothing more, for as long as it lives; False when it is not there."""
+        return await self._backend().direct(pool_id, Direction.QUIET)
+
+    async def adismiss(self, pool_id: str) -> bool:
+        """Have a worker process finish what it runs, and end; False when it is not there."""
+        return await self._backend().direct(pool_id, Direction.STOP)
 
     async def aretry_dead(self, job_id: str) -> bool:
         """Queue a dead job again, its failures forgotten; False when it is not there."""
@@ -189,6 +197,12 @@ class Admin:
 
     def cancel(self, job_id: str) -> bool:
         return self._background.call(self.acancel(job_id))
+
+    def quiet(self, pool_id: str) -> bool:
+        return self._background.call(self.aquiet(pool_id))
+
+    def dismiss(self, pool_id: str) -> bool:
+        return self._background.call(self.adismiss(pool_id))
 
     def retry_dead(self, job_id: str) -> bool:
         return self._background.call(self.aretry_dead(job_id))

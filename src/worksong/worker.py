@@ -423,7 +423,7 @@ class Worker:
         return self.meter
 
     def _dismissed(self) -> None:
-        log.warning("the server wants this worker to end")
+        log.warning("told from outside to end: finishing what runs")
         self._end_run()
         self.on_dismissed()
 

@@ -17,7 +17,6 @@ from worksong.engine.board import Board
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
 
 T = 1_000_000.0
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)><svg onload=alert(3)>{{7*7}}"
 DECLINED = """Traceback (most recent call last):
   File "/srv/shop/jobs.py", line 88, in charge_card
     bank.charge(order, cents)
@@ -46,13 +45,6 @@ async def seeded() -> tuple[Worker, asyncio.Task[None]]:
     await backend.pause("reports")
     beats = [await _running(backend, host, busy, now) for host, busy in (("web-1", 5), ("web-2", 3))]
     return worker, asyncio.ensure_future(_beating(backend, beats))
-
-
-async def add_hostile(worker: Worker) -> None:
-    """What an attacker would write."""
-    backend, now = worker.backend(), time.time()
-    await _end(backend, _job(HOSTILE, {HOSTILE: HOSTILE}, HOSTILE, now, "hostile"), Buried(HOSTILE), now)
-    await backend.push([_job(HOSTILE, {HOSTILE: HOSTILE}, HOSTILE, now)], now)
 
 
 def _application() -> Worker:

@@ -11,21 +11,29 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import uvicorn
 
-from browser.shop import add_hostile, seeded
+from browser.shop import seeded
+from hostile import TEXTS, beat, hostile_store, ids
+from worksong import Worker
 from worksong.faces.web import Console
+from worksong.service.desk import Store
+from worksong.service.search import LISTED
 
 HERE = Path(__file__).parent
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATIENCE = 1200.0
-PICTURES = os.environ.get("WORKSONG_PICTURES", "")
-"""Where to put pictures of the pages, for the documentation; then there is nothing hostile on them."""
+PICTURES = Path(os.environ.get("WORKSONG_PICTURES", "") or HERE / "pictures")
+"""Where to put pictures of the pages."""
+PAGES = ("/", "/queues", "/jobs", "/workers", "/cron", "/errors")
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(PATIENCE)]
 
@@ -53,19 +61,17 @@ def missing() -> str:
     return "" if (HERE / "node_modules").is_dir() else "npm has not installed what tests/browser/package.json names"
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A console with jobs in every state, in a thread of its own."""
+@contextmanager
+def serving(prepare: Callable[[], Awaitable[tuple[Worker | Store, asyncio.Task[None]]]]) -> Iterator[str]:
+    """The address of a console over what was prepared, in a thread of its own; the task keeps its pools alive."""
     if reason := missing():
         pytest.skip(f"no browser: {reason}")
     started: list[Announcing] = []
     ready = threading.Event()
 
     async def serve() -> None:
-        worker, beating = await seeded()
-        if not PICTURES:
-            await add_hostile(worker)
-        config = uvicorn.Config(Console(worker), port=0, log_level="error", lifespan="off", ws="none")
+        jobs, beating = await prepare()
+        config = uvicorn.Config(Console(jobs), port=0, log_level="error", lifespan="off", ws="none")
         started.append(Announcing(config, ready))
         await started[0].serve()
         beating.cancel()
@@ -74,15 +80,52 @@ def address() -> Iterator[str]:
     thread.start()
     assert ready.wait(60)
     port = started[0].servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    started[0].should_exit = True
-    thread.join(60)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        started[0].should_exit = True
+        thread.join(60)
 
 
-def test_nothing_is_wrong_on_any_stretch(address: str) -> None:
-    command = ["node", "walk.mjs", address, str(CHROMIUM), *([str(Path(PICTURES).resolve())] if PICTURES else [])]
-    walked = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=PATIENCE, check=False)
+def node(*arguments: str, given: str = "") -> dict[str, list[str]]:
+    """What a script found, stretch by stretch."""
+    walked = subprocess.run(
+        ["node", *arguments], cwd=HERE, input=given, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    sys.stderr.write(walked.stderr)
     assert walked.returncode == 0, walked.stderr
     found: dict[str, list[str]] = json.loads(walked.stdout)
-    assert len(found) >= 38
+    return found
+
+
+def test_nothing_is_wrong_on_any_stretch() -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with serving(seeded) as address:
+        found = node("walk.mjs", address, str(CHROMIUM), str(PICTURES.resolve()))
+    assert len(found) >= 37
     assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+async def besieged() -> tuple[Store, asyncio.Task[None]]:
+    """A store with every hostile text in every field, and what keeps its pools alive."""
+    store, beats = await hostile_store()
+
+    async def beating() -> None:
+        while True:
+            await beat(store.backend(), beats)
+            await asyncio.sleep(1)
+
+    return store, asyncio.ensure_future(beating())
+
+
+def test_no_hostile_text_does_anything_on_any_page() -> None:
+    # Given pages of lists, and the page of each job that is dead, runs, or has left a result
+    lists = [f"/jobs?state={state}&page={page}" for state in LISTED for page in range(1, 2 + len(TEXTS) // 50)]
+    jobs = [f"/job?{urlencode({'id': job_id})}" for letter in "dxv" for job_id in ids(letter)]
+    searched = [f"/jobs?{urlencode({'q': text.replace(':', ' ')[:400]})}" for text in TEXTS[::9]]
+    # When a browser opens all of them
+    with serving(besieged) as address:
+        found = node("hostile.mjs", address, str(CHROMIUM), given=json.dumps([*PAGES, *lists, *jobs, *searched]))
+    # Then nothing ran, nothing was refused by the policy, nothing was asked of anybody else
+    assert len(found) >= 3 * 200
+    assert {path: problems for path, problems in found.items() if problems} == {}

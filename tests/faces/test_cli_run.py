@@ -171,6 +171,61 @@ def test_quiet_processes_start_nothing_more(start: Start, shop: Shop, url: str, 
     assert _counts(shop) == {State.QUEUED: 1}
 
 
+def test_a_worker_told_to_go_quiet_starts_nothing_more(start: Start, shop: Shop, url: str, cli: Cli, app: Path) -> None:
+    program = _run(start, url)
+    shop.push(Job("hold"))
+    program.line("hold by")
+    (pool,) = cli.json("pools")
+    assert f"told {pool['id']} to fetch nothing more" in cli("quiet", pool["id"]).stdout
+    program.line("quiet: fetching nothing more; 1 jobs run on")
+    assert cli.json("pools")[0]["told"] == "quiet"
+    shop.push(Job("sing", {"verse": 1}))
+    (app / "let-go").touch()
+    program.line("let go")
+    program.send(signal.SIGTERM)
+    assert program.wait() == 0, program.output
+    assert _counts(shop) == {State.QUEUED: 1}
+    assert cli.json("pools") == []
+
+
+def test_a_dismissed_worker_finishes_what_it_runs_and_ends(
+    start: Start, shop: Shop, url: str, cli: Cli, app: Path
+) -> None:
+    program = _run(start, url)
+    shop.push(Job("hold"))
+    program.line("hold by")
+    (pool,) = cli.json("pools")
+    assert f"told {pool['id']} to finish" in cli("dismiss", pool["id"]).stdout
+    program.line("told from outside to end")
+    (app / "let-go").touch()
+    assert program.wait() == 0, program.output
+    assert "let go by" in program.output
+    assert _counts(shop) == {}
+    # And who is gone cannot be told again
+    again = cli("dismiss", pool["id"])
+    assert again.exit_code == 1
+    assert f"no worker process has the id {pool['id']}" in again.stderr
+
+
+def test_of_several_processes_only_those_that_are_dismissed_end_and_none_takes_their_place(
+    start: Start, shop: Shop, url: str, cli: Cli
+) -> None:
+    program = _run(start, url, "--processes", "2")
+    _until_both_work(shop, program)
+    first, second = (pool["id"] for pool in cli.json("pools"))
+    # When one is dismissed
+    assert cli("dismiss", first).exit_code == 0
+    program.line("was dismissed: it is not started again")
+    # Then the other one goes on alone
+    assert [pool["id"] for pool in cli.json("pools")] == [second]
+    shop.push(Job("sing", {"verse": 1}))
+    program.line("verse 1 by")
+    # And when that one is dismissed as well, nothing is left to supervise
+    assert cli("dismiss", second).exit_code == 0
+    assert program.wait() == 0, program.output
+    assert _counts(shop) == {}
+
+
 def test_a_killed_process_is_replaced_and_its_job_runs_again_within_seconds(
     start: Start, shop: Shop, url: str, app: Path
 ) -> None:

@@ -22,6 +22,7 @@ GETS = (*PAGES, "/job?id=d1", *(f"/api/v1{path}" for path in (*QUESTIONS, "/cron
 FORMS = (
     ("/act/queue", {"queue": "default", "act": "pause"}),
     ("/act/jobs", {"state": "dead", "act": "requeue", "id": "d1"}),
+    ("/act/pool", {"pool": "p", "act": "dismiss"}),
     ("/act/periodic", {"job": "report", "spec": "@daily"}),
     ("/act/group", {"state": "dead", "act": "delete", "handler": '"charge"', "error": '"x"'}),
 )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import html
 import json
 import re
+import time
 from typing import NamedTuple
 
 import pytest
 
 from faces.console import Yard
-from faces.test_web_pages import STATES, stock
+from faces.test_web_pages import STATES, Shy, stock, store_of
 from faces.visitor import SAME, Visitor, check_page, text_of, visiting
 from worksong import Worker
+from worksong.domain.capability import Capability
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
+from worksong.ports.backend import Beat
 from worksong.service.ailments import grouped
 
 
@@ -286,3 +289,67 @@ async def test_a_periodic_job_runs_when_an_operator_says_so() -> None:
         assert answer.json() == {"done": 1, "text": "queued report"}
         assert (await visitor.order("/cron", job="report", spec="@daily")).status_code == 400
         assert await counts(visitor) == {"queued": 2}
+
+
+async def test_a_worker_is_told_to_go_quiet_and_to_end_after_a_question() -> None:
+    worker = Worker()
+    yard = await stock(worker)
+    async with visiting(worker) as visitor:
+        (quiet_form, *_) = [form for form in forms_of(await visitor.read("/workers")) if form.action == "/act/pool"]
+        assert quiet_form.fields == {"pool": yard.pool.id}
+        for act, question, done, shown in (
+            ("quiet", "Have web-1 4711 go quiet?", "told web-1 4711 to go quiet", "web-1 4711 going quiet"),
+            ("dismiss", "Have web-1 4711 end?", "told web-1 4711 to end", "web-1 4711 ending"),
+        ):
+            # When it is ordered, it is asked first
+            asked = check_page(await visitor.send("/act/pool", pool=yard.pool.id, act=act))
+            assert question in text_of(asked)
+            assert shown not in text_of(await visitor.read("/workers"))
+            # And done when it is confirmed
+            page = text_of((await visitor.send("/act/pool", pool=yard.pool.id, act=act, sure="yes", count="0")).text)
+            assert done in page
+            assert shown in page
+        orders = await worker.backend().beat(Beat(yard.pool), time.time())
+        assert orders.stop
+
+
+async def test_programs_tell_workers_as_json() -> None:
+    worker = Worker()
+    yard = await stock(worker)
+    async with visiting(worker) as visitor:
+        order = {"pool": yard.pool.id, "act": "dismiss"}
+        asked = (await visitor.order("/pools", **order, dry_run=True)).json()
+        assert asked == {
+            "done": 0,
+            "text": "Have web-1 4711 end? It fetches nothing more, and what it runs may finish.",
+        }
+        assert [pool["told"] for pool in await visitor.json("/pools")] == [""]
+        assert (await visitor.order("/pools", **order)).json()["done"] == 1
+        assert [pool["told"] for pool in await visitor.json("/pools")] == ["stop"]
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ({"pool": "gone", "act": "quiet"}, "there is no worker process 'gone' now: it has ended, and nothing was done"),
+        ({"pool": "<b>", "act": "dismiss"}, "there is no worker process '<b>' now"),
+        ({"pool": "gone", "act": "purge"}, "workers cannot be told to 'purge'"),
+        ({"pool": 7, "act": "quiet"}, "'pool' must be a text"),
+        ({}, "workers cannot be told to ''"),
+    ],
+)
+async def test_a_worker_that_is_not_there_is_told_nothing(order: dict[str, object], said: str) -> None:
+    async with visiting(Worker()) as visitor:
+        answer = await visitor.order("/pools", **order)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]["message"]
+
+
+async def test_workers_that_hear_nothing_are_offered_no_orders() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(store_of(Shy(worker.backend(), Capability.DIRECT))) as visitor:
+        page = await visitor.read("/workers")
+        assert "/act/pool" not in page
+        assert "send the process a signal: USR1 to go quiet, TERM to end" in text_of(page)
+        assert (await visitor.order("/pools", pool="p", act="quiet")).status_code == 409

@@ -117,11 +117,32 @@ async def test_jobs_are_found_by_what_is_known_of_them() -> None:
             ("state:queued queue:letters", ["q1"]),
             ("state:dead id:d2", ["d2"]),
             ("state:retry id:d2", []),
+            ("state:dead args.order:8", ["d2"]),
+            ("state:dead id:d2 args.order:7", []),
+            ("state:running args.table:use*", ["x1"]),
         ):
             answer = await visitor.json(f"/jobs?q={sought.replace(' ', '+')}")
             assert [job["id"] for job in answer["jobs"]] == found, sought
         # And a whole id needs no state
         assert "Dead jobs" in await visitor.read("/jobs?q=id:d2")
+
+
+async def test_the_search_suggests_what_there_is_and_finds_nothing_that_is_hidden() -> None:
+    # Given a job type of the application that hides an argument
+    worker = Worker()
+    worker.register("charge", lambda card: None, redact=["card"])
+    yard = await stock(worker)
+    await yard.bury("no", Job("charge", {"card": "4111"}, id="c1"))
+    async with visiting(worker) as visitor:
+        # Then what may be sought is suggested, without a script
+        page = await visitor.read("/jobs")
+        options = [html.unescape(option) for option in re.findall(r'<option value="([^"]*)">', page)]
+        assert 'list="hints"' in page
+        assert {"handler:", "args.", "state:dead", 'handler:"charge"', 'queue:"letters"'} <= set(options)
+        # And a hidden argument cannot be guessed, in a list or of one job
+        for sought in ("args.card:4111", "args.card:4*", "id:c1 args.card:4111"):
+            answer = await visitor.json(f"/jobs?q=state:dead+{sought.replace(' ', '+')}")
+            assert answer["jobs"] == [], sought
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from golden_redis.mishaps import DAY, GO_SILENT, SILENT, SWEEP, a_list_of_nobody
 from golden_redis.steps import a_job, beat, fetch, good, good_ids, ids, join, lend, settle
 from golden_redis.stored import Stored, T
 from worksong.adapters.gocraft import GocraftBackend
-from worksong.domain.errors import BackendUnavailable
-from worksong.ports.backend import Pool
+from worksong.domain.errors import BackendUnavailable, InvalidArguments
+from worksong.ports.backend import Direction, Pool
 
 # G1: a dead pool is seen within seconds, by whoever looks
 
@@ -239,3 +239,23 @@ async def test_a_reaping_cut_short_is_gone_on_with(backend: GocraftBackend, stor
     assert await let_die(backend, pool) == (1, 0)
     assert stored.call("SISMEMBER", "work:worker_pools", pool.id) == 0
     assert stored.balanced("a", "b")
+
+
+async def test_a_pool_of_gocraft_work_is_told_nothing_and_that_is_said(backend: GocraftBackend, stored: Stored) -> None:
+    # Given a pool of Go's beside ours
+    stored.call("SADD", "work:worker_pools", "go")
+    stored.call("HSET", "work:worker_pools:go", "heartbeat_at", T, "job_names", "a")
+    pool = await join(backend, "a")
+    before = stored.dump()
+    # When Go's is told to end
+    with pytest.raises(InvalidArguments, match=r"belongs to a worker of gocraft/work.* send its process a signal"):
+        await backend.direct("go", Direction.STOP)
+    # Then nothing is written; and of ours only a key of our own, which lasts a week at most
+    assert stored.dump() == before
+    assert await backend.direct(pool.id, Direction.STOP)
+    after = stored.dump()
+    assert after.keys() - before.keys() == {f"work:worksong:told:{pool.id}"}
+    assert 0 < stored.call("TTL", f"work:worksong:told:{pool.id}") <= 604800
+    # And it goes with the pool
+    await backend.leave(pool, T)
+    assert f"work:worksong:told:{pool.id}" not in stored.dump()

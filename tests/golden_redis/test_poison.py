@@ -744,9 +744,16 @@ SCENES = [
     ),
     Scene("remove", there(q=["r1", "r2"]), ("q",), ("r1", "j", "unique:u", "held", "r2", "k", "unique:v", ""),
           ("unique:u", "unique:v", "held")),
-    Scene("beat", there(hash={"f": "v"}), ("pools", "hash", "cancelled"), ("pool", 1, "host", "h")),
-    Scene("beat", there(pools={"pool"}, hash={"f": "v"}), ("pools", "hash", "cancelled"), ("pool", 0, "host", "h")),
-    Scene("beat", there(hash="no hash"), ("pools", "hash", "cancelled"), ("pool", 1, "host", "h")),
+    *(
+        Scene("beat", found, ("pools", "hash", "cancelled", "own", "told"), ("pool", first, "host", "h"))
+        for found, first in (
+            (there(hash={"f": "v"}), 1),
+            (there(pools={"pool"}, hash={"f": "v"}), 0),
+            (there(hash="no hash"), 1),
+            (there(pools={"pool"}, told="quiet"), 0),
+            (there(pools={"pool"}, told=["no string"]), 0),
+        )
+    ),
     Scene("strike", there(pools={"pool"}, hash={"f": "v"}, lock="2", info={"pool": "2"}),
           ("pools", "hash", "p", "lock", "info"), ("pool",)),
     Scene("repair", there(lock="7", info={"pool": "2", "gone": "3"}, **{"a:pool:z": ["r1"]}), ("lock", "info"),

@@ -17,7 +17,7 @@ from worksong.adapters.sql.migrate import Migration
 from worksong.domain.finding import Finding, Severity
 from worksong.domain.job import new_id
 
-TABLES = ("job", "pool", "limit", "paused", "once", "result", "history", "course", "record")
+TABLES = ("job", "pool", "limit", "paused", "once", "result", "history", "course", "record", "told")
 BEGIN = "CREATE TABLE worksong_later (number INTEGER NOT NULL PRIMARY KEY)"
 INDEX = "CREATE INDEX worksong_job_later ON worksong_job (later)"
 

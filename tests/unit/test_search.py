@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,9 @@ from worksong.service.search import LONGEST, Search, holds, is_like, parse
         ('"colour:red"', Search(words=("colour:red",))),
         ("handler:a:b id:x", Search(handler="a:b", id="x")),
         ('error:""', Search()),
+        ("args.user_id:7", Search(args=(("user_id", "7"),))),
+        ('args.a.b:"x y" args.0:*', Search(args=(("a.b", "x y"), ("0", "*")))),
+        ("args.:7", Search(words=("args.:7",))),
         ('un"closed', Search(words=("un", "closed"))),
     ],
 )
@@ -54,6 +58,53 @@ def test_what_cannot_be_meant_is_refused(text: str) -> None:
 )
 def test_a_star_stands_for_any_text(pattern: str, text: str, expected: bool) -> None:
     assert is_like(pattern, text) is expected
+
+
+@pytest.mark.parametrize(
+    ("sought", "args", "expected"),
+    [
+        ("args.n:7", {"n": 7}, True),
+        ("args.n:7", {"n": "7"}, True),
+        ("args.n:7", {"n": 77}, False),
+        ("args.n:7", {"m": 7}, False),
+        ("args.n:7", None, False),
+        ("args.n:1*", {"n": 17}, True),
+        ("args.on:true", {"on": True}, True),
+        ("args.on:null", {"on": None}, True),
+        ("args.price:1.5", {"price": 1.5}, True),
+        ("args.to.name:ANN", {"to": {"name": "Ann"}}, True),
+        ("args.to.name:ann", {"to.name": "Ann"}, True),
+        ("args.to:*", {"to": {"name": "Ann"}}, False),
+        ("args.0:a", ["a", "b"], True),
+        ("args.1.n:2", ["a", {"n": 2}], True),
+        ("args.2:*", ["a", "b"], False),
+        ("args.n:7", [{"n": 7}], True),
+        ("args.n:7 args.m:8", {"n": 7, "m": 9}, False),
+        ('args.n:""', {"n": ""}, True),
+    ],
+)
+def test_jobs_are_found_by_their_arguments(sought: str, args: Any, expected: bool) -> None:
+    search = parse(sought)
+    assert search.narrows
+    assert search.finds(JobView(job=Job("a", args), state=State.DEAD)) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("password", {"password": "4111"}),
+        ("to.api_key", {"to": {"api_key": "4111"}}),
+        ("card", {"card": "4111"}),
+        ("card", [{"card": "4111"}]),
+        ("card.number", {"card": {"number": "4111"}}),
+        ("0", ["4111"]),
+        ("url", {"url": "redis://me:4111@host/"}),
+    ],
+)
+def test_hidden_arguments_cannot_be_guessed(name: str, args: Any) -> None:
+    view = JobView(job=Job("a", args), state=State.DEAD)
+    for guess in ("4111", "4*", "*1", "*4111*", "redis://me:4111@host/"):
+        assert not parse(f'args.{name}:"{guess}"').finds(view, ("card",))
 
 
 def test_no_pattern_is_slow() -> None:

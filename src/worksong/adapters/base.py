@@ -24,6 +24,7 @@ from worksong.ports.backend import (
     Beat,
     BusyView,
     Deed,
+    Direction,
     Listing,
     Orders,
     Pool,
@@ -141,6 +142,9 @@ class BaseBackend:
 
     async def purge(self, name: str) -> int:
         self.refuse(Capability.PURGE)
+
+    async def direct(self, pool_id: str, direction: Direction) -> bool:
+        self.refuse(Capability.DIRECT)
 
     async def admit(self) -> list[Finding]:
         return []

@@ -29,6 +29,7 @@ class Capability(Enum):
     RESULTS = "what handlers return is kept with the jobs"
     TRANSACTION = "jobs can be enqueued in a transaction of the application"
     POOLS = "worker pools and busy workers can be listed"
+    DIRECT = "worker processes can be told to go quiet, or to end"
     EFFECT = "a handler's changes and its job's ending are one transaction"
     MOVE = "jobs can be moved to another backend and back"
     HISTORY = "what jobs did is kept over time, for charts"
@@ -52,6 +53,7 @@ INSTEAD: dict[Capability, str] = {
         "sqlite:///..., postgresql://... or mysql://..."
     ),
     Capability.POOLS: "use the server's own tools",
+    Capability.DIRECT: "send the process a signal: USR1 to go quiet, TERM to end; or use the server's own tools",
     Capability.EFFECT: "keep the jobs in the database that the handler writes to (sqlite:///..., postgresql://..., "
     "mysql://...), or let the handler compare ctx.fence",
     Capability.HISTORY: "let Prometheus keep it: worksong run --metrics, docs/guides/monitoring.md",

@@ -38,6 +38,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """What it has done so far."""
     place: int = 0
     """Which of the processes it is, from 1; told with the measures."""
+    dismissed: bool = False
+    """An operator wants it to end, and its place to stay empty."""
 
 
 class Leash:
@@ -79,6 +81,8 @@ class Child:
         self.error = ""
         self.replaced = False
         """It was asked to make room for a successor."""
+        self.dismissed = False
+        """It was asked to end, and not to be started again."""
         self._born, self._hear = born, hear
         self._process: asyncio.subprocess.Process | None = None
 
@@ -119,6 +123,7 @@ class Child:
             report = msgspec.json.decode(line, type=Report)
             if report.pool:
                 self.pools.append(report.pool)
+            self.dismissed = self.dismissed or report.dismissed
             self.stats, self.error = report.stats or self.stats, report.error or self.error
             self._hear(report)
 

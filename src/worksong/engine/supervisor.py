@@ -83,6 +83,9 @@ class Supervisor:
             born = self._clock.monotonic()
             trouble = await child.live(self._command)
             self._take_stock(child, trouble)
+            if child.dismissed:
+                self._leave_empty(child)
+                return
             if self._burst and not trouble:
                 return
             if self._quiet:
@@ -102,6 +105,12 @@ class Supervisor:
             recovery = asyncio.create_task(self._recover(child.number, list(child.pools)))
             self._recoveries.add(recovery)
             recovery.add_done_callback(self._recoveries.discard)
+
+    def _leave_empty(self, child: Child) -> None:
+        """Whoever dismissed the process would find a new one in its place otherwise, under an id nobody told."""
+        child.pools = []
+        if not self._stop.is_set():
+            log.warning("process %d was dismissed: it is not started again before `worksong run` is", child.number)
 
     async def _recover(self, number: int, pools: Sequence[str]) -> None:
         pause = FIRST_PAUSE

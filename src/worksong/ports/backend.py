@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
@@ -128,6 +129,15 @@ class Orders(msgspec.Struct, frozen=True):
     """Finish what runs, and end."""
 
 
+class Direction(StrEnum):
+    """What an operator may tell a pool."""
+
+    QUIET = "quiet"
+    """Fetch nothing more; what runs goes on."""
+    STOP = "stop"
+    """Finish what runs, and end."""
+
+
 class Reaped(msgspec.Struct, frozen=True):
     """What a reaping found."""
 
@@ -161,6 +171,8 @@ class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     pid: int
     worker_ids: tuple[str, ...] = ()
+    told: str = ""
+    """The `Direction` that it was given; empty: none."""
 
 
 class BusyView(msgspec.Struct, frozen=True, kw_only=True):
@@ -382,6 +394,14 @@ class Admin(Protocol):
 
     async def purge(self, name: str) -> int:
         """Drop all jobs waiting in this queue; answers how many."""
+        ...
+
+    async def direct(self, pool_id: str, direction: Direction) -> bool:
+        """Have the pool hear this with every beat from now on; False: there is no such pool.
+
+        Nothing takes it back, and `stop` outweighs `quiet`. It is gone with the pool: a new id begins anew. Raises
+        `InvalidArguments` for a pool of another library, which would not hear it.
+        """
         ...
 
 

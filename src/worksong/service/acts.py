@@ -9,7 +9,7 @@ from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
-from worksong.ports.backend import Backend, BusyView, QueueView
+from worksong.ports.backend import Backend, BusyView, Direction, PoolView, QueueView
 from worksong.registry import Periodic
 
 NEEDS = {
@@ -20,6 +20,8 @@ NEEDS = {
     "delete": Capability.REVIVE,
     "requeue_all": Capability.REVIVE,
     "delete_all": Capability.REVIVE,
+    "quiet": Capability.DIRECT,
+    "dismiss": Capability.DIRECT,
 }
 """What a backend must promise for each."""
 OFFERED: dict[str, tuple[str, ...]] = {
@@ -83,6 +85,20 @@ def on_running(view: BusyView) -> Act:
         return Told(f"{view.job_id} {GONE}", 0)
 
     return Act(cancel, f"Cancel {_named(view.handler, view.job_id)}? It is told to stop, and does not run again.")
+
+
+def on_pool(name: str, view: PoolView) -> Act:
+    """Have it fetch nothing more; or end."""
+    pool = f"{view.host or 'the worker'} {view.pid or view.id}"
+
+    async def tell(backend: Backend, now: float) -> Told:
+        if not await backend.direct(view.id, Direction.STOP if name == "dismiss" else Direction.QUIET):
+            return Told(f"{pool} {GONE}", 0)
+        return Told(f"told {pool} to {'end' if name == 'dismiss' else 'go quiet'}: it hears that with its next beat")
+
+    if name == "dismiss":
+        return Act(tell, f"Have {pool} end? It fetches nothing more, and what it runs may finish.")
+    return Act(tell, f"Have {pool} go quiet? What it runs goes on; it fetches nothing more for as long as it lives.")
 
 
 def on_periodic(entry: Periodic) -> Act:

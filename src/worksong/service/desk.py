@@ -17,11 +17,12 @@ from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.result import Result
 from worksong.domain.why import Facts, Reason, reasons
+from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
-from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_queue, on_some
+from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_pool, on_queue, on_some
 from worksong.service.ailments import Group, grouped, key_of
 from worksong.service.course import Course, Period, read
 from worksong.service.explanation import told
@@ -57,6 +58,8 @@ class Store(NamedTuple):
     """None: the backend keeps them, where it can."""
     registry: Registry | None = None
     """None: no application is known."""
+    ledger: Callable[[], Ledger] | None = None
+    """What the job service keeps of its jobs and pipelines, for the running loop; None: nothing is kept."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +137,11 @@ class Desk:
         """A job."""
         return job_fields(view, reveal=False, hidden=self._hidden(view.handler))
 
+    def handlers(self, glance: Glance) -> list[str]:
+        """Job types that somebody runs, or could run."""
+        own = self.store.registry.names() if self.store.registry else ()
+        return sorted({*own, *(handler for pool in glance.pools or () for handler in pool.handlers)})
+
     def _hidden(self, handler: str) -> tuple[str, ...]:
         spec = self.store.registry.find(handler) if self.store.registry else None
         return spec.options.redact if spec else ()
@@ -156,9 +164,9 @@ class Desk:
     async def _found(self, state: State, search: Search) -> Found:
         """One whole id is asked for, everything else is looked through."""
         if not search.id or "*" in search.id:
-            return await find(self.store.backend(), state, search)
+            return await find(self.store.backend(), state, search, self._hidden)
         view = await self.found(search.id)
-        jobs = [view] if view and view.state is state and search.finds(view) else []
+        jobs = [view] if view and view.state is state and search.finds(view, self._hidden(view.handler)) else []
         return Found(jobs, len(jobs), len(jobs))
 
     async def slice(self, state: State, most: int, offset: int) -> Listing:
@@ -236,6 +244,16 @@ class Desk:
             raise InvalidArguments(f"there is no queue {name!r} now: nothing was done")
         wanted = queue if act == "purge" else replace(queue, paused=act == "resume")
         return on_queue("purge" if act == "purge" else "pause", wanted)
+
+    async def on_pool(self, pool_id: str, act: str) -> Act:
+        """Have a worker process go quiet, or end."""
+        if act not in ("quiet", "dismiss"):
+            raise InvalidArguments(f"workers cannot be told to {act!r}: there is quiet, dismiss")
+        self._check(act)
+        pool = next((view for view in await self._admin.apools() if view.id == pool_id), None)
+        if pool is None:
+            raise InvalidArguments(f"there is no worker process {pool_id!r} now: it has ended, and nothing was done")
+        return on_pool(act, pool)
 
     def on_periodic(self, handler: str, spec: str) -> Act:
         """Run a periodic job of the application now."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -12,9 +12,12 @@ from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Inspector, Listing, Window
-from worksong.service.redaction import without_logins
+from worksong.service.fields import without
+from worksong.service.redaction import redacted, without_logins
 
 QUALIFIERS = ("handler", "queue", "state", "id", "error")
+ARGS = "args."
+"""How the qualifier of an argument begins: args.user_id:7."""
 LISTED = (State.QUEUED, State.RUNNING, State.SCHEDULED, State.RETRY, State.DEAD)
 """The states in which a job can be found."""
 LOOKED_AT = 2_000
@@ -23,7 +26,7 @@ CHUNK = 500
 LONGEST = 500
 """Characters of a search."""
 
-_WORD = re.compile(r'(?:(?P<name>[a-z_]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
+_WORD = re.compile(r'(?:(?P<name>args\.[^\s":]+|[a-z_]+):)?(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))')
 
 
 class Search(msgspec.Struct, frozen=True):
@@ -34,24 +37,31 @@ class Search(msgspec.Struct, frozen=True):
     queue: str = ""
     id: str = ""
     error: str = ""
+    args: tuple[tuple[str, str], ...] = ()
+    """Arguments, each by its name, or by the names of what it is within: `user.id`, or `0` of a list; and its value."""
     words: tuple[str, ...] = ()
     """Somewhere in the job type, the id, the queue or the error."""
 
     @property
     def narrows(self) -> bool:
         """Whether it asks for more than a state."""
-        return bool(self.handler or self.queue or self.id or self.error or self.words)
+        return bool(self.handler or self.queue or self.id or self.error or self.args or self.words)
 
-    def finds(self, view: JobView) -> bool:
-        """Whether the job is meant."""
+    def finds(self, view: JobView, hidden: Collection[str] = ()) -> bool:
+        """Whether the job is meant; `hidden`: arguments that its type does not show."""
         job = view.job
         exact = ((self.handler, job.handler), (self.queue, job.queue), (self.id, job.id))
         error = without_logins(f"{view.reason} {job.error}")  # who may not see them may not guess them either
         return (
             all(not sought or is_like(sought, text) for sought, text in exact)
             and (not self.error or holds(self.error, error))
+            and (not self.args or self._finds_args(redacted(without(job.args, hidden))))
             and all(any(holds(word, text) for text in (job.handler, job.id, job.queue, error)) for word in self.words)
         )
+
+    def _finds_args(self, shown: object) -> bool:
+        """Of what a page shows of them: who may not see one may not guess it either."""
+        return all(any(is_like(sought, text) for text in _values(shown, name)) for name, sought in self.args)
 
 
 class Found(NamedTuple):
@@ -74,18 +84,21 @@ def parse(text: str) -> Search:
     if len(text) > LONGEST:
         raise InvalidArguments(f"a search takes {LONGEST} characters at most, and this one has {len(text):,}")
     given: dict[str, str] = {}
+    args: list[tuple[str, str]] = []
     words: list[str] = []
     for word in _WORD.finditer(text):
         name, sought = word["name"], word["quoted"] if word["quoted"] is not None else word["bare"]
         if not name:
             words += [sought] if sought else []
+        elif name.startswith(ARGS):
+            args.append((name.removeprefix(ARGS), sought))
         elif name not in QUALIFIERS:
-            known = ", ".join(f"{qualifier}:" for qualifier in QUALIFIERS)
+            known = ", ".join(f"{qualifier}:" for qualifier in (*QUALIFIERS, f"{ARGS}NAME"))
             raise InvalidArguments(f'there is no qualifier {name}: but {known}; as a text it is "{word[0]}"')
         else:
             given[name] = sought
     texts = {name: sought for name, sought in given.items() if name != "state"}
-    return Search(_state(given), words=tuple(words), **texts)
+    return Search(_state(given), args=tuple(args), words=tuple(words), **texts)
 
 
 def _state(given: Mapping[str, str]) -> State | None:
@@ -97,13 +110,22 @@ def _state(given: Mapping[str, str]) -> State | None:
     return State(name)
 
 
-async def find(inspector: Inspector, state: State, search: Search) -> Found:
-    """Read the jobs of the state, the first ones, and keep those that are meant."""
+def _shows_all(handler: str) -> Collection[str]:
+    return ()
+
+
+async def find(
+    inspector: Inspector, state: State, search: Search, hidden: Callable[[str], Collection[str]] = _shows_all
+) -> Found:
+    """Read the jobs of the state, the first ones, and keep those that are meant.
+
+    `hidden`: the arguments that a job type does not show.
+    """
     found: list[JobView] = []
     looked = total = 0
     async for listing in _chunks(inspector, state):
         looked, total = looked + len(listing), listing.total
-        found += [view for view in listing if search.finds(view)]
+        found += [view for view in listing if search.finds(view, hidden(view.handler))]
     return Found(found, looked, max(total, looked))
 
 
@@ -113,6 +135,32 @@ async def _chunks(inspector: Inspector, state: State) -> AsyncIterator[Listing]:
         yield listing
         if len(listing) < CHUNK:
             return
+
+
+def _values(args: object, name: str) -> list[str]:
+    """What is there under the name, as one would write it; nothing of lists and objects themselves."""
+    if not name:
+        if isinstance(args, (Mapping, list)):
+            return []
+        return [args if isinstance(args, str) else msgspec.json.encode(args).decode()]
+    found: list[str] = []
+    for key, inner in _entries(args):
+        if name == key or name.startswith(f"{key}."):
+            found += _values(inner, name[len(key) + 1 :])
+    return found
+
+
+def _entries(args: object) -> list[tuple[str, object]]:
+    """Named values; those of a list go by their places, and by their names where it carries named ones."""
+    if isinstance(args, Mapping):
+        return [(str(key), inner) for key, inner in cast("Mapping[object, object]", args).items()]
+    if not isinstance(args, list):
+        return []
+    every = cast("list[object]", args)
+    named = (
+        _entries(cast("Mapping[object, object]", every[0])) if len(every) == 1 and isinstance(every[0], Mapping) else []
+    )
+    return [*((str(place), inner) for place, inner in enumerate(every)), *named]
 
 
 def is_like(pattern: str, text: str) -> bool:

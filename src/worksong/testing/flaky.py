@@ -23,6 +23,7 @@ from worksong.ports.backend import (
     Beat,
     BusyView,
     Deed,
+    Direction,
     Listing,
     Orders,
     Pool,
@@ -186,6 +187,9 @@ class FlakyBackend:
 
     async def purge(self, name: str) -> int:
         return await self._do("purge", lambda: self.inner.purge(name))
+
+    async def direct(self, pool_id: str, direction: Direction) -> bool:
+        return await self._do("direct", lambda: self.inner.direct(pool_id, direction))
 
     # Results
 

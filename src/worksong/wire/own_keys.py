@@ -27,6 +27,10 @@ class OwnKeys:
         """string: there while a queue is."""
         return f"{self.own_prefix}paused:{queue}"
 
+    def told(self, pool: str) -> str:
+        """string: what an operator wants of one of our pools, quiet or stop; gone a week after its last beat."""
+        return f"{self.own_prefix}told:{pool}"
+
     def enqueued(self, job_id: str) -> str:
         """string: "1" set by the first push of this id, so that a repeated one does nothing; "0" for others' ids."""
         return f"{self.own_prefix}enqueued:{job_id}"

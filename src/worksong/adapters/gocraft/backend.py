@@ -17,6 +17,7 @@ from worksong.adapters.redis.backend import Parts, RedisBackend
 from worksong.adapters.redis.client import Arg, Redis
 from worksong.adapters.redis.lookout import Lookout
 from worksong.domain.capability import Capability
+from worksong.domain.errors import InvalidArguments
 from worksong.domain.finding import Finding
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
@@ -106,6 +107,18 @@ class GocraftBackend(RedisBackend):
             dropped += await self._space.run(REMOVE, (key,), args)
             left -= len(raws)
         return dropped
+
+    async def _hears(self, pool_id: str) -> bool:
+        k = self._space.keys
+        there, ours = await self._space.gather(
+            [("SISMEMBER", k.worker_pools, pool_id), ("ZSCORE", k.own_pools, pool_id)]
+        )
+        if there and ours is None:
+            raise InvalidArguments(
+                f"the pool {pool_id} belongs to a worker of gocraft/work, which takes no orders from here: "
+                "send its process a signal"
+            )
+        return bool(there)
 
     # Doctor
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from worksong.adapters.gocraft.space import BEAT, LOCK_KEPT, Item, Space, misnamed, unlocked
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.directing import heard
 from worksong.adapters.redis.observation import Observer, pool_fields
 from worksong.adapters.redis.store import text
 from worksong.domain.errors import ConfigError
 from worksong.domain.job import Delivery
 from worksong.domain.poison import Poison
-from worksong.ports.backend import Beat, Orders, Pool
+from worksong.ports.backend import Beat, Direction, Orders, Pool
 from worksong.wire import gocraft
 
 RECONCILE = 5.0
@@ -44,7 +45,7 @@ class Pulse:
         await self._beat(pool, first=True)
 
     async def beat(self, beat: Beat, now: float) -> Orders:
-        evicted, seconds, micros, cancelled = await self._beat(beat.pool, first=False)
+        evicted, seconds, micros, cancelled, told = await self._beat(beat.pool, first=False)
         server_now = int(seconds) + int(micros) / 1e6
         if evicted:
             self._observer.forget()
@@ -54,13 +55,20 @@ class Pulse:
         if now - self._reconciled >= RECONCILE or now < self._reconciled:
             self._reconciled = now
             lost = await self._reconcile(beat, now)
-        return Orders(frozenset(text(name) for name in cancelled), lost=lost, server_now=server_now)
+        said = heard(told)
+        return Orders(
+            frozenset(text(name) for name in cancelled),
+            lost=lost,
+            server_now=server_now,
+            quiet=said == Direction.QUIET,
+            stop=said == Direction.STOP,
+        )
 
     async def _beat(self, pool: Pool, *, first: bool) -> list[Any]:
         k = self._space.keys
         args: tuple[Arg, ...] = (pool.id, int(first), *pool_fields(pool))
         answer: list[Any] = await self._space.run(
-            BEAT, (k.worker_pools, k.pool(pool.id), k.cancelled, k.own_pools), args
+            BEAT, (k.worker_pools, k.pool(pool.id), k.cancelled, k.own_pools, k.told(pool.id)), args
         )
         return answer
 
@@ -130,6 +138,7 @@ class Pulse:
         await self._space.strike(pool.id, pool.handlers)
         # All of them: the beats that wrote them may have come from a sibling of this backend.
         gone: list[tuple[Arg, ...]] = [("DEL", self._space.keys.worker(worker)) for worker in pool.worker_ids]
+        gone.append(("DEL", self._space.keys.told(pool.id)))
         self._observer.forget()
         await self._space.try_all(gone)
         return back

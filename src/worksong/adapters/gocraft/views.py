@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from worksong.adapters.gocraft.mover import Mover, is_job, landmark
 from worksong.adapters.gocraft.space import Space, kept_apart, view
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.directing import heard
 from worksong.adapters.redis.observation import busy_view, pool_view
 from worksong.adapters.redis.store import text, whole
 from worksong.domain.job import JobView
@@ -121,7 +122,8 @@ class Views:
         k = self._space.keys
         ids = sorted(text(pool) for pool in await self._space.call("SMEMBERS", k.worker_pools))
         beats = await self._space.try_all([("HGETALL", k.pool(pool)) for pool in ids])
-        return [pool_view(pool, beat or []) for pool, beat in zip(ids, beats, strict=True)]
+        told = await self._space.try_all([("GET", self._space.keys.told(pool)) for pool in ids])
+        return [pool_view(pool, beat or [], heard(word)) for pool, beat, word in zip(ids, beats, told, strict=True)]
 
     async def busy(self) -> list[BusyView]:
         k = self._space.keys

@@ -26,6 +26,7 @@ from worksong.ports.backend import (
     SILENT_FOR,
     Beat,
     BusyView,
+    Direction,
     Listing,
     Orders,
     Pool,
@@ -139,6 +140,8 @@ class MemoryBackend(BaseBackend):
             orders = Orders(
                 cancel=frozenset(self._store.cancelled),
                 lost=tuple(held for held in beat.held if held.fence not in lent),
+                quiet=member.told == Direction.QUIET,
+                stop=member.told == Direction.STOP,
             )
             missing = frozenset(lent) - {held.fence for held in beat.held}
             back = self._store.give_back(beat.pool.id, missing & member.missed)
@@ -202,19 +205,18 @@ class MemoryBackend(BaseBackend):
 
     async def queues(self, now: float) -> list[QueueView]:
         with self._store.guard:
+            waiting, running = self._store.crowds()
             names = {record.job.queue for record in self._store.records.values()} | self._store.paused
-            return [self._queue_view(name, now) for name in sorted(names)]
-
-    def _queue_view(self, name: str, now: float) -> QueueView:
-        waiting = [record.at for record in self._store.waiting(name)]
-        running = sum(1 for r in self._store.in_state(State.RUNNING) if r.job.queue == name)
-        return QueueView(
-            name=name,
-            count=len(waiting),
-            latency=max(0.0, now - min(waiting, default=now)),
-            paused=name in self._store.paused,
-            running=running,
-        )
+            return [
+                QueueView(
+                    name=name,
+                    count=waiting[name].count,
+                    latency=max(0.0, now - waiting[name].oldest) if waiting[name].count else 0.0,
+                    paused=name in self._store.paused,
+                    running=running[name],
+                )
+                for name in sorted(names)
+            ]
 
     async def counts(self) -> dict[State, int]:
         with self._store.guard:
@@ -287,6 +289,13 @@ class MemoryBackend(BaseBackend):
             for record in waiting:
                 self._store.drop(record)
             return len(waiting)
+
+    async def direct(self, pool_id: str, direction: Direction) -> bool:
+        with self._store.guard:
+            member = self._store.members.get(pool_id)
+            if member and member.told != Direction.STOP:
+                member.told = direction
+            return member is not None
 
     # Doctor
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from worksong.adapters.memory.results import MemoryResults
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Snoozed
-from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, ONCE_KEPT, Pool, Running, Want
+from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, ONCE_KEPT, Direction, Pool, Running, Want
 from worksong.ports.cargo import Fate, Load
 from worksong.wire import result as wire
 
@@ -54,6 +55,8 @@ class Member(msgspec.Struct):
     running: tuple[Running, ...] = ()
     missed: frozenset[int] = frozenset()
     """Fences lent to it that it did not hold at its last beat."""
+    told: Direction | None = None
+    """What an operator wants of it."""
 
 
 class Aside(NamedTuple):
@@ -61,6 +64,14 @@ class Aside(NamedTuple):
 
     load: Load
     held: tuple[tuple[Record, State, bool], ...]
+
+
+class Crowd(NamedTuple):
+    """The jobs that wait in a queue."""
+
+    count: int
+    oldest: float
+    """Since when the one waits that has waited longest."""
 
 
 class Store:
@@ -315,6 +326,18 @@ class Store:
     def waiting(self, queue: str) -> Iterator[Record]:
         """The records waiting in a queue, in no order."""
         return (r for r in self.records.values() if r.state is State.QUEUED and r.job.queue == queue)
+
+    def crowds(self) -> tuple[Mapping[str, Crowd], Mapping[str, int]]:
+        """Queue -> what waits there, and how many run from there; each record is looked at once."""
+        waiting: defaultdict[str, Crowd] = defaultdict(lambda: Crowd(0, math.inf))
+        running: Counter[str] = Counter()
+        for record in self.records.values():
+            if record.state is State.QUEUED:
+                count, oldest = waiting[record.job.queue]
+                waiting[record.job.queue] = Crowd(count + 1, min(oldest, record.at))
+            elif record.state is State.RUNNING:
+                running[record.job.queue] += 1
+        return waiting, running
 
     def in_state(self, state: State) -> list[Record]:
         """All records of one state: soonest, or oldest, first."""

@@ -25,6 +25,7 @@ def pool_view(member: Member) -> PoolView:
         host=pool.host,
         pid=pool.pid,
         worker_ids=pool.worker_ids,
+        told=member.told or "",
     )
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.redis.chronicle import RedisChronicle
+from worksong.adapters.redis.directing import tell
 from worksong.adapters.redis.lookout import Lookout
 from worksong.adapters.redis.store import Store
 from worksong.domain.course import Grain, Slot
@@ -20,6 +21,7 @@ from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     Beat,
     BusyView,
+    Direction,
     Inspector,
     Listing,
     Orders,
@@ -209,6 +211,16 @@ class RedisBackend(BaseBackend, ABC):
     async def resume(self, name: str) -> None:
         await self._parts.store.call("DEL", self._parts.keys.paused(name))
         self._parts.broker.ring()
+
+    async def direct(self, pool_id: str, direction: Direction) -> bool:
+        if not await self._hears(pool_id):
+            return False
+        await tell(self._parts.store, self._parts.keys.told(pool_id), direction)
+        return True
+
+    @abstractmethod
+    async def _hears(self, pool_id: str) -> bool:
+        """Whether such a pool of ours is registered; `InvalidArguments` for one of another library."""
 
     # Doctor
 

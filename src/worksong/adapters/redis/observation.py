@@ -23,8 +23,8 @@ def pool_fields(pool: Pool) -> tuple[Arg, ...]:
     )
 
 
-def pool_view(pool: str, flat: Sequence[bytes]) -> PoolView:
-    """A pool by its hash."""
+def pool_view(pool: str, flat: Sequence[bytes], told: str = "") -> PoolView:
+    """A pool by its hash, and what it was told."""
     found = fields(flat)
     return PoolView(
         id=pool,
@@ -35,6 +35,7 @@ def pool_view(pool: str, flat: Sequence[bytes]) -> PoolView:
         host=found.get("host", ""),
         pid=_number(found.get("pid")),
         worker_ids=tuple(sorted(worker for worker in found.get("worker_ids", "").split(",") if worker)),
+        told=told,
     )
 
 

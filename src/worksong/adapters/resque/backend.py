@@ -91,6 +91,10 @@ class ResqueBackend(RedisBackend):
         """The queue itself stays known, as Resque's own tools leave it."""
         return int(await self._space.run(PURGE, (self._space.keys.queue(name),), ()))
 
+    async def _hears(self, pool_id: str) -> bool:
+        """Workers of other libraries have no pools here."""
+        return bool(await self._space.call("SISMEMBER", self._space.keys.pools, pool_id))
+
     # Doctor
 
     async def examine(self, now: float) -> list[Finding]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.directing import heard
 from worksong.adapters.redis.observation import Observer, pool_fields
 from worksong.adapters.redis.store import text
 from worksong.adapters.resque import crew
@@ -15,7 +16,7 @@ from worksong.adapters.resque.crew import Crew
 from worksong.adapters.resque.space import BEAT, MOST, Item, Lent, Space
 from worksong.domain.job import Delivery, shown
 from worksong.domain.poison import Poison
-from worksong.ports.backend import Beat, Orders, Pool, Running
+from worksong.ports.backend import Beat, Direction, Orders, Pool, Running
 from worksong.wire import resque, resque_time
 
 RECONCILE = 5.0
@@ -43,7 +44,7 @@ class Pulse:
     async def beat(self, beat: Beat, now: float) -> Orders:
         pool = beat.pool
         self._space.crews.setdefault(pool.id, crew.of(pool))
-        evicted, seconds, micros, cancelled = await self._beat(pool, first=False)
+        evicted, seconds, micros, cancelled, told = await self._beat(pool, first=False)
         server_now = int(seconds) + int(micros) / 1e6
         if evicted:
             self._observer.forget()
@@ -56,13 +57,21 @@ class Pulse:
             self._reconciled = now
             await self._register(pool, int(seconds))
             lost = await self._reconcile(beat, now)
-        return Orders(frozenset(text(name) for name in cancelled), lost=lost, server_now=server_now)
+        said = heard(told)
+        return Orders(
+            frozenset(text(name) for name in cancelled),
+            lost=lost,
+            server_now=server_now,
+            quiet=said == Direction.QUIET,
+            stop=said == Direction.STOP,
+        )
 
     async def _beat(self, pool: Pool, *, first: bool) -> list[Any]:
         k = self._space.keys
         names = "\n".join(self._space.crews[pool.id].all)
         args: tuple[Arg, ...] = (pool.id, int(first), *pool_fields(pool), "crew", names)
-        answer: list[Any] = await self._space.run(BEAT, (k.pools, k.pool(pool.id), k.cancelled, k.beaten), args)
+        keys = (k.pools, k.pool(pool.id), k.cancelled, k.beaten, k.told(pool.id))
+        answer: list[Any] = await self._space.run(BEAT, keys, args)
         return answer
 
     async def _register(self, pool: Pool, server_now: int) -> None:
@@ -136,6 +145,7 @@ class Pulse:
         back = await self._give_back(pool.id, now)
         names = self._space.crews.pop(pool.id, None) or crew.of(pool)
         await self._space.strike(pool.id, names.all, pool.worker_ids)
+        await self._space.try_all([("DEL", self._space.keys.told(pool.id))])
         self._observer.forget()
         self._records.clear()
         return back

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from msgspec.structs import replace
 
 from worksong.adapters.redis.client import Arg
+from worksong.adapters.redis.directing import heard
 from worksong.adapters.redis.observation import busy_view, pool_view
 from worksong.adapters.resque.mover import Mover
 from worksong.adapters.resque.schedule import Schedule
@@ -147,7 +148,8 @@ class Views:
         """Ours; workers of other libraries are told by `foreigners`."""
         ids = await self._space.pools()
         beats = await self._space.try_all([("HGETALL", self._space.keys.pool(pool)) for pool in ids])
-        return [pool_view(pool, beat or []) for pool, beat in zip(ids, beats, strict=True)]
+        told = await self._space.try_all([("GET", self._space.keys.told(pool)) for pool in ids])
+        return [pool_view(pool, beat or [], heard(word)) for pool, beat, word in zip(ids, beats, told, strict=True)]
 
     async def busy(self) -> list[BusyView]:
         workers = [(worker, pool.id) for pool in await self.pools() for worker in pool.worker_ids]

@@ -11,7 +11,8 @@ from worksong.domain.lifecycle import State
 
 EVERYTHING = (
     "erase_records",
-    *("erase_jobs", "erase_pools", "erase_limits", "erase_paused", "erase_once", "erase_results", "erase_history"),
+    *("erase_jobs", "erase_pools", "erase_told", "erase_limits", "erase_paused"),
+    *("erase_once", "erase_results", "erase_history"),
     "erase_course",
 )
 
@@ -65,6 +66,13 @@ class SqlAdmin:
         rows = yield from self._space.ask("waiting_in", queue=name, after=after, most=CHUNK)
         dropped = yield from self._space.do("drop", rows)
         return dropped, rows[-1][0] if rows else 0
+
+    def direct(self, pool_id: str, word: str) -> Program[bool]:
+        """Note it beside the pool, unless there is none."""
+        if not (yield from self._space.ask("lock_pool", id=pool_id)):
+            return False
+        yield from self._space.do("tell", id=pool_id, word=word)
+        return True
 
     def erase(self) -> Program[None]:
         """Drop everything of the namespace."""

@@ -38,6 +38,7 @@ from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     Beat,
     BusyView,
+    Direction,
     Listing,
     Orders,
     Pool,
@@ -311,6 +312,9 @@ class SqlBackend(BaseBackend):
             if not last:
                 return purged
             purged += dropped
+
+    async def direct(self, pool_id: str, direction: Direction) -> bool:
+        return await self._store.run(lambda: self._admin.direct(pool_id, str(direction)))
 
     # Cargo
 

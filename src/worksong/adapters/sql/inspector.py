@@ -111,12 +111,13 @@ class SqlInspector:
 
     def pools(self) -> Program[list[PoolView]]:
         """Registered pools, by id."""
-        return [_pool_view(pool, beat_at) for pool, beat_at, _ in (yield from self._space.ask("pools"))]
+        rows = yield from self._space.ask("pools")
+        return [_pool_view(pool, beat_at, word or "") for pool, beat_at, _, word in rows]
 
     def busy(self) -> Program[list[BusyView]]:
         """What the pools said at their last beat."""
         found: list[BusyView] = []
-        for _, _, busy in (yield from self._space.ask("pools")):
+        for _, _, busy, _ in (yield from self._space.ask("pools")):
             found += msgspec.json.decode(busy, type=list[BusyView])
         return found
 
@@ -143,7 +144,7 @@ def _queue_view(name: str, found: dict[tuple[str, str], tuple[int, int]], now: f
     )
 
 
-def _pool_view(stored: bytes, beat_at: float) -> PoolView:
+def _pool_view(stored: bytes, beat_at: float, told: str) -> PoolView:
     pool = msgspec.json.decode(stored, type=Pool)
     return PoolView(
         id=pool.id,
@@ -154,4 +155,5 @@ def _pool_view(stored: bytes, beat_at: float) -> PoolView:
         host=pool.host,
         pid=pool.pid,
         worker_ids=pool.worker_ids,
+        told=told,
     )

@@ -23,6 +23,7 @@ from worksong.ports.backend import (
     SILENT_FOR,
     Beat,
     BusyView,
+    Direction,
     Orders,
     Pool,
     Running,
@@ -75,7 +76,8 @@ class SqlUpkeep:
         pool = beat.pool
         busy = msgspec.json.encode([busy_view(pool, running) for running in beat.running])
         touched = yield from self._space.do("beat", id=pool.id, busy=busy, now=now)
-        server_now = (yield from self._clock(pool)) if self._own_clock else None
+        known = yield from self._space.ask("beaten", id=pool.id)
+        server_now = (yield from self._clock(known)) if self._own_clock else None
         if not touched:
             self._looks.pop(pool.id, None)
             return Orders(evicted=True, lost=beat.held, server_now=server_now)
@@ -87,12 +89,13 @@ class SqlUpkeep:
             cancel=frozenset(light.id for light in lent.values() if light.cancelled),
             lost=tuple(held for held in beat.held if held.fence in gone),
             server_now=server_now,
+            quiet=known[0][1] == Direction.QUIET,
+            stop=known[0][1] == Direction.STOP,
         )
 
-    def _clock(self, pool: Pool) -> Program[float]:
+    def _clock(self, known: Sequence[Row]) -> Program[float]:
         """The time that the beat was given, so that both tell of the same second; of a pool struck off, that of now."""
-        beaten = yield from self._space.ask("beaten", id=pool.id)
-        now: float = (beaten or (yield from self._space.ask("clock_of_server")))[0][0]
+        now: float = (known or (yield from self._space.ask("clock_of_server")))[0][0]
         return now
 
     def _unheld(self, beat: Beat, lent: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
@@ -120,6 +123,7 @@ class SqlUpkeep:
         while rows := (yield from self._space.ask("holdings", pool=pool.id)):
             back += yield from self._return([Light(*row) for row in rows])
         yield from self._space.do("strike", id=pool.id)
+        yield from self._space.do("untell", id=pool.id)
         self._looks.pop(pool.id, None)
         return back
 
@@ -147,6 +151,7 @@ class SqlUpkeep:
             struck = yield from self._space.do("strike_silent", id=pool, seen=seen)
             if not struck:
                 return False, 0, 0
+        yield from self._space.do("untell", id=pool)
         self._seen.pop(pool, None)
         recovered = crashed = 0
         while rows := (yield from self._space.ask("holdings", pool=pool)):

@@ -47,6 +47,8 @@ SECTIONS: dict[str, Sequence[Entry]] = {
         Entry("resume", "orders:resume", "End a pause."),
         Entry("purge", "orders:purge", "Drop all jobs waiting in a queue."),
         Entry("cancel", "orders:cancel", "Drop a job, or stop it if it runs."),
+        Entry("quiet", "orders:quiet", "Have a worker process fetch nothing more."),
+        Entry("dismiss", "orders:dismiss", "Have a worker process finish what it runs, and end."),
     ),
     "Set up": (
         Entry("migrate", "migrate:migrate", "Create or upgrade the tables of a database."),

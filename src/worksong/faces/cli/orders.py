@@ -1,4 +1,4 @@
-"""`worksong pause`, `resume`, `purge` and `cancel`."""
+"""`worksong pause`, `resume`, `purge`, `cancel`, `quiet` and `dismiss`."""
 
 from __future__ import annotations
 
@@ -48,3 +48,34 @@ def cancel(target: Target, job_id: str) -> None:
     if not ask(target, lambda admin: admin.acancel(job_id)):
         raise WorksongError(f"no job with the id {job_id} waits or runs: it is done, or it never was")
     say(f"cancelled {job_id}")
+
+
+@click.command(cls=Command)
+@click.argument("pool")
+@takes_target
+def quiet(target: Target, pool: str) -> None:
+    """Have a worker process fetch nothing more.
+
+    What it runs goes on, and it stays quiet for as long as it lives. POOL is its id, as `worksong pools` lists it.
+    """
+    if not ask(target, lambda admin: admin.aquiet(pool)):
+        raise WorksongError(_no_pool(pool))
+    say(f"told {pool} to fetch nothing more; it hears that with its next beat")
+
+
+@click.command(cls=Command)
+@click.argument("pool")
+@takes_target
+def dismiss(target: Target, pool: str) -> None:
+    """Have a worker process finish what it runs, and end.
+
+    POOL is its id, as `worksong pools` lists it. One of several that `run --processes` started is not started again
+    until that command is; whatever else restarts processes, such as systemd, goes by its own rules.
+    """
+    if not ask(target, lambda admin: admin.adismiss(pool)):
+        raise WorksongError(_no_pool(pool))
+    say(f"told {pool} to finish what it runs and to end; it hears that with its next beat")
+
+
+def _no_pool(pool: str) -> str:
+    return f"no worker process has the id {pool}: it has ended, or it never was; `worksong pools` lists those that live"

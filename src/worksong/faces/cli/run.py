@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def _run_leashed(asked: Options, place: str) -> None:
         worker.warns = False  # the supervisor has
         _entitle(f"{worker.name} [{number} of {asked.processes}]")
         worker.on_pool = lambda pool: leash.tell(Report(pool=pool))
+        worker.on_dismissed = _both(lambda: leash.tell(Report(dismissed=True)), worker.on_dismissed)
         with reporting(leash, int(number), worker.measured()) if asked.measured else contextlib.nullcontext():
             stats = worker.run(grace=asked.settings.grace, burst=asked.burst)
         leash.tell(Report(stats=stats))
@@ -141,6 +143,16 @@ def _run_leashed(asked: Options, place: str) -> None:
             raise
         leash.tell(Report(error=str(failure)[:LONGEST] or type(failure).__name__))
         sys.exit(1)
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    """The app may want to hear it, too."""
+
+    def call() -> None:
+        first()
+        second()
+
+    return call
 
 
 def _supervise(asked: Options) -> None:

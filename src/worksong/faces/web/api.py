@@ -60,6 +60,7 @@ class Api:
         found: dict[str, Question] = {
             "/queues": self.order_queue,
             "/jobs": self.order_jobs,
+            "/pools": self.order_pool,
             "/cron": self.order_periodic,
         }
         return {path: self._answering(question) for path, question in found.items()}
@@ -151,6 +152,10 @@ class Api:
         search = meant(_text(body, "q"), state) if ids is None else Search()
         act = await self._desk.on_jobs(state, _text(body, "act"), ids, search)
         return await self._ordered(body, act)
+
+    async def order_pool(self, request: Request) -> Fields:
+        body = await json_of(request)
+        return await self._ordered(body, await self._desk.on_pool(_text(body, "pool"), _text(body, "act")))
 
     async def order_periodic(self, request: Request) -> Fields:
         body = await json_of(request)

@@ -89,6 +89,7 @@ class Console:
             Route("/act/queue", orders.queue, methods=["POST"]),
             Route("/act/jobs", orders.jobs, methods=["POST"]),
             Route("/act/group", orders.group, methods=["POST"]),
+            Route("/act/pool", orders.pool, methods=["POST"]),
             Route("/act/periodic", orders.periodic, methods=["POST"]),
             *(Route(API + path, question, methods=["GET"]) for path, question in api.questions.items()),
             *(Route(API + path, order, methods=["POST"]) for path, order in api.orders.items()),
@@ -141,6 +142,7 @@ def store_of(worker: Worker) -> Store:
         namespace=worker.name,
         results=worker.results,
         registry=worker.registry,
+        ledger=worker.ledgers.here if worker.ledgers else None,
     )
 
 

@@ -60,6 +60,15 @@ class Orders:
         except Exception as wrong:
             return self._replies.refusal(request, failure_of(wrong))
 
+    async def pool(self, request: Request) -> Response:
+        """Have a worker process go quiet, or end."""
+        try:
+            form = await form_of(request)
+            act = await self._desk.on_pool(text_in(form, "pool"), text_in(form, "act"))
+            return await self._ask_or_do(request, form, act, "/workers")
+        except Exception as error:
+            return self._replies.refusal(request, failure_of(error))
+
     async def periodic(self, request: Request) -> Response:
         """Run a periodic job now."""
         try:

@@ -15,6 +15,8 @@ from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import page_of, state_of
 from worksong.faces.web.charts import Chart, durations, throughput
+from worksong.faces.web.paper import seek
+from worksong.faces.web.pipelinepages import PipelinePages
 from worksong.faces.web.replies import Replies
 from worksong.faces.web.workwebui import wants_json
 from worksong.ports.backend import SILENT_FOR
@@ -24,7 +26,7 @@ from worksong.service.course import PERIODS, Course, error_share, per_minute, pe
 from worksong.service.desk import ACTS, Desk
 from worksong.service.glance import Glance
 from worksong.service.history import History
-from worksong.service.search import LISTED, QUALIFIERS, Search, parse
+from worksong.service.search import ARGS, LISTED, QUALIFIERS, Search, parse
 
 LOOKS_EVERY = 2.0
 """Seconds between two looks of a page that is open."""
@@ -34,6 +36,8 @@ LATE = 60.0
 """Seconds of waiting from which a queue is worth a word."""
 SHOWN = 8
 """Rows of a table on the overview."""
+HINTS = 100
+"""Job types and queues that the search suggests, of each so many at most."""
 AILMENTS_KEPT = 10.0
 """Seconds for which the groups of failing jobs on the overview are not gathered again."""
 
@@ -62,6 +66,7 @@ class Pages:
             "/handlers": self.handlers,
             "/history": self.history,
             "/errors": self.errors,
+            **PipelinePages(self._desk, self._replies).routes,
         }
         return {path: self._within_patience(page) for path, page in pages.items()}
 
@@ -139,7 +144,8 @@ class Pages:
         """The jobs of a state, or those that are sought."""
         sought = request.query_params.get("q", "")
         search = parse(sought)
-        counts = (await self._desk.glance()).counts
+        glance = await self._desk.glance()
+        counts = glance.counts
         state = search.state or await self._state(request, search, counts)
         page = await self._desk.page(state, page_of(request.query_params.get("page", "")), search)
         acts = [act for act in ACTS[state] if self._desk.can(act)]
@@ -155,7 +161,7 @@ class Pages:
             narrows=search.narrows,
             acts=acts,
             hint=self._desk.lacking(Capability.CANCEL if state in (State.QUEUED, State.RUNNING) else Capability.REVIVE),
-            qualifiers=QUALIFIERS,
+            hints=_hints(self._desk.handlers(glance), [queue.name for queue in glance.queues]),
         )
 
     async def _state(self, request: Request, search: Search, counts: Mapping[State, int]) -> State:
@@ -197,7 +203,14 @@ class Pages:
         for view in glance.busy:
             busy.setdefault(view.pool_id, []).append(self._desk.busy_fields(view))
         return self._replies.page(
-            request, "workers", title="Workers", pools=glance.pools, busy=busy, words=glance.workers, late=SILENT_FOR
+            request,
+            "workers",
+            title="Workers",
+            pools=glance.pools,
+            busy=busy,
+            words=glance.workers,
+            late=SILENT_FOR,
+            hint=self._desk.lacking(Capability.DIRECT),
         )
 
     async def cron(self, request: Request) -> Response:
@@ -209,6 +222,17 @@ class Pages:
         groups, looked = await self._desk.ailments()
         unseen = sum(found.total - found.looked for found in looked.values())
         return self._replies.page(request, "errors", title="Errors", groups=groups, unseen=unseen)
+
+
+def _hints(handlers: Sequence[str], queues: Sequence[str]) -> list[str]:
+    """How a search may begin."""
+    named = [*(seek(handler=name) for name in handlers[:HINTS]), *(seek(queue=name) for name in queues[:HINTS])]
+    return [
+        *(f"{name}:" for name in QUALIFIERS if name != "state"),
+        ARGS,
+        *(f"state:{state}" for state in LISTED),
+        *named,
+    ]
 
 
 def _alerts(glance: Glance) -> list[tuple[str, str, str]]:

@@ -95,6 +95,7 @@ class Replies:
                 sought_for=self._sought_for,
                 namespace=store.namespace if role is not Role.NOBODY else "",
                 store_url=store.url if role is not Role.NOBODY else "",
+                has_records=store.ledger is not None,
                 has_app=store.registry is not None,
                 notice=self._notices.find(request.query_params.get("notice", "")) if role is not Role.NOBODY else "",
                 **context,

@@ -7,6 +7,7 @@ import pytest
 THEMES = (
     "arguments",
     "chronicles",
+    "directing",
     "endings",
     "examining",
     "fetching",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from worksong.testing.contract.arguments import Arguments
 from worksong.testing.contract.chronicles import Chronicles
+from worksong.testing.contract.directing import Directing
 from worksong.testing.contract.effects import Effects
 from worksong.testing.contract.endings import Endings, Receipts
 from worksong.testing.contract.examining import Examining, Tracing
@@ -41,6 +42,7 @@ class BackendContract(
     Cancelling,
     Purging,
     Reviving,
+    Directing,
     Listings,
     Pools,
     Loading,

@@ -14,7 +14,7 @@ from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Delivery
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Done, Settlement
-from worksong.ports.backend import Backend, Beat, Pool, Want, Window
+from worksong.ports.backend import Backend, Beat, Direction, Pool, Want, Window
 from worksong.testing.contract.steps import T, a_job, fetch, join, lend, lent_ids, listed, push, settle, some_jobs
 from worksong.testing.contract.suite import Suite, needs
 
@@ -43,6 +43,7 @@ CALLS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "pause": lambda backend: backend.pause("default"),
     "resume": lambda backend: backend.resume("default"),
     "purge": lambda backend: backend.purge("default"),
+    "direct": lambda backend: backend.direct("nobody", Direction.QUIET),
     "admit": lambda backend: backend.admit(),
     "examine": lambda backend: backend.examine(T),
     "trace": lambda backend: backend.trace("nothing"),

@@ -28,6 +28,7 @@ REFUSED = frozenset(
         Capability.RESULTS,
         Capability.TRANSACTION,
         Capability.POOLS,
+        Capability.DIRECT,
         Capability.EFFECT,
         Capability.MOVE,
         Capability.HISTORY,

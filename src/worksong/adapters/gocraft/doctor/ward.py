@@ -96,7 +96,7 @@ class Ward:
             expected |= dict.fromkeys((k.paused(name), k.lock(name), k.max_concurrency(name)), "string")
             expected |= {k.inprogress(name, pool.id): "list" for pool in self.pools}
         for pool in self.pools:
-            expected[k.pool(pool.id)] = "hash"
+            expected |= {k.pool(pool.id): "hash", k.told(pool.id): "string"}
             expected |= {k.worker(worker): "hash" for worker in pool.worker_ids}
         return expected
 

@@ -76,7 +76,8 @@ class Ward:
         kinds = await self.space.gather([("TYPE", k.queues), ("TYPE", k.pools)])
         if all(kind in (b"set", b"none") for kind in kinds):
             expected |= {k.queue(name): "list" for name in await self.space.queues()}
-            expected |= {k.lent(pool): "hash" for pool in await self.space.pools()}
+            pools = await self.space.pools()
+            expected |= {k.lent(pool): "hash" for pool in pools} | {k.told(pool): "string" for pool in pools}
         return await bedside.misfits(self.space, expected)
 
     async def workers(self) -> list[str]:

@@ -156,8 +156,22 @@ DELETE FROM worksong_limit WHERE space = :space AND handler = :handler
 --: beat
 UPDATE worksong_pool SET beats = beats + 1, beat_at = {clock}, busy = :busy WHERE space = :space AND id = :id
 
+-- Of what a pool was told, the word that counts: stop comes after quiet in the alphabet, too.
+--: word(fragment)
+(SELECT max(told.word) FROM worksong_told AS told WHERE told.space = pool.space AND told.pool = pool.id)
+
 --: beaten
-SELECT beat_at FROM worksong_pool WHERE space = :space AND id = :id
+SELECT pool.beat_at, {word} FROM worksong_pool AS pool WHERE pool.space = :space AND pool.id = :id
+
+-- Until the end of the transaction, nobody strikes it off.
+--: lock_pool
+SELECT id FROM worksong_pool WHERE space = :space AND id = :id {lock}
+
+--: tell
+INSERT INTO worksong_told (space, pool, word) VALUES (:space, :id, :word) ON CONFLICT DO NOTHING
+
+--: untell
+DELETE FROM worksong_told WHERE space = :space AND pool = :id
 
 --: lent(handler)
 SELECT {light} FROM worksong_job AS job
@@ -423,7 +437,7 @@ WHERE
 SELECT most FROM worksong_limit WHERE space = :space AND handler = :handler
 
 --: pools
-SELECT pool, beat_at, busy FROM worksong_pool WHERE space = :space ORDER BY id
+SELECT pool.pool, pool.beat_at, pool.busy, {word} FROM worksong_pool AS pool WHERE pool.space = :space ORDER BY pool.id
 
 --: history
 SELECT id, handler, queue, attempt, outcome, args, enqueued_at, started_at, ended_at FROM worksong_history
@@ -439,6 +453,9 @@ DELETE FROM worksong_job WHERE space = :space
 
 --: erase_pools
 DELETE FROM worksong_pool WHERE space = :space
+
+--: erase_told
+DELETE FROM worksong_told WHERE space = :space
 
 --: erase_limits
 DELETE FROM worksong_limit WHERE space = :space

@@ -175,6 +175,9 @@ WHERE job.pool = :pool
 SELECT {light} FROM {given}
 STRAIGHT_JOIN worksong_job AS job ON job.space = :space AND job.id = given.id FOR UPDATE
 
+--: tell
+INSERT INTO worksong_told (space, pool, word) VALUES (:space, :id, :word) ON DUPLICATE KEY UPDATE word = worksong_told.word
+
 --: pause
 INSERT INTO worksong_paused (space, queue) VALUES (:space, :queue) ON DUPLICATE KEY UPDATE queue = worksong_paused.queue
 
