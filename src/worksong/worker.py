@@ -94,8 +94,7 @@ class Worker:
         `history`: whether the backend, where it can, is told each second what jobs did, for charts of 30 days; that
         costs a microsecond per job. None: when `worksong run` runs it.
         """
-        _check(name, concurrency, context)
-        check_queues(queues)
+        _check(name, concurrency, queues, context)
         self.name, self.url, self.concurrency, self.queues = name, url, concurrency, queues
         self.registry = Registry()
         self.clock = clock or SystemClock()
@@ -536,8 +535,11 @@ class Worker:
         return self._engine.stats if self._engine else self._last
 
 
-def _check(name: str, concurrency: int, context: type[Context]) -> None:
+def _check(
+    name: str, concurrency: int, queues: Mapping[str, int] | Sequence[str] | None, context: type[Context]
+) -> None:
     """Refuse what callers without types may give."""
+    check_queues(queues)
     check_name(name, "worker name")
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or not 1 <= concurrency <= 10_000:
         raise ConfigError(f"concurrency must be a whole number from 1 to 10000, not {concurrency!r}")

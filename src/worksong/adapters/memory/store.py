@@ -69,7 +69,7 @@ class Aside(NamedTuple):
 class Crowd(NamedTuple):
     """The jobs that wait in a queue."""
 
-    count: int
+    jobs: int
     oldest: float
     """Since when the one waits that has waited longest."""
 

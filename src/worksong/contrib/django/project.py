@@ -11,10 +11,10 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from worksong.client import Delay
 from worksong.contrib.django.setting import Setting, in_place, read, url_of
 from worksong.domain.job import Job
 from worksong.engine.compile import is_coroutine
+from worksong.enqueueing import Delay
 from worksong.faces.cli.migrate import Migrating
 from worksong.handle import Handle
 from worksong.jobtype import Enqueuer
