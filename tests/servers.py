@@ -314,7 +314,7 @@ class Broker:
 
     def __init__(self, program: str, directory: Path, mapper: int, settings: str) -> None:
         self._program, self.directory = program, directory
-        self.authority = _self_signed(directory)
+        self.authority = self_signed(directory)
         """The file with the certificate of the TLS port, which is its own authority; None: there is no such port."""
         for _ in range(TRIES):
             self.port, self.tls_port = _lasting_port(), _lasting_port()
@@ -399,7 +399,7 @@ def rabbitmq(settings: str = "") -> Iterator[Broker]:
                 broker.kill()
 
 
-def _self_signed(directory: Path) -> Path | None:
+def self_signed(directory: Path) -> Path | None:
     """A certificate for `localhost`, beside `key.pem`; None where there is no openssl."""
     if not shutil.which("openssl"):
         return None

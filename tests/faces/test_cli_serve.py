@@ -19,6 +19,7 @@ import grpc
 import httpx2
 import pytest
 
+import servers
 from faces.stage import PATIENCE, Cli, Program, Start
 from worksong.faces.grpc.wire import job_pb2, task_pb2
 
@@ -50,6 +51,7 @@ LOOKER = "a-token-to-look-with-0123"
 def app(tmp_path: Path) -> Path:
     """The directory of an application."""
     (tmp_path / "shop_app.py").write_text(APP)
+    (tmp_path / "apart.toml").write_text('records = "sqlite:///records.db"\n')
     return tmp_path
 
 
@@ -149,20 +151,17 @@ def test_tokens_open_both_faces(app: Path, start: Start) -> None:
 
 
 def test_both_faces_speak_tls(app: Path, start: Start) -> None:
-    if not shutil.which("openssl"):
+    if not servers.self_signed(app):
         pytest.skip("openssl is not installed")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem"
-    made = [*command.split(), "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(made, cwd=app, check=True, capture_output=True)
-    (app / "service.toml").write_text('tls = {certificate = "cert.pem", key = "key.pem"}\n')
+    (app / "service.toml").write_text('tls = {certificate = "certificate.pem", key = "key.pem"}\n')
     place = Place(start("serve", "shop_app:worker", "--config", "service.toml", "--http", "0", "--grpc", "0"))
     assert place.http.startswith("https://")
     assert place.grpc.startswith("grpcs://")
     # When a client asks that trusts the certificate
-    trust = ssl.create_default_context(cafile=app / "cert.pem")
+    trust = ssl.create_default_context(cafile=app / "certificate.pem")
     answer = httpx2.get(f"{place.http.replace('127.0.0.1', 'localhost')}/api/tasks", verify=trust, timeout=PATIENCE)
     assert answer.json() == {"tasks": ["double", "wait"]}
-    credentials = grpc.ssl_channel_credentials((app / "cert.pem").read_bytes())
+    credentials = grpc.ssl_channel_credentials((app / "certificate.pem").read_bytes())
     where = place.grpc.removeprefix("grpcs://").replace("127.0.0.1", "localhost")
     with grpc.secure_channel(where, credentials) as channel:
         ask = channel.unary_unary(
@@ -179,7 +178,8 @@ def test_both_faces_speak_tls(app: Path, start: Start) -> None:
         (["--http", "0.0.0.0:0"], "0.0.0.0:0 is open to other machines: name tokens"),
         (["--grpc", "10.1.2.3:1"], "10.1.2.3:1 is open to other machines"),
         (["--http", "off", "--grpc", "off"], "neither HTTP nor gRPC"),
-        (["--no-worker"], "--no-worker: the queue in memory://"),
+        (["--no-worker"], "--no-worker: workers apart must keep the same records"),
+        (["--no-worker", "--config", "apart.toml"], "--no-worker: the queue in memory://"),
         (["--config", "missing.yaml"], "missing.yaml cannot be read"),
         (["--url", "faktory://localhost"], "records = URL in the configuration"),
     ],

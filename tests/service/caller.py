@@ -100,17 +100,17 @@ def params(**given: Any) -> Struct:
 
 @asynccontextmanager
 async def served(
-    service: JobService, access: Access | None = None, *, trust: bytes | None = None, **options: Any
+    service: JobService,
+    access: Access | None = None,
+    *,
+    credentials: grpc.ChannelCredentials | None = None,
+    **options: Any,
 ) -> AsyncIterator[Caller]:
-    """A server on a port of its own, and a connection to it. `trust`: the certificate it must show."""
+    """A server on a port of its own, and a connection to it, over TLS where there are credentials."""
     server = GrpcServer(service, access or Access(), Options(patience=0.2, **options))
     await server.start()
-    where = f"localhost:{server.port}" if trust else f"127.0.0.1:{server.port}"
-    channel = (
-        grpc.aio.secure_channel(where, grpc.ssl_channel_credentials(trust))
-        if trust
-        else grpc.aio.insecure_channel(where)
-    )
+    where = f"{'localhost' if credentials else '127.0.0.1'}:{server.port}"
+    channel = grpc.aio.secure_channel(where, credentials) if credentials else grpc.aio.insecure_channel(where)
     try:
         async with channel:
             yield Caller(channel, server.port)

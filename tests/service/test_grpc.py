@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 from uuid import uuid4
 
 import grpc
@@ -17,11 +18,13 @@ import pytest
 from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
+import servers
 from service.caller import ANSWERS, TOKENS, Caller, params, served
 from service.grpc_driver import GrpcDriver
 from service.player import play
 from service.scenarios import SCENARIOS, Scenario
 from service.stage import Firm
+from worksong.domain.errors import ConfigError
 from worksong.faces.grpc.wire import events_pb2, job_pb2, jobresult_pb2, pipeline_pb2, task_pb2
 from worksong.service.access import Access
 from worksong.service.rates import Rate
@@ -189,6 +192,28 @@ async def test_every_method_asks_for_a_token_that_allows_it(firm: Firm) -> None:
                 status = await ended(call, method, request, f"token-of-who-may-{held}")
                 assert (status is not grpc.StatusCode.PERMISSION_DENIED) == (needed in held.split("+")), (method, held)
                 assert status is not grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_callers_may_need_a_certificate(firm: Firm, tmp_path: Path) -> None:
+    certificate = servers.self_signed(tmp_path)
+    if certificate is None:
+        pytest.skip("openssl is not installed")
+    # Given a server that asks callers for a certificate of an authority, which is its own one here
+    shown, key = certificate.read_bytes(), (tmp_path / "key.pem").read_bytes()
+    files = {"certificate": str(certificate), "key": str(tmp_path / "key.pem"), "ca": str(certificate)}
+    request = task_pb2.GetTasksRequest()
+    # Then who has one is answered, and who has none is not
+    known = grpc.ssl_channel_credentials(shown, key, shown)
+    async with served(firm.service, credentials=known, **files) as call:
+        assert (await call("task.Task/GetTasks", request)).tasks
+    async with served(firm.service, credentials=grpc.ssl_channel_credentials(shown), **files) as call:
+        assert (await call.refused("task.Task/GetTasks", request))[0] is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_tls_file_that_is_missing_is_named(firm: Firm) -> None:
+    with pytest.raises(ConfigError, match=r"the TLS file missing\.pem cannot be read"):
+        async with served(firm.service, certificate="missing.pem", key="missing.pem"):
+            pass
 
 
 async def test_every_write_is_noted_in_the_audit_log(firm: Firm, caplog: pytest.LogCaptureFixture) -> None:

@@ -45,14 +45,11 @@ def configured(app: str, settings: Settings) -> Worker:
     return worker
 
 
-def keep_records(worker: Worker, settings: Settings, *, needed: bool) -> None:
+def keep_records(worker: Worker, settings: Settings) -> None:
     """Have it keep records where the settings say: otherwise as the app does, or else where its queue is."""
     if settings.records is None and worker.ledgers:
         return
-    url = settings.records or worker.url
     try:
-        worker.keep_records(url, retention=settings.retention)
+        worker.keep_records(settings.records or worker.url, retention=settings.retention)
     except ConfigError as wrong:
-        if settings.records is None and not needed:
-            return
         raise ConfigError(f"{wrong}; records = URL in the configuration says where records are kept") from wrong

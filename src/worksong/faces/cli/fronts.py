@@ -12,10 +12,11 @@ from worksong.service.access import Access
 from worksong.service.jobservice import JobService
 from worksong.service.rates import Rate
 from worksong.settings import Address, Settings
-from worksong.settings.settings import Tls
+from worksong.settings.settings import Limits, Tls
 
 if TYPE_CHECKING:
     from worksong.faces.grpc import GrpcServer
+    from worksong.faces.http import Limits as HttpLimits
 
 HTTP_NEEDS = "jinja2", "starlette", "uvicorn"
 GRPC_NEEDS = "grpc_health", "grpc_reflection", "grpc"
@@ -35,12 +36,11 @@ def http_front(
 ) -> Uvicorn:
     """HTTP on a bound socket, with the console under the same roof. `everybody`: whoever reaches it may do all."""
     uvicorn = needed(HTTP_NEEDS, "HTTP", "service")
-    from worksong.faces.http import HttpFace, Limits
+    from worksong.faces.http import HttpFace
     from worksong.faces.web import Console
 
     hosts = [*settings.hosts, *([] if where.host in EVERYWHERE else [where.host])]
     open_to_all = everybody or bool(settings.tls.ca)
-    bears = settings.limits
     face = HttpFace(
         service,
         access=access,
@@ -48,12 +48,19 @@ def http_front(
         allowed_hosts=hosts,
         allowed_origins=settings.cors,
         insecure_no_auth=open_to_all,
-        limits=Limits(body=bears.body, rate=Rate(bears.rate, bears.burst), at_once=bears.at_once),
+        limits=_borne(settings.limits),
     )
     listener = sockets.enter_context(listening(where))
-    server = http_server(uvicorn, face, at_once=2 * bears.at_once, leave=LEAVE, **_tls(settings.tls))
+    at_once = 2 * settings.limits.at_once  # connections; of requests there are half as many
+    server = http_server(uvicorn, face, at_once=at_once, leave=LEAVE, **_tls(settings.tls))
     scheme = "https" if settings.tls.certificate else "http"
     return Uvicorn(server, listener, face.leave, f"{scheme}://{bound(where, listener)}/")
+
+
+def _borne(given: Limits) -> HttpLimits:
+    from worksong.faces.http import Limits as HttpLimits
+
+    return HttpLimits(body=given.body, rate=Rate(given.rate, given.burst), at_once=given.at_once)
 
 
 def grpc_front(service: JobService, access: Access, settings: Settings, where: Address) -> GrpcServer:

@@ -196,8 +196,8 @@ def _prepare(asked: Options, *, tag: str) -> Worker:
     """The app's worker, as the command line wants it."""
     worker = configured(asked.app, asked.settings)
     set_up(asked.settings.log_format, tag=tag, debug=bool(click.get_current_context().meta.get("worksong.debug")))
-    if asked.config or asked.settings.records:
-        keep_records(worker, asked.settings, needed=False)
+    if asked.settings.records:
+        keep_records(worker, asked.settings)
     worker.scheduler = worker.scheduler and not asked.no_scheduler
     worker.history = worker.history is not False
     return worker

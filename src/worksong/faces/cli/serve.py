@@ -76,9 +76,9 @@ def serve(app: str, config: Path | None, no_worker: bool, insecure_no_auth: bool
     access = Access(tokens=[token.accepted for token in settings.tokens])
     _check_open(asked, access)
     worker = configured(app, settings)
-    keep_records(worker, settings, needed=True)
     if no_worker:
         _check_apart(worker, settings)
+    keep_records(worker, settings)
     set_up(settings.log_format, tag="", debug=bool(click.get_current_context().meta.get("worksong.debug")))
     with contextlib.ExitStack() as sockets, asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(asked, worker, access, sockets))
@@ -130,8 +130,13 @@ def _check_open(asked: Asked, access: Access) -> None:
 
 
 def _check_apart(worker: Worker, settings: Settings) -> None:
-    """Workers apart must see the queue, and the records."""
-    for what, url in (("the queue", worker.url), ("records", settings.records or worker.url)):
+    """Workers apart must see the queue, and know of the records and see them."""
+    records = settings.records or (worker.ledgers.origin.name if worker.ledgers else "")
+    if not records:
+        raise ConfigError(
+            "--no-worker: workers apart must keep the same records, so say where they are: records in the configuration"
+        )
+    for what, url in (("the queue", worker.url), ("what is in records", records)):
         if url.startswith("memory:"):
             raise ConfigError(
                 f"--no-worker: {what} in memory:// would be seen by this process alone; name a store for it, "
