@@ -44,7 +44,7 @@ WRONG = [
     ("grace: -1", "grace: it is -1"),
     ("retention: true", "retention: it is True"),
     ("htp: {address: 80}", "there is no setting 'htp'; did you mean http?"),
-    ("http: {adress: 80}", "there is no setting 'http.adress'; did you mean http.address?"),
+    ("http: {addr: 80}", "there is no setting 'http.addr'; did you mean http.address?"),
     ("timeout_unit: hour", "timeout_unit: it is 'hour'"),
     ("queues: {high: 0}", "queues: it is {'high': 0}"),
     ("queues: [so so]", "queues: 'so so' cannot be used"),
