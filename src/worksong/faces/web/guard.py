@@ -25,10 +25,9 @@ SAFE = ("GET", "HEAD")
 OPEN = ("/healthz", "/login")
 """What is answered without a token, beside the files of the login page."""
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-
-
 LENT = "worksong.role"
 """Where a scope has what `role_of` answered, which is asked once."""
+
 RoleOf = Callable[[Scope], Role]
 """Who sent a request, as the application knows that the console is a part of."""
 
