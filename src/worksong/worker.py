@@ -127,8 +127,7 @@ class Worker:
         """Where results come from; `worksong.testing.inline` lends another one."""
         self._engine: Engine | None = None
         self._stopping: asyncio.Future[None] | None = None
-        self._last = Stats()
-        self._pid = os.getpid()
+        self._last, self._pid = Stats(), os.getpid()
         self._home: asyncio.AbstractEventLoop | None = None
         self._stopped = False
         self.was_started = False

@@ -46,8 +46,8 @@ class Console:
     `insecure_no_auth`. `allowed_hosts`: names under which the console answers, beside those of this machine.
     `base_path`: where it is, when whatever stands before it does not say. `patience`: seconds that a page waits for the
     backend. `access`: all the tokens there are, instead of those two, where it shares them with the job service.
-    `role_of`: asked for each request who sent it, in an application that knows its users; it also answers for the name
-    in the request then, and there are no tokens.
+    `role_of`: asked for each request who sent it, in an application that knows its users; there are no tokens then, and
+    the names in requests are the application's to check.
     """
 
     def __init__(

@@ -25,7 +25,8 @@ SAFE = ("GET", "HEAD")
 OPEN = ("/healthz", "/login")
 """What is answered without a token, beside the files of the login page."""
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-
+LENT = "worksong.role"
+"""Where a scope has what `role_of` answered, which is asked once."""
 
 RoleOf = Callable[[Scope], Role]
 """Who sent a request, as the application knows that the console is a part of."""
@@ -54,6 +55,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._role_of:
+            scope = {**scope, LENT: self._access.at_most(self._role_of(scope))}
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -118,7 +121,7 @@ class Guard:
 
     def _role(self, scope: Scope, headers: Headers) -> Role:
         if self._role_of:
-            return self._access.at_most(self._role_of(scope))
+            return Role(scope[LENT])
         kind, token = _credential(headers)
         if kind == "bearer":
             return self._access.role_of(token)
