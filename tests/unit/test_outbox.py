@@ -242,6 +242,23 @@ async def test_a_queue_that_ended_with_its_process_is_filled_again_from_the_reco
     await after.worker.astop()
 
 
+async def test_only_what_has_not_ended_is_missing_in_a_queue_that_came_back_empty(office: Office) -> None:
+    # Given more jobs than one page has, some through, some begun
+    jobs = [JobRecord(id=f"j{number:04}", task="note", created_at=float(number)) for number in range(1200)]
+    await office.ledger.open_jobs(jobs)
+    await office.ledger.sent([ref_of(JobRecord, job.id) for job in jobs])
+    for job in jobs[::100]:
+        await office.ledger.begin(job.id, "a message")
+    await office.ledger.put([Result(job.id, office.clock.now(), b"1") for job in jobs[::200]])
+    # When the queue is empty
+    await office.outbox.revive()
+    assert await office.outbox.sweep() == 1200 - 6
+    # Then what had begun with a message that is lost begins with another one
+    await adrain(office.worker)
+    assert len(office.ran) == 1200 - 6
+    assert await office.ledger.jobs(Status.IN_PROGRESS) == []
+
+
 async def run_the_first_step_and_die(office: Office) -> None:
     """The worker dies before what follows the step is enqueued."""
     first = step_id("p1", 0, 0)

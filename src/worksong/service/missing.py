@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status
+from msgspec.structs import replace
+
+from worksong.domain.record import JobRecord, KeyRecord, Status
 from worksong.entries import Draft, read
 from worksong.ledger import Ledger, Sendable, parts_of
-from worksong.ports.records import Ref
+from worksong.ports.records import After, Ref
 from worksong.wire.record import ref_of
 
 
@@ -57,23 +59,32 @@ class Missing:
         """The queue is empty: all that has not ended is missing there since then; answers how much that is."""
         missed = 0
         for status in (Status.PENDING, Status.SCHEDULED, Status.IN_PROGRESS):
-            async for job in self._ledger.all_jobs(status):
-                await self._ledger.renew(job.id)
-                if not job.pipeline_id:
-                    missed += await self._note(ref_of(JobRecord, job.id), since)
-            async for pipeline in self._ledger.all_pipelines(status):
-                missed += await self._note(ref_of(PipelineRecord, pipeline.id), since)
+            for ask in (self._ledger.jobs, self._ledger.pipelines):
+                after: After | None = None
+                while page := await ask(status, after=after):
+                    missed += await self._note(page, since)
+                    after = After(page[-1].created_at, page[-1].id)
         return missed
 
-    async def _note(self, ref: Ref, since: float) -> bool:
-        noted = False
+    async def _note(self, page: Sequence[Sendable], since: float) -> int:
+        missed = 0
 
         def decide(draft: Draft) -> None:
-            nonlocal noted
-            record = draft.record(ref)
-            noted = record is not None and not Status(record.status).ended
-            if noted:
-                draft.mark(ref, unsent_since=since)
+            nonlocal missed
+            missed = sum(_miss(draft, one, since) for one in page)
 
-        await self._ledger.entries.step([ref], decide)
-        return noted
+        await self._ledger.entries.step([ref_of(type(one), one.id) for one in page], decide)
+        return missed
+
+
+def _miss(draft: Draft, document: Sendable, since: float) -> bool:
+    """Whether it is to be sent by itself: jobs of a pipeline come with that. The message it began with is gone."""
+    found = draft.get(type(document), document.id)
+    if found is None or found.status.ended:
+        return False
+    if isinstance(found, JobRecord):
+        draft.put(replace(found, message=""))
+        if found.pipeline_id:
+            return False
+    draft.mark(ref_of(type(found), found.id), unsent_since=since)
+    return True
