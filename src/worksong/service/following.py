@@ -87,11 +87,6 @@ class Follower:
         return self._busy
 
 
-def follow(worker: Worker, job_id: str, seen: str = "") -> AsyncGenerator[Event | None]:
-    """Follow one job, where no `Follower` is at hand."""
-    return Follower(worker).follow(job_id, seen)
-
-
 def _ledger(worker: Worker) -> Ledger:
     assert worker.ledgers is not None
     return worker.ledgers.here()
