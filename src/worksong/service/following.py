@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Mapping
 from typing import NamedTuple
 
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.record import JobRecord, Status
+from worksong.ledger import Ledger
+from worksong.ports.backend import BusyView
 from worksong.service import refusals
 from worksong.service.redaction import without_logins
 from worksong.wire.record import decode, ref_of
@@ -29,45 +32,64 @@ class Event(NamedTuple):
     """What the handler said last of its progress."""
 
 
-async def follow(worker: Worker, job_id: str, seen: str = "") -> AsyncGenerator[Event | None]:
-    """The job as it is, unless that was `seen`, and then every change that is met with; None: nothing new just now.
+class Follower:
+    """Follows jobs for whoever asks. Belongs to an event loop."""
 
-    What it was meanwhile, between two looks, is not told. Raises `Missing` for one that is not there, or not any more,
-    and `BackendUnavailable` at the beginning; later an outage is waited for.
-    """
-    assert worker.ledgers is not None
-    ledger, ref, known = worker.ledgers.here(), ref_of(JobRecord, job_id), False
-    version, said_at = _parsed(seen)
-    while True:
-        try:
-            (record,) = await ledger.store.read([ref])
-            if record is None:
-                raise refusals.no_job(job_id)
-            job, known = decode(record, JobRecord), True
-            news: Event | None = None
-            if record.version > version or job.status.ended:
-                version, said_at = record.version, 0.0
-                news = Event(f"{version}", "end" if job.status.ended else "status", job)
-            elif job.status is Status.IN_PROGRESS and (said := await _said(worker, job_id)) and said[0] > said_at:
-                said_at = said[0]
-                news = Event(f"{version}-{said_at!r}", "progress", job, said[1])
-            yield news
-            if job.status.ended:
-                return
-            await ledger.wait_result(job_id, LOOKS_EVERY)
-        except BackendUnavailable:
-            if not known:
-                raise
-            yield None
-            await worker.clock.sleep(LOOKS_EVERY)
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._busy: Mapping[str, BusyView] = {}
+        """By id, the jobs that run and say how far they are; looked at for all who follow one."""
+        self._looked_at = -math.inf
 
+    async def follow(self, job_id: str, seen: str = "") -> AsyncGenerator[Event | None]:
+        """The job as it is, unless that was `seen`, and then every change that is met with; None: nothing new just now.
 
-async def _said(worker: Worker, job_id: str) -> tuple[float, str] | None:
-    """When its handler checked in last, and with what; None: never, or nobody knows here."""
-    if Capability.POOLS not in worker.capabilities:
+        What it was meanwhile, between two looks, is not told. Raises `Missing` for one that is not there, or not any
+        more, and `BackendUnavailable` at the beginning; later an outage is waited for.
+        """
+        ledger, known = _ledger(self._worker), False
+        version, said_at = _parsed(seen)
+        while True:
+            try:
+                event = await self._look(job_id, version, said_at)
+                known = True
+                if event:
+                    version, said_at = _parsed(event.id)
+                yield event
+                if event and event.kind == "end":
+                    return
+                await ledger.wait_result(job_id, LOOKS_EVERY)
+            except BackendUnavailable:
+                if not known:
+                    raise
+                yield None
+                await self._worker.clock.sleep(LOOKS_EVERY)
+
+    async def _look(self, job_id: str, version: int, said_at: float) -> Event | None:
+        """What is new since this version of its record, and since this check-in."""
+        (record,) = await _ledger(self._worker).store.read([ref_of(JobRecord, job_id)])
+        if record is None:
+            raise refusals.no_job(job_id)
+        job = decode(record, JobRecord)
+        if record.version > version or job.status.ended:
+            return Event(f"{record.version}", "end" if job.status.ended else "status", job)
+        said = (await self._said()).get(job_id) if job.status is Status.IN_PROGRESS else None
+        if said and said.checkin and said.checkin_at > said_at:
+            return Event(f"{version}-{said.checkin_at!r}", "progress", job, without_logins(said.checkin))
         return None
-    busy = next((view for view in await worker.admin.abusy() if view.job_id == job_id), None)
-    return (busy.checkin_at, without_logins(busy.checkin)) if busy and busy.checkin else None
+
+    async def _said(self) -> Mapping[str, BusyView]:
+        """What running jobs said last; nothing where nobody knows."""
+        now = self._worker.clock.monotonic()
+        if Capability.POOLS in self._worker.capabilities and now - self._looked_at >= LOOKS_EVERY:
+            self._looked_at = now
+            self._busy = {view.job_id: view for view in await self._worker.admin.abusy()}
+        return self._busy
+
+
+def _ledger(worker: Worker) -> Ledger:
+    assert worker.ledgers is not None
+    return worker.ledgers.here()
 
 
 def _parsed(seen: str) -> tuple[int, float]:

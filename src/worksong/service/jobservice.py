@@ -23,7 +23,7 @@ from worksong.ledger import Edit, Ledger
 from worksong.ports.records import After
 from worksong.service import keys, refusals
 from worksong.service.drafts import Drafts, ids_of
-from worksong.service.following import Event, follow
+from worksong.service.following import Event, Follower
 from worksong.service.forms import BatchForm, JobForm, PipelineForm
 from worksong.service.health import Health, examine
 from worksong.service.lookup import Part, Sought, find_jobs, find_pipelines
@@ -48,7 +48,7 @@ class JobService:
         if not 0 < unit < float("inf"):
             raise ConfigError(f"the unit of timeouts is a number of seconds above 0, not {unit!r}")
         self.worker, self.unit, self._ledgers = worker, unit, worker.ledgers
-        self._drafts, self._outbox = Drafts(worker, unit), Outbox(worker)
+        self._drafts, self._outbox, self._follower = Drafts(worker, unit), Outbox(worker), Follower(worker)
         self._sweeping: asyncio.Task[None] | None = None
 
     # life
@@ -138,7 +138,7 @@ class JobService:
         """What becomes of a job, behind the event that was `seen`; None now and then, while nothing is new."""
         if not _is_id(job_id):
             raise refusals.no_job(job_id)
-        return follow(self.worker, job_id, seen)
+        return self._follower.follow(job_id, seen)
 
     async def edit_job(self, job_id: str, edit: Edit) -> None:
         """Call a job otherwise."""

@@ -12,7 +12,6 @@ from worksong.faces.grpc.calls import Methods, Stream
 from worksong.faces.grpc.values import time_of, value_of
 from worksong.faces.grpc.wire import events_pb2
 from worksong.service.access import Scope
-from worksong.service.following import follow
 from worksong.service.jobservice import JobService
 from worksong.service.redaction import without_logins
 from worksong.service.refusals import Missing
@@ -37,7 +36,7 @@ class Events:
     async def watch(self, request: events_pb2.WatchRequest) -> AsyncIterator[events_pb2.Event]:
         """The job as it is now, and again whenever something becomes of it, until it has ended."""
         job = await self._service.job(request.job_id)
-        async for event in follow(self._service.worker, job.id):
+        async for event in self._service.follow(job.id):
             if event:
                 yield _event(event.job, event.checkin, await self._result(event.job))
 
