@@ -30,7 +30,7 @@ async def opened(stored: Stored) -> AsyncIterator[Open]:
     backends: list[GocraftBackend] = []
 
     def open_one(namespace: str = "work") -> GocraftBackend:
-        backends.append(GocraftBackend(stored.url, namespace=namespace))
+        backends.append(GocraftBackend(f"{stored.url}?timeout=60", namespace=namespace))  # slow is not dead
         return backends[-1]
 
     yield open_one
