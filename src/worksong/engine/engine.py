@@ -148,8 +148,6 @@ class Engine:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest, strike the pool off."""
         self._stopped = True
         self._lane.quiet()
-        if self._meter:
-            self._meter.leave()
         if not await _within(grace, self._lane.idle()):
             self._lane.release_running()
             if not await _within(CANCEL_PATIENCE, self._lane.idle()):
@@ -159,6 +157,8 @@ class Engine:
         if self._meter and self._meter.annals:
             await self._meter.annals.conclude(self._backend, self._clock.now())
         await self._lane.stop()
+        if self._meter:
+            self._meter.leave()
         await self._leave()
         self._threads.close()
         await self._isolation.close()

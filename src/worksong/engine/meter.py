@@ -35,7 +35,7 @@ class Meter:
         self._lag.start()
 
     def leave(self) -> None:
-        """It is about to end, and runs nothing new."""
+        """It has ended."""
         if self._lane:
             self._refused += self._lane.settler.refused
         self._lane = None

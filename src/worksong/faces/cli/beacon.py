@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import cast
 
 from worksong.domain.errors import ConfigError
@@ -65,6 +66,10 @@ class _Server(ThreadingHTTPServer):
         self.local = is_loopback(where.host)
         self.address_family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
         super().__init__((where.host, where.port), _Request)
+
+    def server_bind(self) -> None:
+        """As any server does; one for HTTP would ask the DNS for a name that nobody needs."""
+        TCPServer.server_bind(self)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Who went away in the middle, or was too slow, is nothing to tell of."""
