@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-from worksong.faces.web.failures import Refused
+from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.replies import Replies
 from worksong.ledger import Ledger
 from worksong.service.desk import Desk
