@@ -210,8 +210,8 @@ class MemoryBackend(BaseBackend):
             return [
                 QueueView(
                     name=name,
-                    count=waiting[name].jobs,
-                    latency=max(0.0, now - waiting[name].oldest) if waiting[name].jobs else 0.0,
+                    count=waiting[name].size,
+                    latency=max(0.0, now - waiting[name].oldest) if waiting[name].size else 0.0,
                     paused=name in self._store.paused,
                     running=running[name],
                 )

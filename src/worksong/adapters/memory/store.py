@@ -69,7 +69,7 @@ class Aside(NamedTuple):
 class Crowd(NamedTuple):
     """The jobs that wait in a queue."""
 
-    jobs: int
+    size: int
     oldest: float
     """Since when the one waits that has waited longest."""
 
@@ -333,8 +333,8 @@ class Store:
         running: Counter[str] = Counter()
         for record in self.records.values():
             if record.state is State.QUEUED:
-                count, oldest = waiting[record.job.queue]
-                waiting[record.job.queue] = Crowd(count + 1, min(oldest, record.at))
+                size, oldest = waiting[record.job.queue]
+                waiting[record.job.queue] = Crowd(size + 1, min(oldest, record.at))
             elif record.state is State.RUNNING:
                 running[record.job.queue] += 1
         return waiting, running
