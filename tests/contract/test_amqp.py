@@ -36,7 +36,7 @@ from worksong.testing.contract.steps import (
 from worksong.testing.contract.stores import CALLS, POISON
 
 pytestmark = pytest.mark.timeout(400)  # the first one waits for the server to start
-NOT_PROMISED = {"job", "cancel", "pause", "resume", "trace"}
+NOT_PROMISED = {"cancel", "direct", "job", "pause", "resume", "trace"}
 """Calls that are refused, whether the server is there or not."""
 
 
