@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worksong.wire.gotime import LAYOUT, parse, write
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NOON = datetime(2022, 6, 6, 12, tzinfo=UTC).timestamp()
 
 
@@ -92,6 +93,7 @@ def test_quotes_backslashes_and_bytes_are_escaped_as_go_does() -> None:
     assert '"\\"\\\\\\x0a\\xc3\\xa9"' in str(refused.value)
 
 
+@PATIENT
 @given(st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)))
 def test_what_is_written_can_be_read(when: datetime) -> None:
     text = write(when.timestamp())
@@ -101,6 +103,7 @@ def test_what_is_written_can_be_read(when: datetime) -> None:
     assert parse(text).at == pytest.approx(when.timestamp(), abs=1e-6)
 
 
+@PATIENT
 @given(st.text(max_size=40))
 def test_whatever_is_sent_is_read_or_refused(text: str) -> None:
     try:
