@@ -65,7 +65,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--grace", type=duration, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
 def serve(app: str, config: Path | None, no_worker: bool, insecure_no_auth: bool, **options: Any) -> None:
-    """Serve the jobs of an app over HTTP and gRPC.
+    """Serve the jobs of an app over HTTP and gRPC, and run them.
 
     APP is module:attribute and names a Worker, as in myapp.jobs:worker.
 
