@@ -14,7 +14,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from worksong import Context, JobFailed, Worker
+from worksong import Context, JobFailed, Pipeline, Worker
 
 PATIENCE = 60.0
 
@@ -73,16 +73,36 @@ async def rebuild_index() -> None:
     tell("✓", "green", "rebuild_index  ran once, though it was enqueued three times")
 
 
+@worker.job()
+async def fetch(page: str) -> list[str]:
+    tell("→", "cyan", f"fetch          {page}, the first step of a pipeline")
+    return ["to", "be", "or", "not", "to", "be"]
+
+
+@worker.job()
+async def count(previous: list[str]) -> int:
+    tell("→", "cyan", f"count          {len(previous)} words, which the step before returned")
+    return len(previous)
+
+
+@worker.job()
+async def report(previous: int) -> str:
+    tell("✓", "green", f"report         piped through: {previous} words")
+    return f"{previous} words"
+
+
 async def story() -> None:
     """Enqueue, run until all has ended, sum up."""
     await worker.aperform_many([resize_image.job(f"photo-{n}.jpg") for n in range(1, 6)])
     charged = await charge_card.aperform(order=17, cents=4900)
     delivered = await deliver.aperform("1 Nowhere Lane")
     reminded = await remind.aperform_in(3, user=7)
+    piped = await Pipeline([fetch.step("hamlet"), count.step(previous=True), report.step(previous=True)]).aperform()
     enqueued = [await rebuild_index.aperform() for _ in range(3)]
     tell("+", "magenta", f"enqueued; {enqueued.count(None)} of 3 equal index jobs were refused as duplicates")
     async with worker:
         await worker.handle(await charged.aresult(timeout=PATIENCE)).aresult(timeout=PATIENCE)
+        await piped.aresult(timeout=PATIENCE)
         await reminded.aresult(timeout=PATIENCE)
         with contextlib.suppress(JobFailed):
             await delivered.aresult(timeout=PATIENCE)

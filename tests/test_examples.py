@@ -14,7 +14,13 @@ SAYS = {
     "hello": ["hello, world"],
     "shop": ["the second resize of the same image was refused", "reminding user 7", "charge_card took"],
     "service": ["words of the page: 4"],
-    "demo": ["charged at the third try", "ran once, though it was enqueued three times", "jobs done", "dead, kept"],
+    "demo": [
+        "charged at the third try",
+        "piped through: 6 words",
+        "ran once, though it was enqueued three times",
+        "jobs done",
+        "dead, kept",
+    ],
 }
 
 
