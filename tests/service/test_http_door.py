@@ -289,6 +289,12 @@ async def test_more_at_once_than_there_is_room_for_are_told_to_come_back(firm: F
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
+async def test_probes_are_answered_whatever_goes_on(firm: Firm) -> None:
+    async with asking(HttpFace(firm.service, limits=Limits(at_once=0))) as browser:
+        answers = [(await browser.get(path)).status_code for path in ("/healthz", "/readyz")]
+    assert answers == [200, 200]
+
+
 def test_a_bucket_fills_again_and_forgets_those_who_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worksong.service.rates.MOST", 3)
     buckets = Buckets(Rate(1.0, 2))
