@@ -169,8 +169,8 @@ class Outbox:
                     await self.sweep()
                     if self._clock.monotonic() >= upkeep_at:
                         upkeep_at = self._clock.monotonic() + UPKEEP_EVERY
-                        await audit.look()
                         await self._ledger.prune()
+                        await audit.look()
                 except BackendUnavailable:
                     pass  # told by the adapter, once for each outage
                 except Exception as trouble:
@@ -208,7 +208,12 @@ class Outbox:
     async def _letter(self, document: Sendable) -> _Letter | None:
         if isinstance(document, JobRecord):
             return _Letter(ref_of(JobRecord, document.id), queued(document))
-        jobs = await self._ledger.jobs_of(document)
+        try:
+            jobs = await self._ledger.jobs_of(document)
+        except BackendRefused as unreadable:
+            log.error("pipeline %s cannot run: %s", document.id, unreadable)
+            await self._ledger.sent([ref_of(PipelineRecord, document.id)])
+            return None
         if len(jobs) == len(document.job_ids):
             return _Letter(ref_of(PipelineRecord, document.id), first_of(document, jobs))
         log.error("pipeline %s cannot run and is dropped: records of its jobs are gone", document.id)
