@@ -84,16 +84,21 @@ class Ledger:
             raise BackendUnavailable(f"{self.name} did not take in {documents[0].id}: one of its ids is there already")
         return used
 
-    async def sent(self, refs: Sequence[Ref]) -> None:
-        """They are in the queue."""
+    async def sent(self, refs: Sequence[Ref]) -> bool:
+        """They are in the queue; False: somebody has withdrawn one of them meanwhile, or deleted it."""
 
         def decide(draft: Draft) -> None:
             for ref in refs:
                 draft.mark(ref, unsent_since=0.0)
 
-        await self.entries.step(refs, decide)
+        draft = await self.entries.step(refs, decide)
+        return all(draft.record(ref) for ref in refs)
 
     # what is asked
+
+    async def unsent(self, refs: Sequence[Ref]) -> list[Ref]:
+        """Those of them that may be missing in the queue."""
+        return [record.ref for record in await self.store.read(refs) if record and record.unsent_since]
 
     async def job(self, job_id: str) -> JobRecord | None:
         return await self.entries.get(JobRecord, job_id)
@@ -209,9 +214,22 @@ class Ledger:
         def decide(draft: Draft) -> None:
             job = draft.get(JobRecord, job_id)
             if job and rules.may_begin(job, message):
+                _forget_result(draft, job)
                 _move(draft, rules.begun(job, message, now), unsent_since=0.0, until=0.0)
 
         return (await self.entries.step([ref_of(JobRecord, job_id)], decide)).get(JobRecord, job_id)
+
+    async def reopen(self, failed: JobRecord) -> None:
+        """The queue has this job again that had failed; nothing, if it has begun meanwhile, whatever came of that."""
+        now = self.clock.now()
+
+        def decide(draft: Draft) -> None:
+            job = draft.get(JobRecord, failed.id)
+            if job and rules.is_the_same_failure(failed, job) and not job.cancelled:
+                _forget_result(draft, job)
+                _move(draft, rules.reopened(job, now), unsent_since=0.0, until=0.0)
+
+        await self.entries.step([ref_of(JobRecord, failed.id), ref_of(ResultRecord, failed.id)], decide)
 
     async def renew(self, job_id: str) -> None:
         """The message that it began with is lost: the next one will do."""
@@ -227,7 +245,8 @@ class Ledger:
         now = self.clock.now()
 
         def decide(draft: Draft) -> None:
-            if job := draft.get(JobRecord, job_id):
+            job = draft.get(JobRecord, job_id)
+            if job and not job.status.ended:  # it has, where a worker says so that was given up meanwhile
                 self._change(draft, rules.put_off(job, reason, now))
 
         await self.entries.step([ref_of(JobRecord, job_id), ref_of(ResultRecord, job_id)], decide)
@@ -294,6 +313,12 @@ def parts_of(document: Sendable) -> list[Ref]:
     jobs = document.job_ids if isinstance(document, PipelineRecord) else ()
     results = jobs or (document.id,)
     return [*(ref_of(JobRecord, job_id) for job_id in jobs), *(ref_of(ResultRecord, job_id) for job_id in results)]
+
+
+def _forget_result(draft: Draft, job: JobRecord) -> None:
+    """A job that has failed goes on: nobody is to take that failure for what comes of it now."""
+    if job.status.ended and draft.get(ResultRecord, job.id):
+        draft.drop(ref_of(ResultRecord, job.id))
 
 
 def _move(draft: Draft, job: JobRecord, **marks: float) -> None:

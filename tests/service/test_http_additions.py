@@ -90,6 +90,7 @@ async def test_pipelines_come_in_pages_and_one_with_its_jobs(firm: Firm) -> None
         "cursor=nonsense",
         "cursor=%F0",
         "cursor=W10",
+        "cursor=WzEuMCwiYVx1MDAwMCJd",
         "status=napping",
         "q=" + "x" * 501,
         "task=" + "x" * 9000,
@@ -188,6 +189,38 @@ async def test_who_waits_when_the_process_ends_is_told_to_ask_again(firm: Firm) 
         face.leave()
         answer = await waiting
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_who_waits_leaves_room_for_others_and_waits_no_longer_than_somebody_listens(firm: Firm) -> None:
+    # Given room for one who waits, and a client that waits
+    face = HttpFace(firm.service, limits=Limits(waits=1))
+    created = await firm.service.create_job(a_job("slow"))
+    path = f"/api/v1/jobs/{created.id}/result"
+    waits, leaves, status = asyncio.Event(), asyncio.Event(), 0
+
+    async def receive() -> Any:
+        waits.set()
+        await leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    waiting = asyncio.ensure_future(face(a_request(path, b"wait=60"), receive, send))
+    await waits.wait()
+    async with asking(face) as browser:
+        # When another one wants to wait, and then the first one leaves
+        second = await browser.get(f"{path}?wait=60")
+        others = await browser.get(f"/api/jobs/{created.id}")
+        leaves.set()
+        await waiting
+        third = asyncio.ensure_future(browser.get(f"{path}?wait=60"))
+        firm.may_end.set()
+        answer = await third
+    # Then the one is told to come back, and the other's wait is over
+    assert (second.status_code, second.headers["retry-after"]) == (503, "1")
+    assert (others.status_code, status, answer.status_code) == (200, 503, 200)
 
 
 async def test_a_job_is_cancelled_and_one_that_failed_is_retried(firm: Firm) -> None:
@@ -333,15 +366,7 @@ async def test_streams_are_counted_and_end_with_the_process(firm: Firm, monkeypa
         if message.get("body"):
             begun.set()
 
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"host", b"localhost")],
-        "client": ("127.0.0.1", 1),
-    }
-    streaming = asyncio.ensure_future(face(scope, receive, send))
+    streaming = asyncio.ensure_future(face(a_request(path), receive, send))
     await begun.wait()
     async with asking(face) as browser:
         second = await browser.get(path)
@@ -349,6 +374,106 @@ async def test_streams_are_counted_and_end_with_the_process(firm: Firm, monkeypa
         await streaming
     assert (second.status_code, second.json()["error"]["type"]) == (503, "busy")
     assert said[-1] == b""
+
+
+async def test_a_stream_whose_client_has_left_before_it_began_is_counted_no_more(firm: Firm) -> None:
+    # Given room for one stream, and a client whose connection breaks before anything is sent
+    face = HttpFace(firm.service, limits=Limits(streams=1))
+    created = await firm.service.create_job(a_job("slow"))
+    path = f"/api/v1/jobs/{created.id}/events"
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await face(a_request(path), receive, send)
+
+    # When others follow, one after the other, what has ended and what is not there
+    firm.may_end.set()
+    await firm.ended(created.id)
+    async with asking(face) as browser:
+        last = parts((await browser.get(path)).text)[-1][0]
+        seen = await browser.get(path, headers={"Last-Event-ID": last})
+        missing = await browser.get(f"/api/v1/jobs/{NOBODY}/events")
+        again = await browser.get(path)
+
+    # Then there is room for each
+    assert (seen.status_code, missing.status_code, again.status_code) == (204, 404, 200)
+
+
+async def test_many_who_follow_at_once_are_counted_before_they_are_answered(
+    firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given room for two streams, and a store that takes its time
+    face = HttpFace(firm.service, limits=Limits(streams=2))
+    created = await firm.service.create_job(a_job("slow"))
+    await firm.ran(1)
+    assert firm.worker.ledgers is not None
+    store = firm.worker.ledgers.here().store
+    read = store.read
+
+    async def slowly(refs: Any) -> Any:
+        await asyncio.sleep(0)
+        return await read(refs)
+
+    monkeypatch.setattr(store, "read", slowly)
+    answered: asyncio.Queue[int] = asyncio.Queue()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        if "status" in message:
+            answered.put_nowait(message["status"])
+
+    # When five ask for one at the same time, then two are told how it ends
+    request = a_request(f"/api/v1/jobs/{created.id}/events")
+    asked = [asyncio.ensure_future(face(request, receive, send)) for _ in range(5)]
+    assert sorted([await answered.get() for _ in asked]) == [200, 200, 503, 503, 503]
+    firm.may_end.set()
+    await asyncio.gather(*asked)
+
+
+async def test_a_stream_ends_when_its_job_is_deleted(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given somebody who follows a job for later
+    monkeypatch.setattr(following, "LOOKS_EVERY", 0.01)
+    created = await firm.service.create_job(a_job(**LATER))
+    events = firm.service.follow(created.id)
+    assert await anext(events)
+    await events.aclose()
+    said: list[Any] = []
+    begun = asyncio.Event()
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        said.append(message)
+        if message.get("body"):
+            begun.set()
+
+    path = f"/api/v1/jobs/{created.id}/events"
+    streaming = asyncio.ensure_future(HttpFace(firm.service)(a_request(path), receive, send))
+    await begun.wait()
+
+    # When it is deleted, then the stream ends as streams do
+    await firm.service.delete_job(created.id)
+    await streaming
+    assert said[-1] == {"type": "http.response.body", "body": b""}
+
+
+def a_request(path: str, query: bytes = b"") -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": query,
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+    }
 
 
 @pytest.mark.parametrize("job_id", [NOBODY, "42"])

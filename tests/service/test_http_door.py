@@ -283,10 +283,31 @@ async def test_tokens_are_not_guessed_for_long() -> None:
     assert (right.status_code, later.status_code) == (429, 200)
 
 
+async def test_who_guesses_locks_out_nobody_who_was_let_in_before_from_the_same_address() -> None:
+    # Given two callers behind one address, one of whom was let in
+    firm = Firm(clock=FakeClock())
+    async with asking(HttpFace(firm.service, access=access()), client=("192.0.2.7", 1)) as browser:
+        before = await browser.get("/api/tasks", headers=bearer(Scope.READ))
+        # When the other one guesses
+        wrong = {"Authorization": "Bearer a-guess-0123456789"}
+        guesses = [(await browser.get("/api/tasks", headers=wrong)).status_code for _ in range(11)]
+        # Then the first one is let in all the same, and a good guess is not
+        known = await browser.get("/api/tasks", headers=bearer(Scope.READ))
+        good_guess = await browser.get("/api/tasks", headers=bearer(Scope.ADMIN))
+    assert guesses[-1] == 429
+    assert (before.status_code, known.status_code, good_guess.status_code) == (200, 200, 429)
+
+
 async def test_more_at_once_than_there_is_room_for_are_told_to_come_back(firm: Firm) -> None:
     async with asking(HttpFace(firm.service, limits=Limits(at_once=0))) as browser:
         answer = await browser.get("/api/tasks")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+
+
+async def test_probes_are_answered_whatever_goes_on(firm: Firm) -> None:
+    async with asking(HttpFace(firm.service, limits=Limits(at_once=0))) as browser:
+        answers = [(await browser.get(path)).status_code for path in ("/healthz", "/readyz")]
+    assert answers == [200, 200]
 
 
 def test_a_bucket_fills_again_and_forgets_those_who_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:

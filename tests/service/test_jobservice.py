@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +15,18 @@ import pytest
 from service.scenarios import LATER
 from service.stage import Firm, a_job, a_pipeline
 from worksong import ConfigError, Worker
-from worksong.domain.record import Status
-from worksong.ledger import Edit
-from worksong.ports.records import After
+from worksong.domain.errors import BackendFull
+from worksong.domain.outcome import Failure
+from worksong.domain.record import ResultRecord, Status
+from worksong.domain.result import Result
+from worksong.ledger import Edit, Ledger
+from worksong.ports.records import After, Change
+from worksong.service import following
 from worksong.service.forms import BatchForm, JobForm, PipelineForm, Reader
 from worksong.service.jobservice import JobService, status_of
 from worksong.service.lookup import Sought
-from worksong.service.refusals import Conflict, Invalid, Missing, Refusal
+from worksong.service.refusals import Busy, Conflict, Invalid, Missing, Refusal
+from worksong.wire.record import encode, ref_of
 
 NOBODY = "7f0ddc2f-1f1d-4c76-9f5b-2a4b7e0a9d11"
 
@@ -58,6 +65,65 @@ async def test_a_job_that_failed_is_run_once_more_when_somebody_says_so(firm: Fi
     await firm.ended(good.id)
     with pytest.raises(Conflict, match="COMPLETED: only one that FAILED"):
         await firm.service.retry_job(good.id)
+
+
+async def test_a_retried_job_is_open_again_before_anybody_runs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a job that failed, and nobody who would run it again
+    monkeypatch.setattr(following, "LOOKS_EVERY", 0.01)
+    firm = Firm()
+    job = await firm.service.create_job(a_job("fail"))
+    await firm.worker.astart(burst=True)
+    await firm.ended(job.id)
+    await firm.worker.astop()
+
+    # When it is retried
+    retried = await firm.service.retry_job(job.id)
+
+    # Then it waits, whoever follows it is told so, and it can be cancelled
+    assert (retried.status, retried.completed_at) == (Status.SCHEDULED, 0.0)
+    with pytest.raises(Missing):
+        await firm.service.result(job.id)
+    events = firm.service.follow(job.id)
+    told = await anext(events)
+    assert told is not None
+    assert told.kind == "status"
+    assert (await firm.service.cancel_job(job.id)).status is Status.FAILED
+    await events.aclose()
+    await firm.service.stop()
+
+
+async def test_a_failure_that_the_queue_has_not_heard_of_is_retried_somewhat_later() -> None:
+    # Given a job whose failure is noted, while the queue still has it
+    firm = Firm()
+    job = await firm.service.create_job(a_job("fail"))
+    ledger = the_ledger(firm)
+    await ledger.begin(job.id)
+    await ledger.put([Result(job.id, firm.worker.clock.now(), failure=Failure("ValueError", "no"))])
+
+    # When somebody retries it at once, then he is asked to come back
+    with pytest.raises(Busy, match="try again later"):
+        await firm.service.retry_job(job.id)
+    await firm.service.stop()
+
+
+async def test_a_stale_result_holds_up_nobody_who_follows_a_job(firm: Firm) -> None:
+    # Given a job that runs, beside which the failure of a run before is kept still
+    job = await firm.service.create_job(a_job("slow"))
+    await firm.ran(1)
+    stale = Result(job.id, 1.0, failure=Failure("ValueError", "before"))
+    assert await the_ledger(firm).store.write([Change(ref_of(ResultRecord, job.id), None, encode(one_of(stale)))])
+
+    # When somebody follows it
+    async with asyncio.timeout(60):
+        events = firm.service.follow(job.id)
+        told = [await anext(events), await anext(events), await anext(events)]
+        firm.may_end.set()
+        last = [event async for event in events if event][-1]
+
+    # Then others go on beside that, and its end is told
+    assert told[0] is not None
+    assert told[1:] == [None, None]
+    assert last.kind == "end"
 
 
 async def test_a_pipeline_runs_in_order_and_hands_on_what_came_before(firm: Firm) -> None:
@@ -192,6 +258,85 @@ async def test_a_key_works_for_pipelines_and_outlives_none(firm: Firm) -> None:
     await firm.service.delete_pipeline(one.id)
     with pytest.raises(Conflict, match="deleted since"):
         await firm.service.create_pipeline(a_pipeline("double", "double"), "k")
+
+
+class Gate:
+    """A queue whose first push waits until it may be refused; the others go on."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner, self._pushes = inner, 0
+        self.came, self.may_fail = asyncio.Event(), asyncio.Event()
+
+    async def push(self, jobs: Any, now: float, *, once: bool = False) -> list[bool]:
+        self._pushes += 1
+        if self._pushes > 1:
+            pushed: list[bool] = await self._inner.push(jobs, now, once=once)
+            return pushed
+        self.came.set()
+        await self.may_fail.wait()
+        raise BackendFull("no room")
+
+
+CREATIONS: dict[str, Callable[[JobService], Awaitable[Any]]] = {
+    "job": lambda service: service.create_job(a_job(), "k"),
+    "batch": lambda service: service.create_jobs(BatchForm([a_job(), a_job()]), "k"),
+    "pipeline": lambda service: service.create_pipeline(a_pipeline("double", "double"), "k"),
+}
+
+
+@pytest.mark.parametrize("create", CREATIONS.values(), ids=CREATIONS)
+async def test_what_one_request_was_promised_no_equal_one_withdraws(
+    firm: Firm, create: Callable[[JobService], Awaitable[Any]]
+) -> None:
+    # Given a request whose push is under way
+    gate: Any = Gate(firm.worker.broker())
+    firm.worker.broker = lambda: gate  # type: ignore[method-assign]
+    first = asyncio.ensure_future(create(firm.service))
+    await gate.came.wait()
+
+    # When an equal one is answered, and then the first one is refused
+    await create(firm.service)
+    gate.may_fail.set()
+    await first
+
+    # Then all of it runs
+    for job in await firm.service.jobs():
+        assert (await firm.ended(job.id)).status is Status.COMPLETED
+    assert firm.runs
+
+
+async def test_who_relies_on_what_was_withdrawn_is_told_to_ask_again(firm: Firm) -> None:
+    # Given a request that is refused while an equal one is about to push the same
+    gate: Any = Gate(firm.worker.broker())
+    firm.worker.broker = lambda: gate  # type: ignore[method-assign]
+    first = asyncio.ensure_future(firm.service.create_job(a_job(), "k"))
+    await gate.came.wait()
+    inner = gate._inner.push
+
+    async def slowly(*given: Any, **options: Any) -> list[bool]:
+        gate.may_fail.set()
+        with pytest.raises(Busy):
+            await first
+        pushed: list[bool] = await inner(*given, **options)
+        return pushed
+
+    gate._inner = SimpleNamespace(push=slowly)
+
+    # When that has pushed it, then it is told so, and whoever asks once more is served
+    with pytest.raises(Busy, match="withdrawn"):
+        await firm.service.create_job(a_job(), "k")
+    gate._inner = SimpleNamespace(push=inner)
+    anew = await firm.service.create_job(a_job(), "k")
+    assert (await firm.ended(anew.id)).status is Status.COMPLETED
+
+
+def the_ledger(firm: Firm) -> Ledger:
+    assert firm.worker.ledgers is not None
+    return firm.worker.ledgers.here()
+
+
+def one_of(result: Result) -> ResultRecord:
+    return ResultRecord(id=result.job_id, result=result)
 
 
 # what is refused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from worksong.domain.result import Result
 from worksong.domain.turns import Share
 from worksong.ledger import Ledger
 from worksong.ports.backend import Pool, Want
+from worksong.ports.records import Change, Kind, Record, Ref
 from worksong.service.audit import AT_A_TIME, QUIET_FOR, Audit
 from worksong.service.outbox import Outbox
 from worksong.testing import FakeClock
@@ -153,6 +155,45 @@ async def test_what_ends_while_it_is_sought_is_left_in_peace(office: Office) -> 
     # Then that is how it ended
     assert await office.look_twice() == 0
     assert (await office.job()).status is Status.COMPLETED
+
+
+async def test_what_is_retried_while_it_is_sought_among_the_dead_goes_on(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a job that the queue buried
+    await office.create()
+    backend, now = office.worker.backend(), office.clock.now()
+    await backend.enlist(Pool(id="pool", handlers=("note",)), now)
+    (delivery,) = await backend.fetch(Want("pool", 1, 0.0, (Share("note", 1),)), now)
+    await office.ledger.begin("j1", "a message")
+    assert await backend.settle([Settlement(delivery, Buried("worker_crashed"))], now) == [True]
+    # When it begins again just after it was found there
+    office.clock.advance(QUIET_FOR)
+    ask = backend.job
+
+    async def late(job_id: str) -> Any:
+        view = await ask(job_id)
+        await office.ledger.begin("j1", "a message")
+        return view
+
+    monkeypatch.setattr(backend, "job", late)
+    # Then it is left in peace
+    assert await office.audit.look() == 0
+    assert (await office.job()).status is Status.IN_PROGRESS
+
+
+async def test_a_record_that_nobody_can_read_holds_up_no_other(
+    office: Office, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a job that the queue dropped, and before it a record that is none
+    await office.create()
+    await office.worker.backend().purge("default")
+    unreadable = Record(Ref(Kind.JOB, "j0"), b"{", status=Status.PENDING)
+    assert await office.ledger.store.write([Change(unreadable.ref, None, unreadable)])
+    # When the records are looked after, then the other is
+    assert await office.look_twice() == 1
+    assert "job j0 is not looked after" in caplog.text
+    assert (await office.job()).status is Status.FAILED
 
 
 async def test_many_are_looked_after_a_few_at_a_time(office: Office) -> None:

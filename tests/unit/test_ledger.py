@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from worksong import Worker
+from worksong.domain.outcome import Failure
 from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status, first_of, queued
+from worksong.domain.result import Result
 from worksong.domain.verdict import Snooze
 from worksong.ledger import Edit, Ledger
 from worksong.ports.records import After
@@ -145,6 +147,61 @@ async def test_a_job_that_is_through_is_not_run_again_when_the_queue_brings_it_t
     result = await shop.ledger.kept_result("j1")
     assert result is not None
     assert result.value == b"8"
+
+
+async def test_a_job_that_begins_again_after_a_failure_has_no_result_until_it_ends(shop: Shop) -> None:
+    # Given a job that failed
+    await shop.create(JobRecord(id="j1", task="fail", params={}))
+    await shop.ended("j1")
+    # When it begins again
+    record = await shop.ledger.begin("j1", (await shop.job("j1")).message)
+    # Then nobody is told of the failure before it any more
+    assert record is not None
+    assert record.status is Status.IN_PROGRESS
+    assert await shop.ledger.wait_result("j1", 0.0) is None
+
+
+async def test_a_pipeline_that_failed_goes_on_as_soon_as_the_queue_has_its_job_again(shop: Shop) -> None:
+    # Given a pipeline whose first job failed
+    pipeline, jobs = a_pipeline("fail", "double")
+    await shop.ledger.open_pipeline(pipeline, jobs)
+    await shop.worker.aperform(first_of(pipeline, jobs))
+    failed = await shop.ended(jobs[0].id)
+    # When that is in the queue again
+    await shop.ledger.reopen(failed)
+    # Then both are open, have no result, are never forgotten, and can be cancelled
+    job, found = await shop.job(failed.id), await shop.ledger.pipeline("p1")
+    assert found is not None
+    assert (job.status, job.completed_at) == (Status.SCHEDULED, 0.0)
+    assert (found.status, found.completed_at) == (Status.IN_PROGRESS, 0.0)
+    assert await shop.ledger.kept_result(job.id) is None
+    assert await shop.ledger.store.prune(shop.worker.clock.now() + 2 * shop.ledger.retention) == 0
+    assert await shop.ledger.cancel(job.id)
+
+
+async def test_what_came_of_a_retry_meanwhile_is_not_opened_again(shop: Shop) -> None:
+    # Given a job that failed, and by the time somebody notes that it was queued again has run
+    await shop.create(JobRecord(id="j1", task="fail", params={}))
+    failed = await shop.ended("j1")
+    await shop.ledger.begin("j1", failed.message)
+    await shop.ledger.reopen(failed)
+    assert (await shop.job("j1")).status is Status.IN_PROGRESS
+    await shop.ledger.put([Result("j1", failed.completed_at + 1, failure=Failure("ValueError", "again"))])
+    # When that is noted, then the later failure stands
+    await shop.ledger.reopen(failed)
+    assert (await shop.job("j1")).failure_reason == "again"
+    assert (await shop.job("j1")).status is Status.FAILED
+
+
+async def test_a_worker_that_was_given_up_opens_no_job_that_has_ended(shop: Shop) -> None:
+    # Given a job that is through
+    await shop.create(JobRecord(id="j1", task="double", params={"n": 4}))
+    await shop.ended("j1")
+    # When a worker that had it before says that it will run again
+    await shop.ledger.put_off("j1", "no connection")
+    # Then it stays through
+    assert (await shop.job("j1")).status is Status.COMPLETED
+    assert await shop.ledger.kept_result("j1") is not None
 
 
 async def test_a_pipeline_hands_results_on_and_ends_with_its_last_job(shop: Shop) -> None:

@@ -216,6 +216,33 @@ async def test_a_pipeline_without_its_jobs_holds_up_nothing(office: Office, capl
     assert await office.queued() == ["j1"]
 
 
+async def test_what_nobody_can_read_holds_up_nothing(office: Office, caplog: pytest.LogCaptureFixture) -> None:
+    # Given a job that nobody sent, a record before it that is none, and a pipeline of whose jobs one is none
+    await office.ledger.store.write([broken("j0", unsent_since=office.clock.now())])
+    pipeline, jobs = a_pipeline(2)
+    await office.ledger.open_pipeline(pipeline, jobs)
+    await office.ledger.store.write([broken(jobs[1].id, was=1)])
+    await office.ledger.open_job(JOB)
+    office.clock.advance(MISSING_FOR)
+    # When somebody looks, then the rest is sent, and nothing is sought for ever
+    await office.outbox.sweep()
+    assert await office.queued() == ["j1"]
+    assert await office.missing() == []
+    assert "record job j0 is none" in caplog.text
+    assert "pipeline p1 cannot run" in caplog.text
+    # And a queue that comes back empty is filled again all the same
+    await office.worker.backend().erase()
+    await office.outbox.revive()
+    await office.outbox.sweep()
+    assert await office.queued() == ["j1"]
+
+
+def broken(job_id: str, was: int | None = None, unsent_since: float = 0.0) -> Change:
+    ref = ref_of(JobRecord, job_id)
+    version = (was or 0) + 1
+    return Change(ref, was, Record(ref, b"{", status=Status.PENDING, unsent_since=unsent_since, version=version))
+
+
 async def test_a_queue_that_ended_with_its_process_is_filled_again_from_the_records(office: Office) -> None:
     # Given a pipeline whose first step is through, when the process dies with its queue
     pipeline, jobs = a_pipeline(3)

@@ -44,7 +44,7 @@ MOVES: Mapping[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.IN_PROGRESS, Status.FAILED}),
     Status.IN_PROGRESS: frozenset({Status.IN_PROGRESS, Status.SCHEDULED, Status.COMPLETED, Status.FAILED}),
     Status.COMPLETED: frozenset(),
-    Status.FAILED: frozenset({Status.IN_PROGRESS}),
+    Status.FAILED: frozenset({Status.SCHEDULED, Status.IN_PROGRESS}),
 }
 """How a job's record may go on: one in progress begins anew when its worker died, a failed one when it is retried."""
 
@@ -179,6 +179,19 @@ def begun(record: JobRecord, message: str, now: float) -> JobRecord:
         completed_at=0.0,
         failure_reason="",
     )
+
+
+def is_the_same_failure(failed: JobRecord, record: JobRecord) -> bool:
+    """Whether the record is still as that failure left it."""
+    return record.status is Status.FAILED and (record.started_at, record.completed_at) == (
+        failed.started_at,
+        failed.completed_at,
+    )
+
+
+def reopened(record: JobRecord, now: float) -> JobRecord:
+    """It had failed, and will run once more."""
+    return replace(record, status=Status.SCHEDULED, scheduled_at=now, completed_at=0.0)
 
 
 def put_off(record: JobRecord, reason: str, now: float) -> JobRecord:

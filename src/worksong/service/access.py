@@ -106,7 +106,7 @@ class Access:
 
     def caller_of(self, token: str) -> Caller | None:
         """Whose token it is. All are compared, by digests, so that the time taken tells nothing."""
-        found = self._found(_digest(token), lambda one: one.digest)
+        found = self._found(digest_of(token), lambda one: one.digest)
         return found.caller if found else None
 
     def role_of(self, token: str) -> Role:
@@ -116,12 +116,12 @@ class Access:
 
     def role_of_sign(self, sign: str) -> Role:
         """The same of a sign."""
-        found = self._found(_digest(sign), lambda one: _digest(_sign(one.digest)))
+        found = self._found(digest_of(sign), lambda one: digest_of(_sign(one.digest)))
         return min(found.caller.role, self._most) if found else Role.NOBODY
 
     def sign_for(self, token: str) -> str | None:
         """What a browser keeps instead of the token; it holds as long as the token does. None: no such token."""
-        found = self._found(_digest(token), lambda one: one.digest)
+        found = self._found(digest_of(token), lambda one: one.digest)
         return _sign(found.digest) if found else None
 
     @property
@@ -171,7 +171,8 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
-def _digest(text: str) -> bytes:
+def digest_of(text: str) -> bytes:
+    """What is kept of a token instead of the token."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 

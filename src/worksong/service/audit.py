@@ -6,17 +6,20 @@ lost with the queue's own data. The record learns of it by being looked after, a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import msgspec
 
 from worksong import enqueueing
 from worksong.domain.capability import Capability
+from worksong.domain.errors import BackendRefused
 from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Failure
 from worksong.domain.record import CANCELLED, JobRecord, Status, again, queued, stamped
 from worksong.domain.result import Result
+from worksong.engine.reminder import Reminder
 from worksong.ledger import Ledger
 from worksong.ports.records import After, Kind, Record, Ref
 from worksong.wire.record import decode
@@ -27,6 +30,8 @@ QUIET_FOR = 60.0
 AT_A_TIME = 10
 """Records of each status looked after at a time: a queue may have to be searched for each."""
 OPEN = (Status.IN_PROGRESS, Status.SCHEDULED, Status.PENDING)
+
+log = logging.getLogger("worksong")
 
 
 class _Round:
@@ -54,6 +59,7 @@ class Audit:
     def __init__(self, worker: Worker, ledger: Ledger) -> None:
         self._worker, self._ledger, self._clock = worker, ledger, worker.clock
         self._rounds = {status: _Round() for status in OPEN}
+        self._reminder = Reminder(worker.clock)
 
     @property
     def possible(self) -> bool:
@@ -69,7 +75,10 @@ class Audit:
         for status, walk in self._rounds.items() if self.possible else ():
             page = await self._ledger.store.listed(Kind.JOB, status=status, after=walk.last, most=AT_A_TIME)
             for record in page:
-                mended += await self._look_after(record, decode(record, JobRecord), walk)
+                try:
+                    mended += await self._look_after(record, decode(record, JobRecord), walk)
+                except BackendRefused as refusal:  # of this one, or what belongs to it: others are not to wait for it
+                    self._tell(record, refusal)
             walk.go_on(page)
         return mended
 
@@ -79,7 +88,9 @@ class Audit:
             return False
         view = await self._worker.backend().job(job.id)
         if view is not None:
-            return view.state is State.DEAD and await self._end(job.id, Failure("", view.job.error))
+            if view.state is not State.DEAD or await self._changed(record):
+                return False
+            return await self._end(job.id, Failure("", view.job.error))
         message = await self._message(job)
         if message is None or await self._changed(record):
             return False
@@ -87,6 +98,10 @@ class Audit:
             return await self._find(job.id, message)
         walk.suspects[record.ref] = record.version
         return False
+
+    def _tell(self, record: Record, refusal: BackendRefused) -> None:
+        if self._reminder.due(str(refusal)):
+            log.error("job %s is not looked after: %s", record.ref.id, refusal)
 
     async def _end(self, job_id: str, failure: Failure) -> bool:
         """Whoever ended it keeps no records."""

@@ -47,7 +47,7 @@ class Follower:
         What it was meanwhile, between two looks, is not told. Raises `Missing` for one that is not there, or not any
         more, and `BackendUnavailable` at the beginning; later an outage is waited for.
         """
-        ledger, known = _ledger(self._worker), False
+        ledger, known, stale = _ledger(self._worker), False, False
         version, said_at = _parsed(seen)
         while True:
             try:
@@ -58,7 +58,9 @@ class Follower:
                 yield event
                 if event and event.kind == "end":
                     return
-                await ledger.wait_result(job_id, LOOKS_EVERY)
+                if stale:  # the result is there, and the job goes on: what is kept is of a run before
+                    await self._worker.clock.sleep(LOOKS_EVERY)
+                stale = await ledger.wait_result(job_id, LOOKS_EVERY) is not None
             except BackendUnavailable:
                 if not known:
                     raise

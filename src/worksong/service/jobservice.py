@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import contextmanager
 
 from worksong.domain.errors import (
@@ -28,7 +28,7 @@ from worksong.service.forms import BatchForm, JobForm, PipelineForm
 from worksong.service.health import Health, examine
 from worksong.service.lookup import Part, Sought, find_jobs, find_pipelines
 from worksong.service.outbox import Outbox
-from worksong.service.refusals import Busy, Conflict, Invalid, TooLarge
+from worksong.service.refusals import Busy, Conflict, Invalid, Refusal, TooLarge
 from worksong.worker import Worker
 
 _ID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
@@ -96,7 +96,14 @@ class JobService:
         job = await self._ledger.job(used.created_id)
         if job is None:
             raise keys.outlived(used)
+        await self._sent_too(self._outbox.send_jobs_too([job]))
         return job
+
+    async def _sent_too(self, sending: Awaitable[bool]) -> None:
+        """Whoever kept it first may die before it is sent, or be refused and withdraw it: nobody relies on that one."""
+        with _refused():
+            if not await sending:
+                raise Busy(refusals.WITHDRAWN)
 
     async def create_jobs(self, form: BatchForm, key: str | None = None) -> list[JobRecord]:
         """Keep several jobs in one step, and enqueue them. `key`: as for one job."""
@@ -104,12 +111,18 @@ class JobService:
         asked = keys.record(key, form, batch_id, jobs[0].created_at) if key is not None else None
         used = await self._ledger.open_jobs(jobs, asked)
         if asked and used:
-            keys.check_same(asked, used)
-            found = [await self._ledger.job(job_id) for job_id in ids_of(used.created_id, form)]
-            return [job for job in found if job]
+            return await self._batched_before(asked, used, form)
         with _refused():
             await self._outbox.send_jobs(jobs, asked)
         return jobs
+
+    async def _batched_before(self, asked: KeyRecord, used: KeyRecord, form: BatchForm) -> list[JobRecord]:
+        keys.check_same(asked, used)
+        found = [job for one in ids_of(used.created_id, form) if (job := await self._ledger.job(one))]
+        if not found:
+            raise keys.outlived(used)
+        await self._sent_too(self._outbox.send_jobs_too(found))
+        return found
 
     async def job(self, job_id: str) -> JobRecord:
         """A job."""
@@ -169,8 +182,16 @@ class JobService:
         if job.status is not Status.FAILED:
             raise Conflict(f"job with ID: {job_id} is {job.status.name}: only one that FAILED can be retried")
         if not await self.worker.admin.aretry_dead(job_id):
-            raise Conflict(f"job with ID: {job_id} is not among the dead jobs any more: create it again")
+            raise await self._undead(job_id)
+        await self._ledger.reopen(job)
         return await self.job(job_id)
+
+    async def _undead(self, job_id: str) -> Refusal:
+        """Why a job that failed is not among the dead ones."""
+        with contextlib.suppress(Unsupported):
+            if await self.worker.admin.ajob(job_id):
+                return Busy(f"job with ID: {job_id} is on its way to the dead jobs, or back - try again later")
+        return Conflict(f"job with ID: {job_id} is not among the dead jobs any more: create it again")
 
     async def _take_back(self, job: JobRecord) -> None:
         """From the queue; where that cannot be done, it ends there when its turn has come."""
@@ -198,7 +219,11 @@ class JobService:
         pipeline = await self._ledger.pipeline(used.created_id)
         if pipeline is None:
             raise keys.outlived(used)
-        return pipeline, await self._ledger.jobs_of(pipeline)
+        jobs = await self._ledger.jobs_of(pipeline)
+        if len(jobs) < len(pipeline.job_ids):
+            raise keys.outlived(used)
+        await self._sent_too(self._outbox.send_pipeline_too(pipeline, jobs))
+        return pipeline, jobs
 
     async def pipeline(self, pipeline_id: str) -> PipelineRecord:
         """A pipeline."""

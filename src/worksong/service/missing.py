@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from worksong.domain.errors import BackendRefused
 from worksong.domain.record import JobRecord, KeyRecord, Status
-from worksong.entries import Draft, read
+from worksong.entries import CHUNK, Draft, read
 from worksong.ledger import Ledger, Sendable, parts_of
-from worksong.ports.records import After, Ref
+from worksong.ports.records import After, Kind, Record, Ref
 from worksong.wire.record import ref_of
+
+log = logging.getLogger("worksong")
 
 
 class Missing:
@@ -40,6 +44,7 @@ class Missing:
         """Jobs and pipelines that were to be in the queue by then, and may not be; the oldest first.
 
         Whoever takes them is to send them: they count as missing from now on, so that nobody else takes them as well.
+        What cannot be read is not missed any more: it would hold up all others.
         """
         now = self._ledger.clock.now()
         refs = [record.ref for record in await self._ledger.store.unsent(since, most)]
@@ -49,8 +54,9 @@ class Missing:
             taken.clear()
             for record in filter(None, map(draft.record, refs)):
                 if 0 < record.unsent_since <= since:
-                    taken.append(read(record))
-                    draft.mark(record.ref, unsent_since=now)
+                    document = _readable(record)
+                    taken.extend([document] if document else [])
+                    draft.mark(record.ref, unsent_since=now if document else 0.0)
 
         await self._ledger.entries.step(refs, decide)
         return taken
@@ -59,27 +65,38 @@ class Missing:
         """The queue is empty: all that has not ended is missing there since then; answers how much that is."""
         missed = 0
         for status in (Status.PENDING, Status.SCHEDULED, Status.IN_PROGRESS):
-            for ask in (self._ledger.jobs, self._ledger.pipelines):
+            for kind in (Kind.JOB, Kind.PIPELINE):
                 after: After | None = None
-                while page := await ask(status, after=after):
-                    missed += await self._note(page, since)
-                    after = After(page[-1].created_at, page[-1].id)
+                while page := await self._ledger.store.listed(kind, status=status, after=after, most=CHUNK):
+                    missed += await self._note([record.ref for record in page], since)
+                    after = After(page[-1].created_at, page[-1].ref.id)
         return missed
 
-    async def _note(self, page: Sequence[Sendable], since: float) -> int:
+    async def _note(self, refs: Sequence[Ref], since: float) -> int:
         missed = 0
 
         def decide(draft: Draft) -> None:
             nonlocal missed
-            missed = sum(_miss(draft, one, since) for one in page)
+            missed = sum(_miss(draft, ref, since) for ref in refs)
 
-        await self._ledger.entries.step([ref_of(type(one), one.id) for one in page], decide)
+        await self._ledger.entries.step(refs, decide)
         return missed
 
 
-def _miss(draft: Draft, document: Sendable, since: float) -> bool:
+def _readable(record: Record) -> Sendable | None:
+    """What is in the record; None: nobody can read it."""
+    try:
+        document: Sendable = read(record)
+    except BackendRefused as unreadable:
+        log.error("it is passed over: %s", unreadable)
+        return None
+    return document
+
+
+def _miss(draft: Draft, ref: Ref, since: float) -> bool:
     """Whether it is to be sent by itself: jobs of a pipeline come with that. The message it began with is gone."""
-    found = draft.get(type(document), document.id)
+    record = draft.record(ref)
+    found = _readable(record) if record else None
     if found is None or found.status.ended:
         return False
     if isinstance(found, JobRecord):

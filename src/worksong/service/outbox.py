@@ -85,7 +85,35 @@ class Outbox:
         self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
     ) -> None:
         """The same for a pipeline, of which the first job is pushed."""
-        await self._send([pipeline], [_Letter(ref_of(PipelineRecord, pipeline.id), first_of(pipeline, jobs))], key)
+        await self._send([pipeline], [self._first(pipeline, jobs)], key)
+
+    async def send_jobs_too(self, jobs: Sequence[JobRecord]) -> bool:
+        """Push those of them that another request has kept and perhaps not pushed, under the same ids.
+
+        What the queue says that will not have them is raised, and to withdraw them is left to that other request, which
+        may have been luckier. False: it has withdrawn them.
+        """
+        return await self._send_too([_Letter(ref_of(JobRecord, job.id), queued(job)) for job in jobs])
+
+    async def send_pipeline_too(self, pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> bool:
+        """The same for a pipeline."""
+        return await self._send_too([self._first(pipeline, jobs)])
+
+    async def _send_too(self, letters: Sequence[_Letter]) -> bool:
+        unsent = set(await self._ledger.unsent([letter.ref for letter in letters]))
+        missing = [letter for letter in letters if letter.ref in unsent]
+        if not missing:
+            return True
+        try:
+            await self._push([letter.job for letter in missing])
+        except BackendFull:
+            raise
+        except BackendUnavailable:
+            return True  # as for whoever kept them: the sweeper pushes them
+        return await self._ledger.sent([letter.ref for letter in missing])
+
+    def _first(self, pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> _Letter:
+        return _Letter(ref_of(PipelineRecord, pipeline.id), first_of(pipeline, jobs))
 
     async def _send(self, documents: Sequence[Sendable], letters: Sequence[_Letter], key: KeyRecord | None) -> None:
         try:
@@ -141,8 +169,8 @@ class Outbox:
                     await self.sweep()
                     if self._clock.monotonic() >= upkeep_at:
                         upkeep_at = self._clock.monotonic() + UPKEEP_EVERY
-                        await audit.look()
                         await self._ledger.prune()
+                        await audit.look()
                 except BackendUnavailable:
                     pass  # told by the adapter, once for each outage
                 except Exception as trouble:
@@ -180,7 +208,12 @@ class Outbox:
     async def _letter(self, document: Sendable) -> _Letter | None:
         if isinstance(document, JobRecord):
             return _Letter(ref_of(JobRecord, document.id), queued(document))
-        jobs = await self._ledger.jobs_of(document)
+        try:
+            jobs = await self._ledger.jobs_of(document)
+        except BackendRefused as unreadable:
+            log.error("pipeline %s cannot run: %s", document.id, unreadable)
+            await self._ledger.sent([ref_of(PipelineRecord, document.id)])
+            return None
         if len(jobs) == len(document.job_ids):
             return _Letter(ref_of(PipelineRecord, document.id), first_of(document, jobs))
         log.error("pipeline %s cannot run and is dropped: records of its jobs are gone", document.id)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from worksong.domain.errors import WorksongError
 
 FULL = "job queue is full - try again later"
+WITHDRAWN = "an equal request was refused just now, and what it had created withdrawn - try again"
 _OF_A_PIPELINE = (
     "job with ID: {} can not be deleted because it belongs \n\t\t\t\tto a pipeline - try to delete the pipeline instead"
 )

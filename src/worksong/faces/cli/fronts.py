@@ -60,7 +60,8 @@ def http_front(
 def _borne(given: Limits) -> HttpLimits:
     from worksong.faces.http import Limits as HttpLimits
 
-    return HttpLimits(body=given.body, rate=Rate(given.rate, given.burst), at_once=given.at_once)
+    rate, waits = Rate(given.rate, given.burst), max(1, given.at_once // 2)
+    return HttpLimits(body=given.body, rate=rate, at_once=given.at_once, waits=waits)
 
 
 def grpc_front(service: JobService, access: Access, settings: Settings, where: Address) -> GrpcServer:

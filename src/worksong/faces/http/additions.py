@@ -24,6 +24,7 @@ from worksong.service.following import Event
 from worksong.service.forms import BatchForm, Reader
 from worksong.service.jobservice import JobService, status_of
 from worksong.service.lookup import Sought
+from worksong.service.refusals import Missing
 
 PAGE, LARGEST_PAGE = 50, 200
 LONGEST_SEARCH = 500
@@ -45,7 +46,7 @@ class Additions:
     def __init__(self, service: JobService, viewer: Viewer, limits: Limits) -> None:
         self._service, self._viewer, self._limits = service, viewer, limits
         self._batches = Reader(BatchForm)
-        self._streams = 0
+        self._streams = self._waits = 0
         self._leaving = asyncio.Event()
 
     def leave(self) -> None:
@@ -102,43 +103,65 @@ class Additions:
 
     async def result(self, asked: Asked) -> Answer:
         seconds = min(_seconds(asked.query.get("wait", "0")), self._limits.wait)
-        leaving = asyncio.ensure_future(self._leaving.wait())
+        if not seconds:
+            return json(200, result_of(await self._service.result(asked.id)))
+        if self._waits >= self._limits.waits:
+            raise Refused(503, "busy", "too many wait for results at once", wait=1.0)
+        self._waits += 1
+        try:
+            return await self._waited(asked, seconds)
+        finally:
+            self._waits -= 1
+
+    async def _waited(self, asked: Asked, seconds: float) -> Answer:
+        """The result; sooner, if the process is about to end, or whoever asks has gone."""
+        leaving, gone = asyncio.ensure_future(self._leaving.wait()), asyncio.ensure_future(asked.gone())
         waiting = asyncio.ensure_future(self._service.result(asked.id, wait=seconds))
         try:
-            await asyncio.wait([leaving, waiting], return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
-                raise Refused(503, "busy", "this process is about to end: ask again", wait=1.0)
-            return json(200, result_of(waiting.result()))
+            await asyncio.wait([leaving, gone, waiting], return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return json(200, result_of(waiting.result()))
+            raise Refused(503, "busy", "this process is about to end: ask again", wait=1.0)
         finally:
-            leaving.cancel()
-            waiting.cancel()
+            for one in (leaving, gone, waiting):
+                one.cancel()
 
     async def events(self, asked: Asked) -> Answer:
         if self._streams >= self._limits.streams:
             raise Refused(503, "busy", "too many streams of events at once", wait=1.0)
         seen = asked.header(b"last-event-id") or ""
-        events = self._service.follow(asked.id, seen)
-        first = await anext(events)
-        if first and first.kind == "end" and first.id == seen:
+        stream = self._streamed(self._service.follow(asked.id, seen), seen)
+        first = await anext(stream, None)  # it has begun, so however it is closed, it is counted no more
+        if first is None:
             return Answer(204)  # a browser asks again after every end, until it is told this
-        return Answer(200, kind=EVENTS, stream=self._streamed(first, events))
+        return Answer(200, first, EVENTS, stream=stream)
 
-    async def _streamed(self, first: Event | None, events: AsyncGenerator[Event | None]) -> AsyncGenerator[bytes]:
-        clock = self._service.worker.clock
+    async def _streamed(self, events: AsyncGenerator[Event | None], seen: str) -> AsyncGenerator[bytes]:
+        """The events as they are sent; none at all where the end was seen."""
         self._streams += 1
-        told_at = clock.monotonic()
         try:
-            yield self._written(first) if first else b""
             async with contextlib.aclosing(events):
-                async for event in events:
-                    if self._leaving.is_set():
-                        return
-                    late = clock.monotonic() - told_at >= BEAT
-                    text = self._written(event) if event else STILL_HERE if late else b""
-                    told_at = clock.monotonic() if text else told_at
-                    yield text
+                first = await anext(events)
+                if first and first.kind == "end" and first.id == seen:
+                    return
+                yield self._written(first) if first else b""
+                async with contextlib.aclosing(self._later(events)) as later:
+                    with contextlib.suppress(Missing):  # somebody deletes it: whoever asks again is told so
+                        async for text in later:
+                            yield text
         finally:
             self._streams -= 1
+
+    async def _later(self, events: AsyncGenerator[Event | None]) -> AsyncGenerator[bytes]:
+        clock = self._service.worker.clock
+        told_at = clock.monotonic()
+        async for event in events:
+            if self._leaving.is_set():
+                return
+            late = clock.monotonic() - told_at >= BEAT
+            text = self._written(event) if event else STILL_HERE if late else b""
+            told_at = clock.monotonic() if text else told_at
+            yield text
 
     def _written(self, event: Event) -> bytes:
         told = Told(self._viewer.job(event.job), event.checkin or None)
@@ -213,6 +236,13 @@ def _after(query: Mapping[str, str]) -> After | None:
     if not text:
         return None
     try:
-        return After(*_read_cursor(base64.urlsafe_b64decode(f"{text}{'=' * (-len(text) % 4)}")))
+        after = After(*_read_cursor(base64.urlsafe_b64decode(f"{text}{'=' * (-len(text) % 4)}")))
     except (msgspec.MsgspecError, binascii.Error, ValueError):
-        raise Refused(400, "bad_request", "the cursor is none that this service gave: begin without one") from None
+        raise _no_cursor() from None
+    if not after.id.isprintable():  # no store is asked for what none of them could keep
+        raise _no_cursor()
+    return after
+
+
+def _no_cursor() -> Refused:
+    return Refused(400, "bad_request", "the cursor is none that this service gave: begin without one")

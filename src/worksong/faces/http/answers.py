@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.types import Scope as Request
 
 from worksong.faces.asgi.refused import Refused
 from worksong.service.access import Caller, Scope
@@ -22,12 +23,20 @@ _encode = msgspec.json.Encoder().encode
 class Asked:
     """A request that was let in."""
 
-    __slots__ = ("body", "caller", "headers", "id", "query_string")
+    __slots__ = ("body", "caller", "gone", "headers", "id", "query_string")
 
     def __init__(
-        self, caller: Caller, headers: Mapping[bytes, bytes], query_string: bytes, id: str = "", body: bytes = b""
+        self,
+        caller: Caller,
+        request: Request,
+        headers: Mapping[bytes, bytes],
+        id: str,
+        gone: Callable[[], Awaitable[None]],
     ) -> None:
-        self.caller, self.headers, self.query_string, self.id, self.body = caller, headers, query_string, id, body
+        """`gone`: returns when nobody is there any more who could read an answer."""
+        self.caller, self.headers, self.id, self.gone = caller, headers, id, gone
+        self.query_string: bytes = request["query_string"]
+        self.body = b""
 
     def header(self, name: bytes) -> str | None:
         """A header, as text; None: it was not sent."""
@@ -53,7 +62,7 @@ class Answer(NamedTuple):
     kind: str = JSON
     headers: tuple[tuple[str, str], ...] = ()
     stream: AsyncGenerator[bytes] | None = None
-    """What goes on to come, instead of a body; nothing now and then, so that it can be ended."""
+    """What goes on to come behind the body; nothing now and then, so that it can be ended. It has begun already."""
     about: tuple[str, ...] = ()
     """The ids of what was changed or created."""
 

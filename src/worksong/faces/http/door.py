@@ -14,7 +14,7 @@ from worksong.faces.asgi.sender import is_local
 from worksong.faces.asgi.signs import sign_in
 from worksong.faces.http.limits import Limits
 from worksong.ports.clock import Clock
-from worksong.service.access import ANYBODY, Access, Caller, Role, Scope
+from worksong.service.access import ANYBODY, Access, Caller, Role, Scope, digest_of
 from worksong.service.rates import WRONG_TOKENS, Buckets
 
 SAFE = ("GET", "HEAD")
@@ -58,6 +58,8 @@ class Door:
         self._is_ours = lru_cache(256)(self._names_us)
         self._paces = Buckets(limits.rate) if limits.rate else None
         self._guesses = Buckets(WRONG_TOKENS)
+        self._known: set[bytes] = set()
+        """Digests of tokens that were let in: no guesses, and no more of them than there are tokens."""
 
     def admit(self, request: Request, headers: Headers, *, anybody: bool) -> Visit:
         """Who it is; raises `Refused` for whoever comes by another name, from elsewhere, or too often.
@@ -110,16 +112,20 @@ class Door:
 
     def _caller(self, request: Request, headers: Headers, *, anybody: bool) -> Caller | None:
         given = headers.get(b"authorization", b"").decode("latin-1")
-        kind, _, token = given.partition(" ")
+        kind, _, rest = given.partition(" ")
         if kind.lower() != "bearer":
             return self._signed_in(request, headers)
+        token = rest.strip()
+        digest = digest_of(token)
         address, now = str((request.get("client") or ("",))[0]), self._clock.monotonic()
-        if self._guesses.is_empty(address, now):
+        if self._guesses.is_empty(address, now) and digest not in self._known:
             if anybody:
                 return None
             raise Refused(429, "too_many", "too many wrong tokens from this address", wait=60.0)
-        caller = self._access.caller_of(token.strip())
-        if caller is None:
+        caller = self._access.caller_of(token)
+        if caller:
+            self._known.add(digest)
+        else:
             self._guesses.wait(address, now)
         return caller
 

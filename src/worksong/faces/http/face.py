@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection
+from functools import partial
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Receive, Send
@@ -141,10 +142,13 @@ class HttpFace:
             return self._elsewhere(scope, _path(scope))
         route, record_id = found
         check_scope(caller, route.scope)
-        if self._under_way > self._limits.at_once:
+        # Probes are answered whatever goes on: who takes the process for dead would end it.
+        if route.scope is not None and self._under_way > self._limits.at_once:
             raise Refused(503, "busy", "too many requests at once", wait=1.0)
-        body = await self._body(headers, receive) if route.is_write else b""
-        return await route.answer(Asked(caller or STRANGER, headers, scope["query_string"], record_id, body))
+        asked = Asked(caller or STRANGER, scope, headers, record_id, partial(_gone, receive))
+        if route.is_write:
+            asked.body = await self._body(headers, receive)
+        return await route.answer(asked)
 
     def _elsewhere(self, scope: Request, path: str) -> Answer:
         """Nothing is there; perhaps without the slash at the end."""
@@ -192,15 +196,20 @@ async def _send(
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if bodiless else answer.body})
         return
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    async with contextlib.aclosing(answer.stream) as parts:
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+        await _go_on(parts, receive, send)
+
+
+async def _go_on(parts: AsyncGenerator[bytes], receive: Receive, send: Send) -> None:
     gone = asyncio.ensure_future(_gone(receive))
     try:
-        async with contextlib.aclosing(answer.stream) as parts:
-            async for part in parts:
-                if gone.done():
-                    return
-                if part:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
+        async for part in parts:
+            if gone.done():
+                return
+            if part:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
     finally:
         gone.cancel()
     await send({"type": "http.response.body", "body": b""})

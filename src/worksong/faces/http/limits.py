@@ -18,5 +18,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that are being answered."""
     streams: int = 100
     """Streams of events that are open."""
+    waits: int = 500
+    """Those who wait for a result: fewer than `at_once`, so that others are answered beside them."""
     wait: float = 60.0
     """Seconds that one may wait for a result."""
