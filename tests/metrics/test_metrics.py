@@ -140,15 +140,26 @@ def test_what_waits_is_told_without_a_run() -> None:
 
 def test_queues_without_end_become_one_label(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stocks, "QUEUES", 2)
-    worker = a_worker()
+    clock = FakeClock()
+    worker = a_worker(clock=clock)
     for number in range(5):
         for _ in range(number + 1):
             worker.perform(Job("plain", queue=f"q{number}"))
-    seen = scrape(Metrics(worker))
+    seen = scrape(metrics := Metrics(worker))
     assert {sample.labels["queue"]: sample.value for sample in seen.families["worksong_queue_jobs"].samples} == {
         "q4": 5,
         "q3": 4,
         "(other)": 6,
+    }
+    # And one that was told apart stays so while it has jobs, though another is longer by now
+    for _ in range(9):
+        worker.perform(Job("plain", queue="q0"))
+    clock.advance(1)
+    seen = scrape(metrics)
+    assert {sample.labels["queue"] for sample in seen.families["worksong_queue_jobs"].samples} == {
+        "q4",
+        "q3",
+        "(other)",
     }
     for number in range(5):
         worker.admin.purge(f"q{number}")

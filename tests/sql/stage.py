@@ -75,7 +75,10 @@ async def make_tables(url: str) -> tuple[int, int]:
 
 @contextmanager
 def the_next_version() -> Iterator[None]:
-    """Within, this program is the next one: each table has a column more, and there is a table and an index more."""
+    """Within, this program is the next one: each table has a column more, and there is a table and an index more.
+
+    The tables of this one it can work with, and this one with its.
+    """
     known = migrate.migrations
     columns = [f"ALTER TABLE worksong_{table} ADD COLUMN later INTEGER NOT NULL DEFAULT 7" for table in TABLES]
 

@@ -89,9 +89,12 @@ async def test_a_database_without_tables_is_told_and_left_without(empty: str) ->
 
 
 async def test_tables_of_another_version_are_told(backend: SqlBackend) -> None:
-    await told(backend, "INSERT INTO worksong_schema (version) VALUES (999)")
-    assert "of version 999" in (await ailing(backend))["sql.tables.newer"].detail
-    await told(backend, "DELETE FROM worksong_schema WHERE version = 999")
+    for version, severity in ((999, Severity.INFO), (1000, Severity.ERROR)):
+        await told(backend, f"INSERT INTO worksong_schema (version) VALUES ({version})")
+        newer = (await ailing(backend))["sql.tables.newer"]
+        assert f"of version {version}" in newer.detail
+        assert newer.severity is severity
+    await told(backend, "DELETE FROM worksong_schema WHERE version > 998")
     assert await ailing(backend) == {}
 
 

@@ -60,21 +60,46 @@ async def test_tables_make_themselves_when_asked_to(empty: str) -> None:
     await backend.close()
 
 
-async def test_tables_newer_than_this_program_are_refused_at_the_start_only(empty: str) -> None:
+async def test_tables_that_a_breaking_step_made_are_refused_at_the_start_only(empty: str) -> None:
     # Given a worker at work
     working = opened(empty, "mine")
     await working.migrate()
     await push(working, *some_jobs(3))
     # When the tables are migrated to a version that it does not know
-    await told(working, "INSERT INTO worksong_schema (version) VALUES (999)")
+    await told(working, "INSERT INTO worksong_schema (version) VALUES (1000)")
     # Then it works on, and no other begins
     assert len(await lent_ids(working, await join(working))) == 3
     new = opened(empty, "mine")
-    with pytest.raises(ConfigError, match="of version 999, and this worksong knows versions up to"):
+    with pytest.raises(ConfigError, match="of version 1000, and this worksong knows versions up to"):
         await push(new, a_job())
-    with pytest.raises(ConfigError, match="of version 999"):
+    with pytest.raises(ConfigError, match="of version 1000"):
         await new.migrate()
     await asyncio.gather(working.close(), new.close())
+
+
+async def test_tables_to_which_a_newer_version_added_are_worked_with(empty: str) -> None:
+    # Given tables that are ahead of this program, by a step that only added
+    working = opened(empty, "mine")
+    await working.migrate()
+    await told(working, "INSERT INTO worksong_schema (version) VALUES (999)")
+    # When a worker begins, then it works, and a migration leaves them as they are
+    new = opened(empty, "mine")
+    assert await push(new, a_job()) == [True]
+    assert await new.migrate() == (999, 999)
+    await asyncio.gather(working.close(), new.close())
+
+
+async def test_words_to_pools_that_are_gone_are_forgotten(url: str) -> None:
+    # Given a word to a pool, and one to a pool that somebody struck off who knows of no words
+    backend = opened(url)
+    space, pool = backend._namespace, await join(backend)
+    for name in (pool.id, "gone"):
+        await told(backend, f"INSERT INTO worksong_told (space, pool, word) VALUES ('{space}', '{name}', 'quiet')")
+    # When the store is pruned, then it is there no more, and the other one is
+    await backend.prune(T)
+    found = await told(backend, f"SELECT pool FROM worksong_told WHERE space = '{space}'")
+    assert found == [pool.id]
+    await backend.close()
 
 
 # listings

@@ -185,12 +185,22 @@ async def test_tables_are_made_by_the_command_where_a_worker_may_not(place: Path
     await backend.close()
 
 
-async def test_tables_newer_than_this_program_are_refused(backend: SqlBackend, place: Path) -> None:
+async def test_tables_newer_than_this_program_are_refused_where_it_could_not_work_with_them(
+    backend: SqlBackend, place: Path
+) -> None:
+    # Given a file to which a newer version added something
     await push(backend, a_job())
     await backend.close()
     with sqlite3.connect(place) as connection:
         connection.execute("INSERT INTO worksong_schema (version) VALUES (999)")
-    with pytest.raises(ConfigError, match=r"of version 999, and this worksong knows versions up to"):
+    # When it is opened, then it is worked with
+    assert await push(backend, a_job()) == [True]
+    assert await backend.migrate() == (999, 999)
+    await backend.close()
+    # And one whose tables it changed is not
+    with sqlite3.connect(place) as connection:
+        connection.execute("INSERT INTO worksong_schema (version) VALUES (1000)")
+    with pytest.raises(ConfigError, match=r"of version 1000, and this worksong knows versions up to"):
         await push(backend, a_job())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 
@@ -13,6 +14,7 @@ from worksong.domain.course import Grain
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Delivery
 from worksong.domain.outcome import Done
+from worksong.domain.tally import Tally
 from worksong.engine.annals import Annals
 from worksong.engine.board import Board
 from worksong.ports.backend import Running
@@ -70,6 +72,44 @@ async def test_the_last_words_are_not_waited_for() -> None:
     assert await kept(store) == 0
 
 
+class Bursting(MemoryBackend):
+    """Is wrong in a way that nobody thought of."""
+
+    async def note(self, tallies: object, now: float) -> None:
+        raise ValueError("no such thing")
+
+
+async def test_nothing_that_goes_wrong_at_the_last_words_holds_up_a_stop() -> None:
+    board = Board()
+    run(board)
+    await Annals(board).conclude(Bursting(), T)
+
+
+class Slow(MemoryBackend):
+    """Takes what it is told, and is long about the answer."""
+
+    taken = False
+
+    async def note(self, tallies: Mapping[str, Tally], now: float) -> None:
+        await super().note(tallies, now)
+        self.taken = True
+        await asyncio.Event().wait()
+
+
+async def test_who_is_stopped_while_it_tells_does_not_tell_it_again() -> None:
+    # Given one that was cut short while the store had already taken what it was told
+    board, store = Board(), Slow()
+    annals = Annals(board)
+    run(board, 3)
+    telling = asyncio.create_task(annals.write(store, T))
+    await until(lambda: store.taken)
+    telling.cancel()
+    await asyncio.wait([telling])
+    # When it says its last words, then nothing is there twice
+    await annals.conclude(store, T)
+    assert await kept(store) == 3
+
+
 class Refusing(MemoryBackend):
     """Takes no history."""
 
@@ -106,7 +146,7 @@ async def test_a_worker_tells_what_its_jobs_did_while_it_runs(monkeypatch: pytes
     async with worker:
         await worker.aperform(Job("send"))
         await until(lambda: worker.stats.done == 1)
-        # When a beat has passed, then the store knows of it, though the worker goes on
+        # When some beats have passed, then the store knows of it, though the worker goes on
         async with asyncio.timeout(PATIENCE):
             while not await kept(store):
                 await clock.aadvance(1)

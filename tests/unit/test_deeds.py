@@ -274,3 +274,19 @@ async def test_what_is_open_at_the_end_is_undone() -> None:
     assert bank.deeds[0].story == ["undone"]
     await asyncio.wait([asking])
     assert asking.cancelled()
+
+
+async def test_a_run_that_wrote_is_told_of_when_its_fate_is_known() -> None:
+    # Given two runs that wrote, of which one cannot be committed
+    fates = list[Outcome]()
+    for answer in (True, BackendUnavailable("no answer")):
+        desk = Desk(Bank(answer))
+        running = desk.run()
+        await desk.deeds.alend(running)
+        desk.settler.fates[running.delivery.fence] = fates.append
+        # When they end as their handlers decided
+        await desk.end(running, Done(1))
+        # Then it is told what became of them, as it is counted
+        assert desk.settler.endings[type(fates[-1])] == 1
+        assert desk.settler.fates == {}
+    assert fates == [Done(1), Buried("no answer")]

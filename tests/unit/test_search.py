@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
 
+from worksong.adapters.memory import MemoryBackend
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.pipeline import Step, first
 from worksong.service.ailments import grouped
 from worksong.service.fields import job_fields, steps, without
-from worksong.service.search import LONGEST, Search, holds, is_like, parse
+from worksong.service.search import AT_A_TIME, LONGEST, Search, find, holds, is_like, parse
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,25 @@ def test_hidden_arguments_cannot_be_guessed(name: str, args: Any) -> None:
     view = JobView(job=Job("a", args), state=State.DEAD)
     for guess in ("4111", "4*", "*1", "*4111*", "redis://me:4111@host/"):
         assert not parse(f'args.{name}:"{guess}"').finds(view, ("card",))
+
+
+async def test_a_search_leaves_others_their_turn() -> None:
+    # Given many jobs, and one who gives up the search once it has begun
+    backend, asked, begun = MemoryBackend(), list[str](), asyncio.Event()
+    await backend.push([Job("mail", {"n": number}, id=f"job-{number}") for number in range(10 * AT_A_TIME)], 1.0)
+
+    def hidden(handler: str) -> tuple[str, ...]:
+        asked.append(handler)
+        begun.set()
+        return ()
+
+    searching = asyncio.create_task(find(backend, State.QUEUED, Search(args=(("n", "7"),)), hidden))
+    await begun.wait()
+    # When it is ended, then it does not go through all of them before it hears of that
+    searching.cancel()
+    await asyncio.wait([searching])
+    assert searching.cancelled()
+    assert len(asked) <= 2 * AT_A_TIME
 
 
 def test_no_pattern_is_slow() -> None:

@@ -13,6 +13,7 @@ from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, 
 from worksong.domain.tally import BOUNDS, BUCKETS, ENDINGS, OTHER, UNKNOWN, Spread, total
 from worksong.engine import board as boards
 from worksong.engine import lag as lags
+from worksong.engine import measures
 from worksong.engine.board import Board
 from worksong.engine.census import FRESH, Census
 from worksong.engine.lag import Lag
@@ -163,7 +164,29 @@ def test_counts_outlive_the_process_that_counted_them() -> None:
     assert done(census) == 5 + 7 + 1 + 2
     assert sum(one.slots for one in census.measures) == 8
 
-    # And of those that say nothing any more, nothing is known but these
+    # And of those that say nothing any more, nothing is known but these, and how long they have been silent
     now += FRESH + 1
     assert done(census) == 15
     assert sum(one.slots for one in census.measures) == 0
+    assert [one.lag for one in census.measures] == [FRESH + 1, FRESH + 1, 0.0]
+
+    # And who has ended is not silent
+    census.leave(1)
+    census.leave(2)
+    census.leave(2)
+    assert done(census) == 15
+    assert max(one.lag for one in census.measures) == 0.0
+
+
+def test_lives_without_end_keep_no_more_queues_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a process that is restarted again and again, and meets other queues each time
+    monkeypatch.setattr(measures, "MOST", 3)
+    census = Census(lambda: T)
+    for number in range(10):
+        board = Board()
+        board.note(a_run(queue=f"q{number}"), Done(), T)
+        census.hear(1, Measures(life=str(number), entries=entries(board.tallies())))
+    census.leave(1)
+    # Then the first queues are told apart, and all is counted
+    assert sorted(tallied(census.measures)) == [("send", OTHER), ("send", "q0"), ("send", "q1"), ("send", "q2")]
+    assert done(census) == 10

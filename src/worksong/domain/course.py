@@ -15,7 +15,7 @@ DAY = 86_400
 class Grain(Enum):
     """How long a slot is, in seconds, and for how long it is kept. Everything is counted in a slot of each."""
 
-    MINUTE = 60, DAY
+    MINUTE = 60, 2 * 3600
     TEN_MINUTES = 600, 2 * DAY
     HOUR = 3600, 30 * DAY
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 
-from worksong.domain.errors import WorksongError
 from worksong.domain.tally import Tally
 from worksong.engine.board import Board
 from worksong.ports.chronicle import Chronicle
 
 PATIENCE = 1.0
 """Seconds that the last counts of a process may take on their way."""
+
+log = logging.getLogger("worksong")
 
 
 class Annals:
@@ -22,15 +23,24 @@ class Annals:
         self._told: dict[str, Tally] = {}
 
     async def write(self, store: Chronicle, now: float) -> None:
-        """Tell the store what is new. Where that fails it is told again: what was lost is the answer, at worst."""
+        """Tell the store what is new. Where that fails it is told again: what was lost is the answer, at worst.
+
+        One who is cancelled meanwhile does not tell it again: it may be under way.
+        """
         found = self._board.by_handler()
         news = {handler: new for handler, tally in found.items() if (new := tally - self._told.get(handler, Tally()))}
         if news:
-            await store.note(news, now)
-            self._told = found
+            before, self._told = self._told, found
+            try:
+                await store.note(news, now)
+            except Exception:
+                self._told = before
+                raise
 
     async def conclude(self, store: Chronicle, now: float) -> None:
-        """The last time; a store that is away is not waited for."""
-        with contextlib.suppress(WorksongError, TimeoutError):
+        """The last time; a store that is away is not waited for, and nothing that goes wrong holds up a stop."""
+        try:
             async with asyncio.timeout(PATIENCE):
                 await self.write(store, now)
+        except Exception as failure:
+            log.debug("the last counts of this process are lost: %r", failure)

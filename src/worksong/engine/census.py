@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from worksong.engine.measures import Measures, summed
 
 FRESH = 10.0
@@ -32,11 +34,20 @@ class Census:
         latest, ended = self._known
         before = latest.get(number)
         if before and before[1].life != measures.life:
-            ended = summed(GONE.life, [before[1], ended])
+            ended = summed(GONE.life, [ended, before[1]])
         self._known = _Known({**latest, number: (self._monotonic(), measures)}, ended)
+
+    def leave(self, number: int) -> None:
+        """The process in this place has ended."""
+        latest, ended = self._known
+        before = latest.get(number)
+        if before:
+            rest = {place: said for place, said in latest.items() if place != number}
+            self._known = _Known(rest, summed(GONE.life, [ended, before[1]]))
 
     @property
     def measures(self) -> list[Measures]:
-        """Of all processes; of those that ended, or say nothing any more, only the counts."""
+        """Of all processes; of those that ended only the counts, of those that say nothing any more also since when."""
         now, (latest, ended) = self._monotonic(), self._known
-        return [*(one if now - at <= FRESH else one.over for at, one in latest.values()), ended]
+        silent = {at: now - at for at, _ in latest.values() if now - at > FRESH}
+        return [*(replace(one.over, lag=silent[at]) if at in silent else one for at, one in latest.values()), ended]

@@ -10,6 +10,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from worksong.domain.errors import BackendUnavailable, WorksongError
@@ -152,6 +153,7 @@ class Lane:
         """These deliveries are somebody else's now: stop running them and settle nothing."""
         for fence in fences:
             self.held.pop(fence, None)
+            self.settler.fates.pop(fence, None)
         kept = [delivery for delivery in self._ready if delivery.fence not in fences]
         self._ready.clear()
         self._ready.extend(kept)
@@ -404,7 +406,10 @@ class Lane:
     def _ended(self, delivery: Delivery, slot: int, outcome: Outcome | None) -> None:
         board, running = self._board, self.slots[slot]
         if board and outcome and running:
-            board.note(running, outcome, self._now())
+            if self._deeds.open and delivery.fence in self._deeds.open and delivery.fence in self.held:
+                self.settler.fates[delivery.fence] = partial(board.note, running, now=self._now())
+            else:
+                board.note(running, outcome, self._now())
         self.slots[slot] = None
         self._vacant.append(slot)
         if self._doomed:

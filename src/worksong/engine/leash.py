@@ -40,6 +40,8 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which of the processes it is, from 1; told with the measures."""
     dismissed: bool = False
     """An operator wants it to end, and its place to stay empty."""
+    gone: bool = False
+    """It has ended; that is told by the one who waited for it."""
 
 
 class Leash:
@@ -99,7 +101,10 @@ class Child:
                 process_group=0,  # Ctrl-C reaches the supervisor only, which passes it on once
             )
         self._born(self)
-        return await self._watch(self._process, ours)
+        try:
+            return await self._watch(self._process, ours)
+        finally:
+            self._hear(Report(place=self.number, gone=True))
 
     async def _watch(self, process: asyncio.subprocess.Process, ours: socket.socket) -> str:
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE)

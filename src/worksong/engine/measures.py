@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from worksong.domain.tally import Tally
+from worksong.domain.tally import OTHER, Tally
+from worksong.engine.board import MOST
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -57,13 +58,21 @@ def running(measures: Iterable[Measures]) -> Counter[str]:
 
 
 def summed(life: str, ended: Iterable[Measures]) -> Measures:
-    """Processes that have ended as if they had been one."""
+    """Processes that have ended as if they had been one, which tells no more apart than one does, the first ones."""
     every = list(ended)
     return Measures(
         life=life,
-        entries=entries(tallied(every)),
+        entries=entries(_bounded(tallied(every))),
         refused=sum(one.refused for one in every),
     )
+
+
+def _bounded(tallies: Mapping[tuple[str, str], Tally]) -> dict[tuple[str, str], Tally]:
+    found: dict[tuple[str, str], Tally] = {}
+    for place, ((handler, queue), tally) in enumerate(tallies.items()):
+        key = handler, queue if place < MOST else OTHER
+        found[key] = found.get(key, Tally()) + tally
+    return found
 
 
 def entries(tallies: Mapping[tuple[str, str], Tally]) -> tuple[Entry, ...]:

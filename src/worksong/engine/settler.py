@@ -54,6 +54,8 @@ class Settler:
         """Endings in transactions of their own."""
         self._contested: set[int] = set()
         """Fences of failures that may be none: the success before them was perhaps committed, and nobody heard so."""
+        self.fates: dict[int, Callable[[Outcome], None]] = {}
+        """By fence, whom to tell how a run ended whose handler did not decide it alone."""
         self.endings: Counter[type[Outcome]] = Counter()
         self._reminder = Reminder(clock)
         self.refused = 0
@@ -85,6 +87,7 @@ class Settler:
     def drop(self) -> None:
         """Give up what is not carried out yet: the server is away, and those jobs run again."""
         self._batch = []
+        self.fates.clear()
         for task in (*self._flights, *self._refusals, *self._apart):
             task.cancel()
 
@@ -226,9 +229,11 @@ class Settler:
 
     def _count(self, batch: Sequence[Settlement], held: Sequence[bool], *, unsure: bool) -> None:
         """`unsure`: an attempt whose answer was lost may have carried them out already."""
-        pop, endings = self._held.pop, self.endings
+        pop, endings, fates = self._held.pop, self.endings, self.fates
         for settlement, was_held in zip(batch, held, strict=True):
             pop(settlement.delivery.fence, None)
+            if fates and (fate := fates.pop(settlement.delivery.fence, None)):
+                fate(settlement.outcome)
             if was_held or unsure:
                 endings[type(settlement.outcome)] += 1
             else:

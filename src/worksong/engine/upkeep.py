@@ -23,6 +23,8 @@ LONGEST_WAIT = 5.0
 """Seconds without a look at what is due, where the store says that nothing is."""
 REAP = 1.5
 PRUNE = 300.0
+RECORD = 10.0
+"""Seconds between two notes of what jobs did: every process adds to the same rows."""
 PROMOTE_BATCH = 100
 
 log = logging.getLogger("worksong")
@@ -65,7 +67,7 @@ class Upkeep:
                 (self.reap, REAP),
                 (self.prune, PRUNE),
                 (self.schedule, timetable.PERIOD),
-                *([(self.record, BEAT_EVERY)] if self._annals else []),
+                *([(self.record, RECORD)] if self._annals else []),
             ):
                 loops.create_task(self._repeat(step, period))
 

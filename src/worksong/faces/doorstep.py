@@ -21,40 +21,79 @@ def doorstep(patience: float = PATIENCE) -> type[asyncio.Protocol]:
     """For `uvicorn.Config(http=...)`: its protocol, which hangs up on whoever takes longer than `patience` seconds."""
     from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-    class Doorstep(cast("Any", AutoHTTPProtocol)):  # type: ignore[misc]  # of two, whichever is installed
-        """`cycle` is the request that is under way, once its head is there."""
+    return on(AutoHTTPProtocol, patience)
 
-        _alarm: asyncio.TimerHandle | None = None
-        _said = 0
 
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            served: Any = super()
-            served.connection_made(transport)
-            self._wait()
+def on(protocol: type[asyncio.Protocol], patience: float) -> type[asyncio.Protocol]:
+    """The same of one of uvicorn's protocols."""
 
-        def data_received(self, data: bytes) -> None:
-            self._said += len(data)
-            served: Any = super()
-            served.data_received(data)
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._calm()
-            elif self._said > LARGEST:
-                self.transport.close()
-            elif self._alarm is None:
-                self._wait()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._calm()
-            served: Any = super()
-            served.connection_lost(exc)
-
-        def _wait(self) -> None:
-            self._alarm = asyncio.get_running_loop().call_later(patience, self.transport.close)
-
-        def _calm(self) -> None:
-            self._said = 0
-            if self._alarm:
-                self._alarm.cancel()
-                self._alarm = None
+    class Doorstep(_Doorstep, cast("Any", protocol)):  # type: ignore[misc]  # of two, whichever is installed
+        _patience = patience
 
     return cast("type[asyncio.Protocol]", Doorstep)
+
+
+class _Doorstep:
+    """Before the protocol, whose `cycle` is the request that is under way, once its head is there."""
+
+    transport: Any
+    cycle: Any
+    _patience = PATIENCE
+    _alarm: asyncio.TimerHandle | None = None
+    _said = 0
+    _headed = False
+    """Of httptools: a head is there, and its body may be on its way."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        served: Any = super()
+        served.connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        while data and not self.transport.is_closing():
+            room = LARGEST + 1 - self._said  # a head that is too large must not be taken in as a whole
+            self._take(data[:room])
+            data = data[room:]
+
+    def _take(self, data: bytes) -> None:
+        self._said += len(data)
+        served: Any = super()
+        served.data_received(data)
+        if self._in_body or (self.cycle is not None and not self.cycle.response_complete):
+            self._calm()
+        elif self._said > LARGEST:
+            self.transport.close()
+        elif self._alarm is None:
+            self._wait()
+
+    @property
+    def _in_body(self) -> bool:
+        """Whether what comes belongs to a request that is known, though it may have been answered."""
+        h11: Any = getattr(self, "conn", None)
+        return str(h11.their_state) == "SEND_BODY" if h11 else self._headed
+
+    def on_headers_complete(self) -> None:
+        """As httptools calls it."""
+        served: Any = super()
+        served.on_headers_complete()
+        self._headed = True
+
+    def on_message_complete(self) -> None:
+        """As httptools calls it."""
+        served: Any = super()
+        served.on_message_complete()
+        self._headed = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._calm()
+        served: Any = super()
+        served.connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._alarm = asyncio.get_running_loop().call_later(self._patience, self.transport.close)
+
+    def _calm(self) -> None:
+        self._said = 0
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None

@@ -83,7 +83,7 @@ def _processes(every: Sequence[Measures]) -> Iterator[Metric]:
     slots = sum(one.slots for one in alive)
     yield GaugeMetricFamily("worksong_slots", "Jobs that could run at once.", value=slots)
     yield GaugeMetricFamily("worksong_processes", "Processes that run jobs.", value=len(alive))
-    lag = max((one.lag for one in alive), default=0.0)
+    lag = max((one.lag for one in every), default=0.0)
     yield GaugeMetricFamily(
         "worksong_event_loop_lag_seconds", "How late the event loop is; the latest one of several.", value=lag
     )

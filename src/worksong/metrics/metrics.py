@@ -53,7 +53,7 @@ class Metrics:
     def ailment(self) -> str:
         """Why this is no healthy process; empty when it is. A backend that is away is no ailment of a process."""
         late = max((one.lag for one in self._measures()), default=0.0)
-        return f"an event loop is blocked for {late:.0f} s" if late > BLOCKED else ""
+        return f"an event loop is blocked, or its process frozen, for {late:.0f} s" if late > BLOCKED else ""
 
     def close(self) -> None:
         """Let go of the connection by which the backend was asked."""

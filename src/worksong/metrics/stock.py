@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -41,6 +41,8 @@ class Stocktaking:
         self._asking = threading.Lock()
         self._at = float("-inf")
         self._found: Stock | None = None
+        self._named: frozenset[str] = frozenset()
+        """The queues that were told apart last."""
 
     def take(self) -> Stock | None:
         """None: this backend cannot tell what waits in it."""
@@ -64,16 +66,21 @@ class Stocktaking:
     async def _look(self) -> Stock:
         async with asyncio.timeout(PATIENCE):
             counts = await self._worker.admin.acounts()
-            return Stock(True, counts, _bounded(await self._worker.admin.aqueues()))
+            queues = _bounded(await self._worker.admin.aqueues(), self._named)
+            self._named = frozenset(queue.name for queue in queues)
+            return Stock(True, counts, queues)
 
     async def _leave(self) -> None:
         with contextlib.suppress(WorksongError):
             await self._worker.backend().close()
 
 
-def _bounded(queues: Sequence[QueueView]) -> list[QueueView]:
-    """The longest ones, and all others as one: whoever enqueues may invent queues without end."""
-    ordered = sorted(queues, key=lambda queue: -queue.count)
+def _bounded(queues: Sequence[QueueView], named: Collection[str] = ()) -> list[QueueView]:
+    """The longest ones, and all others as one: whoever enqueues may invent queues without end.
+
+    Those that had a name before keep it while they have jobs: a series that comes and goes tells nothing.
+    """
+    ordered = sorted(queues, key=lambda queue: (not (queue.count and queue.name in named), -queue.count))
     shown, rest = ordered[:QUEUES], ordered[QUEUES:]
     if rest:
         waiting, latest = sum(queue.count for queue in rest), max(queue.latency for queue in rest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -97,6 +99,7 @@ class Desk:
         self.store, self.clock = store, store.clock
         self._admin = Admin(store.backend, Background(), store.clock)
         self._courses: dict[Period, tuple[float, Course]] = {}
+        self._reading: defaultdict[Period, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -121,12 +124,13 @@ class Desk:
 
     async def course(self, period: Period) -> Course:
         """What jobs did; read again when what was read is no longer fresh. Raises `Unsupported`."""
-        now = self.clock.monotonic()
-        at, known = self._courses.get(period, (now - period.kept, None))
-        if known is None or now - at >= period.kept:
-            known = await read(self.store.backend(), period, self.clock.now())
-            self._courses[period] = now, known
-        return known
+        async with self._reading[period]:  # who comes meanwhile shares what was read
+            now = self.clock.monotonic()
+            at, known = self._courses.get(period, (now - period.kept, None))
+            if known is None or now - at >= period.kept:
+                known = await read(self.store.backend(), period, self.clock.now())
+                self._courses[period] = now, known
+            return known
 
     def busy_fields(self, view: BusyView) -> dict[str, Any]:
         """A busy worker."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, cast
@@ -23,6 +24,8 @@ LISTED = (State.QUEUED, State.RUNNING, State.SCHEDULED, State.RETRY, State.DEAD)
 LOOKED_AT = 2_000
 """A search reads so many jobs of the state at most: backends have no index for it."""
 CHUNK = 500
+AT_A_TIME = 10
+"""Jobs that are compared before others of the event loop have a turn: arguments may be long."""
 LONGEST = 500
 """Characters of a search."""
 
@@ -51,7 +54,10 @@ class Search(msgspec.Struct, frozen=True):
         """Whether the job is meant; `hidden`: arguments that its type does not show."""
         job = view.job
         exact = ((self.handler, job.handler), (self.queue, job.queue), (self.id, job.id))
-        error = without_logins(f"{view.reason} {job.error}")  # who may not see them may not guess them either
+        asked = self.error or self.words
+        error = (
+            without_logins(f"{view.reason} {job.error}") if asked else ""
+        )  # who may not see them may not guess either
         return (
             all(not sought or is_like(sought, text) for sought, text in exact)
             and (not self.error or holds(self.error, error))
@@ -125,7 +131,10 @@ async def find(
     looked = total = 0
     async for listing in _chunks(inspector, state):
         looked, total = looked + len(listing), listing.total
-        found += [view for view in listing if search.finds(view, hidden(view.handler))]
+        for start in range(0, len(listing), AT_A_TIME):
+            part = listing.jobs[start : start + AT_A_TIME]
+            found += [view for view in part if search.finds(view, hidden(view.handler))]
+            await asyncio.sleep(0)
     return Found(found, looked, max(total, looked))
 
 

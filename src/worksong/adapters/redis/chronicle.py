@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
@@ -39,7 +40,11 @@ class RedisChronicle:
         """The earliest first."""
         slots = range(ceil(since / grain.seconds) * grain.seconds, ceil(until), grain.seconds)
         found = await self._store.try_all([("HGETALL", self._key(grain.seconds, at)) for at in slots])
-        return [Slot(at, _read(fields)) for at, fields in zip(slots, found, strict=True) if fields]
+        return await asyncio.to_thread(_slots, slots, found)  # many job types are many fields
+
+
+def _slots(begun: Sequence[int], found: Sequence[Sequence[bytes]]) -> list[Slot]:
+    return [Slot(at, _read(fields)) for at, fields in zip(begun, found, strict=True) if fields]
 
 
 def _read(fields: Sequence[bytes]) -> dict[str, Tally]:

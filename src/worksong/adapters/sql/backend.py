@@ -212,6 +212,7 @@ class SqlBackend(BaseBackend):
 
     async def prune(self, now: float) -> int:
         pruned = await self._store.run(lambda: self._upkeep.prune_ids(now))
+        pruned += await self._store.run(self._upkeep.prune_told)
         while dropped := await self._store.run(lambda: self._upkeep.prune_dead(now)):
             pruned += dropped
         pruned += await self._results.prune(now)

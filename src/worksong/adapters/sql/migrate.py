@@ -1,4 +1,8 @@
-"""Numbered steps from an empty database to the tables of this version; none goes back."""
+"""Numbered steps from an empty database to the tables of this version; none goes back.
+
+A step only adds, and programs that do not know it work on, and start, on its tables. One that they could not work with
+gets the number of the next thousand: 1000 after 0007, then 1001.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from worksong.domain.errors import ConfigError
 
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 
+BREAKING = 1000
+"""Whoever knows only numbers below a multiple of it cannot work with the tables of that step and later ones."""
 VERSION_TABLE = "worksong_schema"
 CREATE = f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version INTEGER NOT NULL PRIMARY KEY)"
 ASK = f"SELECT max(version) FROM {VERSION_TABLE}"
@@ -45,9 +51,14 @@ def newest(dialect: str) -> int:
     return migrations(dialect)[-1].number
 
 
+def breaks(dialect: str, version: int) -> bool:
+    """Whether tables of this version are none that this program can work with."""
+    return version // BREAKING > newest(dialect) // BREAKING
+
+
 def missing(dialect: str, version: int, shown: str) -> Sequence[Migration]:
-    """The steps to make from this version; refuses one that this program does not know."""
-    if version > newest(dialect):
+    """The steps to make from this version; refuses one that this program cannot work with."""
+    if breaks(dialect, version):
         raise ConfigError(
             f"the tables in {shown} are of version {version}, and this worksong knows versions up to "
             f"{newest(dialect)}: install the worksong that made them, or a newer one"

@@ -326,7 +326,7 @@ class ServerStore(ABC, Generic[C]):
             before = await self._version(connection)
             for step in migrate.missing(self.dialect, before, self.address.shown):
                 await self._go(step, connection)
-        return before, migrate.newest(self.dialect)
+        return before, max(before, migrate.newest(self.dialect))
 
     async def _go(self, step: Migration, connection: C) -> None:
         """Anew when workers at work were in the way, where that undid all of it."""

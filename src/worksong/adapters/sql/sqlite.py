@@ -147,7 +147,7 @@ class SqliteStore:
             await maker.run(_data_version, write=False)
         finally:
             await maker.close()
-        return before, migrate.newest(DIALECT)
+        return before, max(before, migrate.newest(DIALECT))
 
     async def close(self) -> None:
         lending, self._lending = self._lending, None

@@ -202,6 +202,10 @@ class SqlUpkeep:
         """Forget ids that may be pushed again."""
         return (yield from self._space.do("prune_once", now=now))
 
+    def prune_told(self) -> Program[int]:
+        """Forget what pools were told that are gone."""
+        return (yield from self._space.do("prune_told"))
+
     def prune_dead(self, now: float) -> Program[int]:
         """Drop dead jobs too old or too many; a chunk of them."""
         kept = yield from self._space.ask("last_dead_kept", most=DEAD_MOST - 1)

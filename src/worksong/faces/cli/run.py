@@ -162,6 +162,8 @@ async def _run_supervisor(asked: Options, worker: Worker, census: Census) -> tup
     def hear(report: Report) -> None:
         if report.measures:
             census.hear(report.place, report.measures)
+        if report.gone:
+            census.leave(report.place)
 
     try:
         supervisor = Supervisor(

@@ -24,7 +24,8 @@ from worksong.service.desk import Desk
 from worksong.service.search import Search
 
 PAGE = 20
-LARGEST = 2**64 - 1
+LARGEST = 10**9 // PAGE
+"""Number of a page: backends count jobs in numbers that end."""
 LISTS = {
     "/retry_jobs": (State.RETRY, "retry_at"),
     "/scheduled_jobs": (State.SCHEDULED, "run_at"),
@@ -125,7 +126,7 @@ def wants_json(request: Request) -> bool:
 
 def _page(text: str) -> int:
     number = text or "1"
-    if not number.isascii() or not number.isdecimal() or int(number) > LARGEST:
+    if not number.isascii() or not number.isdecimal() or len(number) > 20 or int(number) > LARGEST:
         raise InvalidArguments(f"{text!r} is no number of a page")
     return max(1, int(number))
 

@@ -26,7 +26,7 @@ OLD = Ailment(
 NEWER = Ailment(
     "sql.tables.newer",
     Severity.ERROR,
-    "The tables are newer than this program: no new worker of this version starts.",
+    "The tables are newer than this program; no new worker of this version starts on those of a breaking step.",
     "install the worksong that made them, or a newer one",
 )
 GONE = Ailment(
@@ -65,7 +65,10 @@ def version(chart: Chart) -> Iterator[Finding]:
     """Whether this program can work with these tables."""
     newest = migrate.newest(chart.dialect)
     if chart.version > newest:
-        yield NEWER.found(f"they are of version {chart.version}, this program knows versions up to {newest}")
+        breaks = migrate.breaks(chart.dialect, chart.version)
+        what = f"they are of version {chart.version}, this program knows versions up to {newest}"
+        works = "" if breaks else "; what was added is nothing that it needs"
+        yield NEWER.found(f"{what}{works}", severity=None if breaks else Severity.INFO)
     elif chart.version < newest:
         ailment = OLD if chart.version else MISSING
         what = f"they are of version {chart.version} of {newest}" if chart.version else "nobody has migrated here"

@@ -173,6 +173,11 @@ INSERT INTO worksong_told (space, pool, word) VALUES (:space, :id, :word) ON CON
 --: untell
 DELETE FROM worksong_told WHERE space = :space AND pool = :id
 
+-- A pool may be struck off by a worker of a version that knows nothing of words.
+--: prune_told
+DELETE FROM worksong_told WHERE space = :space
+    AND NOT EXISTS (SELECT 1 FROM worksong_pool AS pool WHERE pool.space = :space AND pool.id = worksong_told.pool)
+
 --: lent(handler)
 SELECT {light} FROM worksong_job AS job
 WHERE job.space = :space AND job.state = 'running' AND job.handler = :handler AND job.pool = :pool
