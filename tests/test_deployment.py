@@ -86,6 +86,18 @@ def test_the_services_run_commands_that_there_are_on_an_example_that_there_is(
     assert COMPOSE["services"][service]["environment"]["WORKSONG_URL"] == "redis://redis:6379/0"
 
 
+def test_the_lines_at_the_head_of_the_services_work_one_after_the_other() -> None:
+    # Given what is to be typed, and the variables that the file cannot be read without
+    head = (ROOT / "compose.yaml").read_text().partition("\n\n")[0]
+    typed = re.findall(r"^#   (.*)$", head, re.MULTILINE)
+    needed = set(re.findall(r"\$\{(\w+):\?", (ROOT / "compose.yaml").read_text()))
+    # Then all are there for every command
+    exports = [line for line in typed if line.startswith("export ")]
+    assert {line.split()[1].partition("=")[0] for line in exports} == needed
+    assert typed[: len(exports)] == exports
+    assert all(line.startswith("docker compose ") for line in typed[len(exports) :])
+
+
 def test_a_container_has_longer_than_the_grace_of_its_worker() -> None:
     worker = COMPOSE["services"]["worker"]
     grace = understood(shlex.split(worker["command"]))["grace"]

@@ -92,10 +92,11 @@ class Worker:
         `patience`: how many seconds enqueueing waits for a server that is away before it raises `BackendUnavailable`.
         `buffer`: how many jobs are kept in memory instead, while it is away; those are lost if the process dies.
         `history`: whether the backend, where it can, is told each second what jobs did, for charts of 30 days; that
-        costs a microsecond per job. None: when `worksong run` runs it.
+        costs a microsecond per job. None: when `worksong run` or `serve` runs it.
         """
         _check(name, concurrency, queues, context)
-        self.name, self.url, self.concurrency, self.queues = name, url, concurrency, queues
+        self.name: str = name
+        self.url, self.concurrency, self.queues = url, concurrency, queues
         self.registry = Registry()
         self.clock = clock or SystemClock()
         self.scheduler = True
@@ -137,9 +138,8 @@ class Worker:
         )
         self._reader = ResultReader(self)
         self._backends = self._connected(url, name)
-        self._stores: PerLoop[ResultStore] | None = None
-        if results is not None:
-            self._stores = PerLoop(connect_results(results, namespace=name))
+        self._results_url, self._records_url = results, ""
+        self._stores = self._storing(name)
         self.ledgers: PerLoop[Ledger] | None = None
         """What the job service knows of its jobs, by event loop; None: this worker keeps no records."""
         if records is not None:
@@ -148,12 +148,19 @@ class Worker:
 
     def connect(self, url: str, *, name: str | None = None) -> None:
         """Take another backend, and another name; only before anything was enqueued or run."""
-        if self._backends.loops:
-            used = self._backends.origin.name
+        apart = self._kept_apart
+        if self._backends.loops or (apart and apart.loops):
+            used = (self._backends if self._backends.loops else apart or self._backends).origin.name
             raise ConfigError(f"this worker already uses {used}: connect it before it does anything")
-        check_name(name or self.name, "worker name")
-        self._backends = self._connected(url, name or self.name)
-        self.url, self.name = url, name or self.name
+        called: str = name or self.name
+        check_name(called, "worker name")
+        self._backends = self._connected(url, called)
+        is_new = called != self.name
+        self.url, self.name = url, called
+        if is_new:  # results and records are kept apart by it as well
+            self._stores = self._storing(self.name)
+            if self.ledgers:
+                self.keep_records(self._records_url, retention=self.ledgers.origin.retention)
 
     def keep_records(self, url: str, *, retention: float = RETENTION) -> None:
         """Keep records of jobs that the job service creates, and all results with them; only before the start.
@@ -163,6 +170,10 @@ class Worker:
         if self._stores:
             raise ConfigError("results are kept together with records: give results= or records=, not both")
         self.ledgers = PerLoop(Ledger(connect_records(url, namespace=self.name), self.clock, retention=retention))
+        self._records_url = url
+
+    def _storing(self, name: str) -> PerLoop[ResultStore] | None:
+        return None if self._results_url is None else PerLoop(connect_results(self._results_url, namespace=name))
 
     def _connected(self, url: str, name: str) -> PerLoop[Backend]:
         backend = connect(url, namespace=name)
@@ -506,7 +517,7 @@ class Worker:
         starting = asyncio.ensure_future(self.astart(burst=burst))
         try:
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if await _started(starting):
+            if await has_started(starting):
                 engine = self._engine
                 assert engine is not None
                 finished = asyncio.ensure_future(engine.finished.wait())
@@ -553,7 +564,7 @@ async def be_admitted(backend: Backend, *, warns: bool = True) -> None:
             log.warning("%s: %s (%s) Mend it: %s", backend.name, finding.title, finding.detail, finding.mend)
 
 
-async def _started(starting: asyncio.Future[None]) -> bool:
+async def has_started(starting: asyncio.Future[None]) -> bool:
     """Whether it has started; given up when it is still at it."""
     if not starting.done():
         starting.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -47,14 +48,16 @@ class Face:
 class Service:
     """The use-cases, of which nobody asks any."""
 
-    def __init__(self, diary: Diary) -> None:
-        self._diary = diary
+    def __init__(self, diary: Diary, failure: Exception | None = None) -> None:
+        self._diary, self._failure = diary, failure
 
     async def start(self) -> None:
         self._diary.note("service starts")
 
     async def stop(self) -> None:
         self._diary.note("service stops")
+        if self._failure:
+            raise self._failure
 
 
 class Crew(Worker):
@@ -135,4 +138,50 @@ async def test_a_server_that_dismisses_the_worker_ends_the_service() -> None:
         crew.on_dismissed()
 
     await Serving(crew, Service(diary), [Face(diary, "http")], works=True, grace=GRACE).run(dismiss)
+    assert diary.entries[-1] == "worker stopped, grace 5"
+
+
+async def test_an_app_that_listens_hears_of_the_dismissal_as_well() -> None:
+    diary = Diary()
+    crew = Crew(diary)
+    crew.on_dismissed = lambda: diary.note("app hears")
+
+    def dismiss() -> None:
+        crew.on_dismissed()
+
+    await Serving(crew, Service(diary), [Face(diary, "http")], works=True, grace=GRACE).run(dismiss)
+    assert "app hears" in diary.entries
+
+
+async def test_a_stop_is_heard_while_it_starts() -> None:
+    # Given a service whose worker does not come to a start, as when its server is away
+    diary = Diary()
+    crew, started = StuckCrew(diary), asyncio.Event()
+    crew.tries = started.set
+    service = Serving(crew, Service(diary), [Face(diary, "http")], works=True, grace=GRACE)
+    running = asyncio.ensure_future(service.run(lambda: diary.note("ready")))
+    await started.wait()
+    # When it is told to stop, then it does
+    service.stop()
+    async with asyncio.timeout(60):
+        await running
+    assert diary.entries == ["worker starts", "service stops", "worker stopped, grace 5"]
+
+
+class StuckCrew(Crew):
+    """One that is still at its start."""
+
+    tries: Callable[[], None]
+
+    async def astart(self, *, burst: bool = False) -> None:
+        self.diary.note("worker starts")
+        self.tries()
+        await asyncio.Event().wait()
+
+
+async def test_a_service_that_fails_at_its_end_leaves_no_worker_behind() -> None:
+    diary = Diary()
+    service = Serving(Crew(diary), Service(diary, OSError("away")), [Face(diary, "http")], works=True, grace=GRACE)
+    with pytest.raises(OSError, match="away"):
+        await told_to_stop(diary, service)
     assert diary.entries[-1] == "worker stopped, grace 5"

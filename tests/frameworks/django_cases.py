@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -74,9 +76,26 @@ class TheSetting(SimpleTestCase):
                 "postgresql://localhost/shop?sslmode=require",
             ),
             ("mysql", {"NAME": "shop", "HOST": "/run/my"}, "mysql://localhost/shop?unix_socket=%2Frun%2Fmy"),
+            ("mysql", {"NAME": "shop", "OPTIONS": {"ssl_mode": "DISABLED"}}, "mysql://localhost/shop"),
+            ("mysql", {"NAME": "shop", "OPTIONS": {"ssl_mode": "REQUIRED"}}, "mysql://localhost/shop?ssl=on"),
+            ("mysql", {"NAME": "shop", "OPTIONS": {"ssl": True}}, "mysql://localhost/shop?ssl=on"),
         ):
             with databases(engine, said):
                 self.assertEqual(url_of(Setting(database="default")), url)
+
+    def test_tls_of_mysql_goes_along_or_is_refused(self) -> None:
+        own = {"NAME": "shop", "OPTIONS": {"ssl": {"ca": "/srv/own.pem"}}}
+        with databases("mysql", own):
+            with mock.patch.dict("os.environ", {"SSL_CERT_FILE": "/srv/own.pem"}):
+                self.assertEqual(url_of(Setting(database="default")), "mysql://localhost/shop?ssl=on")
+            with (
+                mock.patch.dict("os.environ", {"SSL_CERT_FILE": ""}),
+                self.assertRaisesRegex(ConfigError, "SSL_CERT_FILE to /srv/own.pem"),
+            ):
+                url_of(Setting(database="default"))
+        mutual = {"NAME": "shop", "OPTIONS": {"ssl": {"cert": "/srv/a.pem", "key": "/srv/a.key"}}}
+        with databases("mysql", mutual), self.assertRaisesRegex(ConfigError, "say cert, key of TLS"):
+            url_of(Setting(database="default"))
 
     def test_a_database_that_cannot_hold_jobs_is_refused(self) -> None:
         for engine, name, words in (
@@ -169,6 +188,40 @@ class Enqueueing(TransactionTestCase):
             self.assertEqual(len(ran), 1)
 
 
+class Elsewhere(TransactionTestCase):
+    """The database of a test stands in for the one that the jobs are in."""
+
+    def setUp(self) -> None:
+        with databases("sqlite3", {"NAME": "real.db"}):
+            self.worker = DjangoWorker(Setting(database="default"))
+        self.note = self.worker.register("note", lambda number=0: number)
+
+    def check_untouched(self) -> None:
+        self.assertFalse(Path("real.db").exists())
+
+    def test_nothing_reaches_the_real_one(self) -> None:
+        for enqueue in (
+            self.note.perform,
+            lambda: self.worker.perform_many([self.note.job()]),
+            lambda: self.note.perform_in(60),
+        ):
+            with self.assertRaisesRegex(ConfigError, "worksong.testing.inline"):
+                enqueue()
+            with self.assertRaisesRegex(ConfigError, "worksong.testing.inline"), transaction.atomic():
+                enqueue()
+        self.check_untouched()
+
+    async def test_nor_do_the_verbs_for_async_code(self) -> None:
+        with self.assertRaisesRegex(ConfigError, "worksong.testing.inline"):
+            await self.note.aperform()
+        self.check_untouched()
+
+    def test_inline_it_runs(self) -> None:
+        with inline(self.worker) as ran:
+            self.note.perform(1)
+        self.assertEqual(len(ran), 1)
+
+
 class Connections(TransactionTestCase):
     """What a job leaves of Django's connections."""
 
@@ -189,6 +242,16 @@ class Connections(TransactionTestCase):
             worker.register(handler.__name__, handler).perform()
         self.assertEqual(drain(worker).done, 2)
         self.assertEqual([each.connection for each in used], [None, None])
+
+    def test_coroutines_do_not_wait_for_the_queries_of_one_another(self) -> None:
+        worker, meeting = DjangoWorker(Setting(url="memory://")), threading.Barrier(2, timeout=30)
+
+        async def meet() -> None:
+            await sync_to_async(meeting.wait)()
+
+        both = worker.register("meet", meet)
+        worker.perform_many([both.job(), both.job()])
+        self.assertEqual(drain(worker).done, 2)
 
 
 def own() -> Any:

@@ -81,3 +81,27 @@ def test_in_a_project(python: Python) -> None:
     """The cases of `django_cases`, which need a process of their own: Django is set up once in each."""
     ran = python("-m", "django", "test", "frameworks.django_cases", DJANGO_SETTINGS_MODULE="frameworks.django_settings")
     assert ran.wait() == 0, ran.output
+
+
+def test_a_broken_registration_is_told_by_django_and_a_broken_setting_by_its_check(
+    python: Python, tmp_path: Path
+) -> None:
+    # Given a project, one of whose apps registers what cannot be
+    app = tmp_path / "shop"
+    app.mkdir()
+    (app / "__init__.py").touch()
+    (app / "jobs.py").write_text(
+        "from worksong.contrib.django import worker\n\n@worker.job(colour=1)\ndef pay() -> None: ...\n"
+    )
+    settings = "from frameworks.django_settings import *\n\nINSTALLED_APPS = [*INSTALLED_APPS, 'shop']\n"
+    (tmp_path / "broken.py").write_text(settings)
+    (tmp_path / "unset.py").write_text(f"{settings}WORKSONG = {{'URLS': 'memory://'}}\n")
+    path = f"{ROOT / 'tests'}:{tmp_path}"
+    # When it starts, then it says so, and does not go on without the job
+    started = python("-m", "django", "check", DJANGO_SETTINGS_MODULE="broken", PYTHONPATH=path)
+    assert started.wait() == 1
+    assert "RegistrationError" in started.output
+    # And a setting that cannot be is what the check is for
+    checked = python("-m", "django", "check", DJANGO_SETTINGS_MODULE="unset", PYTHONPATH=path)
+    assert checked.wait() == 1
+    assert "worksong.E001" in checked.output

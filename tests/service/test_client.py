@@ -138,6 +138,11 @@ async def test_a_time_is_said_in_any_form(firm: Firm, client: Client, form: str)
         ("double", {"run_at": "soon"}, "run_at is a datetime"),
         ("double", {"run_at": float("inf")}, "no time that can be waited for"),
         ("double", {"params": {"n": object()}}, "cannot be sent as JSON"),
+        ("double", {"key": ""}, "a key has 1 to 255 printable ASCII characters"),
+        ("double", {"key": "k" * 256}, "a key has 1 to 255 printable ASCII characters"),
+        ("double", {"key": "Bestellung für Ann"}, "a key has 1 to 255 printable ASCII characters"),
+        ("double", {"key": "order\n7"}, "a key has 1 to 255 printable ASCII characters"),
+        ("double", {"key": " order 7"}, "no space at its ends"),
     ],
 )
 async def test_what_cannot_be_is_refused(

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import grpc
@@ -19,15 +20,19 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 import servers
-from service.caller import ANSWERS, TOKENS, Caller, params, served
+from service.caller import ANSWERS, PATIENCE, TOKENS, Caller, bearer, params, served
 from service.grpc_driver import GrpcDriver
 from service.player import play
 from service.scenarios import SCENARIOS, Scenario
 from service.stage import Firm
 from worksong.domain.errors import ConfigError
+from worksong.faces.grpc import GrpcServer, Options
+from worksong.faces.grpc.health import WATCHERS
 from worksong.faces.grpc.wire import events_pb2, job_pb2, jobresult_pb2, pipeline_pb2, task_pb2
 from worksong.service.access import Access
-from worksong.service.rates import Rate
+from worksong.service.health import Health
+from worksong.service.rates import WRONG_TOKENS, Rate
+from worksong.testing import FakeClock
 
 NOBODY = str(uuid4())
 
@@ -182,8 +187,8 @@ SCOPES = {
 
 
 async def test_every_method_asks_for_a_token_that_allows_it(firm: Firm) -> None:
-    async with served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
-        for method in ANSWERS:
+    for method in ANSWERS:
+        async with served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
             needed = SCOPES[method.partition("/")[2]]
             request = task_pb2.GetTasksRequest()  # empty: whoever comes in is told that something is missing
             for token in ("", "wrong", "Bearer", "x" * 5000):
@@ -377,3 +382,98 @@ def test_the_messages_are_valets_field_for_field() -> None:
         for file in (job_pb2, pipeline_pb2, jobresult_pb2, task_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
     } == {"job.Job", "pipeline.Pipeline", "jobresult.JobResult", "task.Task"}
+
+
+# what strangers may cost
+
+
+async def test_many_who_ask_for_the_health_cost_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a clock that stands still, and a service that counts how often it is examined
+    firm = Firm(clock=FakeClock())
+    examine, looks = firm.service.health, list[float]()
+
+    async def counted() -> Health:
+        looks.append(firm.worker.clock.monotonic())
+        return await examine()
+
+    monkeypatch.setattr(firm.service, "health", counted)
+    async with firm.worker, served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
+        check = call.channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        # When many ask, then the store is asked once
+        for answer in await asyncio.gather(*(check(HealthCheckRequest()) for _ in range(20))):
+            assert answer.status == HealthCheckResponse.SERVING
+    assert len(looks) == 1
+
+
+async def test_a_few_may_watch_the_health_and_no_more(firm: Firm) -> None:
+    async with served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
+        watch = call.channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            request_serializer=HealthCheckRequest.SerializeToString,
+            response_deserializer=HealthCheckResponse.FromString,
+        )
+        # Given as many watchers as there may be
+        watching = [watch(HealthCheckRequest()) for _ in range(WATCHERS)]
+        for one in watching:
+            assert (await one.read()).status == HealthCheckResponse.SERVING
+        # Then one more is refused
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await watch(HealthCheckRequest()).read()
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        # And when one leaves, there is a place again
+        watching[0].cancel()
+        async with asyncio.timeout(PATIENCE):
+            while await is_refused(watch(HealthCheckRequest())):
+                pass
+
+
+async def is_refused(call: Any) -> bool:
+    try:
+        await call.read()
+    except grpc.aio.AioRpcError as refused:
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return True
+    return False
+
+
+async def test_who_guesses_tokens_is_not_told_which_one_is_right() -> None:
+    # Given a clock that stands still, and somebody who has tried some tokens
+    clock = FakeClock()
+    firm = Firm(clock=clock)
+    async with firm.worker, served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
+        ask, request = "task.Task/GetTasks", task_pb2.GetTasksRequest()
+        for number in range(WRONG_TOKENS.burst):
+            assert (await call.refused(ask, request, f"guess-{number}"))[0] is grpc.StatusCode.UNAUTHENTICATED
+        # Then he is told nothing more, whatever he tries and asks
+        right = "token-of-who-may-enqueue"
+        for method, token in ((ask, "another"), (ask, right), ("task.Task/GetTasks", "token-of-who-may-read")):
+            assert (await call.refused(method, request, token))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        unknown = call.channel.unary_unary("/no.Service/Method")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await unknown(b"", metadata=bearer(right))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        # And after a while who has a token comes in again
+        clock.advance(60.0)
+        assert (await call(ask, request, "token-of-who-may-read")).tasks
+
+
+async def test_a_stop_does_not_wait_for_those_who_watch_a_job(firm: Firm) -> None:
+    # Given a server with all the patience, and somebody who watches a job that does not end
+    server = GrpcServer(firm.service, Access(), Options(patience=600.0))
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = Caller(channel, server.port)
+        job = await created(call, "slow")
+        await firm.ran(1)
+        events = call.stream("worksong.events.Events/Watch", events_pb2.WatchRequest(job_id=job.id), events_pb2.Event)
+        assert (await anext(events)).status == 3
+        # When it stops, then it does so, and he is told to ask again
+        async with asyncio.timeout(PATIENCE):
+            await server.stop()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await anext(events)
+    assert ended.value.code() is grpc.StatusCode.UNAVAILABLE

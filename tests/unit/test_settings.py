@@ -124,6 +124,12 @@ def test_without_a_file_there_is_the_environment_alone() -> None:
     assert read_settings(None, {"WORKSONG_QUEUES": "high,low"}).settings.queues == ["high", "low"]
 
 
+def test_an_address_of_ipv6_is_no_json() -> None:
+    environ = {"WORKSONG_HTTP_ADDRESS": "[::]:8080", "WORKSONG_GRPC_ADDRESS": "[::1]:50052"}
+    settings = read_settings(None, environ).settings
+    assert (settings.http.address, settings.grpc.address) == (Address("::", 8080), Address("::1", 50052))
+
+
 @pytest.mark.parametrize(("text", "says"), WRONG, ids=[text[:40] for text, _ in WRONG])
 def test_what_cannot_be_names_the_file_the_key_and_the_value(text: str, says: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)

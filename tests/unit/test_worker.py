@@ -6,8 +6,10 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from worksong import (
     Handle,
     Job,
     NotStarted,
+    ResultTimeout,
     Stopped,
     Worker,
     WorksongError,
@@ -537,3 +540,27 @@ def test_jobs_in_memory_that_were_never_run_are_told_at_exit(enqueue: str) -> No
 )
 def test_nothing_is_told_when_there_is_nothing_to_tell(enqueue: str, then: str) -> None:
     assert list(exits(enqueue, then)) == []
+
+
+@pytest.mark.parametrize("kept", ["results", "records"])
+def test_a_new_name_is_also_that_of_what_is_kept_apart(kept: str, tmp_path: Path) -> None:
+    # Given a worker that is called otherwise than it was made
+    apart: dict[str, Any] = {kept: f"sqlite:///{tmp_path}/kept.db"}
+    worker = Worker(name="shop", **apart)
+    worker.connect("memory://", name="till")
+    # When it has run a job
+    with on_duty(worker):
+        handle = worker.register("add", add).perform(1, b=2)
+        assert handle.result(PATIENCE) == 3
+    # Then who goes by that name finds what came of it, and who goes by the old one does not
+    till, shop = (Worker(name=name, **apart).handle(handle.job.id) for name in ("till", "shop"))
+    assert till.result(PATIENCE) == 3
+    with pytest.raises(ResultTimeout):
+        shop.result(0)
+
+
+@contextmanager
+def on_duty(worker: Worker) -> Generator[None]:
+    worker.start()
+    yield
+    worker.stop()

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from worksong.client.answers import read, text_of
 from worksong.client.errors import NotNow, error_of
-from worksong.client.requests import Request
+from worksong.client.requests import Request, check_key
 from worksong.domain.errors import BackendUnavailable, ConfigError
 from worksong.service.redaction import shown_url
 
@@ -39,6 +39,7 @@ class Connection:
 
     async def send(self, request: Request[T]) -> T:
         """The answer. What may be sent twice is sent again while the service is away."""
+        check_key(request.key)
         attempts = self._attempts if request.is_repeatable else 1
         for attempt in range(1, attempts):
             try:
@@ -93,7 +94,7 @@ def checked(url: str) -> str:
 
 def _headers(request: Request[T]) -> dict[str, str]:
     headers = {"Content-Type": "application/json"} if request.body is not None else {}
-    return headers | ({"Idempotency-Key": request.key} if request.key else {})
+    return headers | ({"Idempotency-Key": request.key} if request.key is not None else {})
 
 
 def _unreachable(url: str, request: Request[T], failure: Exception) -> BackendUnavailable:

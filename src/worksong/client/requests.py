@@ -10,6 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from worksong.domain.errors import InvalidArguments
+from worksong.service.keys import LONGEST as LONGEST_KEY
 
 T = TypeVar("T")
 Moment = datetime | timedelta | float | None
@@ -76,6 +77,17 @@ def edit_body(name: str | None, description: str | None) -> dict[str, Any]:
     """What something shall be called; None: as it was."""
     given = {"name": name, "description": description}
     return {field: text for field, text in given.items() if text is not None}
+
+
+def check_key(key: str | None) -> None:
+    """Refuse a key that could not be sent, or not as it was given: whoever has one counts on being heard once."""
+    if key is None:
+        return
+    is_text = isinstance(key, str) and key.isascii() and key.isprintable()
+    if not is_text or not 0 < len(key) <= LONGEST_KEY or key != key.strip():
+        raise InvalidArguments(
+            f"a key has 1 to {LONGEST_KEY} printable ASCII characters, and no space at its ends, not {key!r:.100}"
+        )
 
 
 def encoded(body: object) -> bytes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 import msgspec
 
 from worksong.domain.names import one_line
+from worksong.ports.clock import Clock
 from worksong.ports.records import Kind, Ref
 from worksong.service.redaction import without_logins
 from worksong.worker import Worker
@@ -17,6 +18,8 @@ PATIENCE = 2.0
 """Seconds that the store and the queue have to answer."""
 SILENT_FOR = 30.0
 """Seconds without an answered fetch from which a worker is not at work: an idle one is answered every few seconds."""
+KEPT = 1.0
+"""Seconds for which what was found is told again: anybody may ask, and each look asks the queue and the store."""
 _NOBODY = Ref(Kind.JOB, "00000000-0000-0000-0000-000000000000")
 
 
@@ -35,6 +38,23 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_well(self) -> bool:
         return not (self.queue or self.store or self.worker)
+
+
+class Lookout:
+    """Looks for many who ask, and once for those who ask at the same time. Belongs to an event loop."""
+
+    def __init__(self, look: Callable[[], Awaitable[Health]], clock: Clock) -> None:
+        self._ask, self._clock = look, clock
+        self._found: tuple[float, Health] | None = None
+        self._looking = asyncio.Lock()
+
+    async def look(self) -> Health:
+        """What was found within the last second."""
+        async with self._looking:
+            now = self._clock.monotonic()
+            if self._found is None or now - self._found[0] >= KEPT:
+                self._found = now, await self._ask()
+            return self._found[1]
 
 
 async def examine(worker: Worker) -> Health:

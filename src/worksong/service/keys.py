@@ -9,6 +9,9 @@ import msgspec
 from worksong.domain.record import KeyRecord
 from worksong.service.refusals import Conflict
 
+LONGEST = 255
+"""Characters of a key."""
+
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 

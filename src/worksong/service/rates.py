@@ -17,6 +17,10 @@ class Rate(NamedTuple):
     burst: int
 
 
+WRONG_TOKENS = Rate(10 / 60, 10)
+"""Wrong tokens that are compared, from each address."""
+
+
 class Buckets:
     """One bucket for each caller; full when it is first seen. Times are readings of one monotonic clock."""
 

@@ -14,6 +14,9 @@ PREFIX = "WORKSONG_"
 _WORDS: Mapping[str, bool] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _NUMBERS = ("concurrency", "grpc.streams", "limits.body", "limits.rate", "limits.burst", "limits.at_once")
 
+_ADDRESSES = ("http.address", "grpc.address")
+"""Where IPv6 begins as JSON does: `[::]:8080`."""
+
 
 def variable(key: str) -> str:
     """The variable of a setting."""
@@ -39,7 +42,7 @@ def overlaid(document: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[d
 
 def _value(key: str, text: str) -> Any:
     """The value that a text stands for, as far as its setting wants another one than a text."""
-    if text[:1] in "[{":
+    if text[:1] in "[{" and key not in _ADDRESSES:
         return _json(key, text)
     match key:
         case "queues":
@@ -48,7 +51,7 @@ def _value(key: str, text: str) -> Any:
             return [part.strip() for part in text.split(",")]
         case "grpc.reflection":
             return _WORDS.get(text.lower(), text)
-        case "http.address" | "grpc.address":
+        case _ if key in _ADDRESSES:
             return None if text.lower() in ("off", "null") else text
         case _:
             return _number(text) if key in _NUMBERS else text

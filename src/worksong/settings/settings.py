@@ -111,8 +111,8 @@ class Settings(_Section, frozen=True, kw_only=True):
     log_format: Literal["text", "json"] | None = None
     records: str | None = None
     """Where the service keeps its jobs, pipelines and results. None: where the queue is."""
-    retention: Seconds = Seconds(7 * 86400.0)
-    """How long records of what has ended are kept."""
+    retention: Seconds | None = None
+    """How long records of what has ended are kept. None: as the application says, or else 7 days."""
     timeout_unit: Literal["second", "millisecond"] = "second"
     """What the `timeout` of a job counts."""
     http: Http = Http()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 from django.apps import AppConfig
@@ -28,11 +27,13 @@ class WorksongConfig(AppConfig):
 
         register(check_setting)
         post_migrate.connect(_make_tables, sender=self)
-        with contextlib.suppress(ConfigError):  # the check says so, as Django does
+        try:
             project_worker()
-            autodiscover_modules("jobs")
-            if _has_tasks():
-                autodiscover_modules("tasks")
+        except ConfigError:  # the check says so, as Django does
+            return
+        autodiscover_modules("jobs")
+        if _has_tasks():
+            autodiscover_modules("tasks")
 
 
 def _has_tasks() -> bool:

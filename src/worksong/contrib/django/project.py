@@ -7,17 +7,19 @@ from datetime import datetime
 from functools import cache, partial, wraps
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import DEFAULT_DB_ALIAS, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from worksong.contrib.django.setting import Setting, in_place, read, url_of
+from worksong.domain.errors import ConfigError
 from worksong.domain.job import Job
 from worksong.engine.compile import is_coroutine
 from worksong.enqueueing import Delay
 from worksong.faces.cli.migrate import Migrating
 from worksong.handle import Handle
 from worksong.jobtype import Enqueuer
+from worksong.ports.backend import Intake
 from worksong.within import Within
 from worksong.worker import Worker
 
@@ -47,8 +49,8 @@ class DjangoWorker(Worker):
             patience=setting.patience,
             buffer=setting.buffer,
         )
-        self._setting = setting
-        self.enclose = with_fresh_connections
+        self._setting, self._made_of = setting, self.url
+        self.enclose = self._with_fresh_connections
 
     def perform(self, job: Job) -> Handle[Any] | None:
         verbs = self._in_transaction()
@@ -66,6 +68,29 @@ class DjangoWorker(Worker):
         verbs = self._in_transaction()
         return verbs.perform_many(jobs) if verbs else super().perform_many(jobs)
 
+    def within(self, connection: object) -> Enqueuer:
+        self._check_place()
+        return super().within(connection)
+
+    async def enqueue(self, jobs: Sequence[Job], into: Intake | None = None) -> list[Handle[Any] | None]:
+        self._check_place()
+        return await super().enqueue(jobs, into)
+
+    def _check_place(self) -> None:
+        """Tests have a database of their own: what they enqueue must not reach the workers of the real one."""
+        alias = self._setting.database
+        if not alias or self._is_lent or self.url != self._made_of or in_place(self._setting, self.url):
+            return
+        raise ConfigError(
+            f"the database {alias!r} is not the one that the jobs are in, but another that stands in for it, as in "
+            "tests: run jobs where they are enqueued, by worksong.testing.inline(worker); nothing was enqueued"
+        )
+
+    @property
+    def _is_lent(self) -> bool:
+        """Whether `worksong.testing.inline` has lent a broker: jobs run at once."""
+        return self.broker != self.backend
+
     def migrate(self, alias: str) -> None:
         """Make or upgrade the tables of jobs, if they are in this database of the project.
 
@@ -82,8 +107,7 @@ class DjangoWorker(Worker):
     def _in_transaction(self) -> Enqueuer | None:
         """The verbs within the transaction that is open here, if there is one."""
         connection = connections[self._setting.database or DEFAULT_DB_ALIAS]
-        lent = self.broker != self.backend  # by `worksong.testing.inline`: jobs run at once
-        if lent or not self._setting.on_commit or not connection.in_atomic_block:
+        if self._is_lent or not self._setting.on_commit or not connection.in_atomic_block:
             return None
         if self._setting.database:
             return self.within(connection)
@@ -94,6 +118,24 @@ class DjangoWorker(Worker):
 
     async def _apush(self, jobs: Sequence[Job], once: bool) -> list[bool]:
         return await self._intake().push(jobs, self.clock.now(), once=once)
+
+    def _with_fresh_connections(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Around handlers. Coroutines have a thread each for what of Django blocks: one that all share would run their
+        queries one by one. Inline they keep to that of the test, whose connection sees what it has written."""
+        if not is_coroutine(function):
+            return with_fresh_connections(function)
+
+        @wraps(function)
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            if self._is_lent:
+                return await function(*args, **kwargs)
+            async with ThreadSensitiveContext():
+                try:
+                    return await function(*args, **kwargs)
+                finally:
+                    await sync_to_async(connections.close_all)()
+
+        return run_async
 
 
 class OnCommit:
@@ -110,19 +152,7 @@ class OnCommit:
 
 
 def with_fresh_connections(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler as Django runs a view: no connection that is broken or too old before it, none left behind it."""
-    if is_coroutine(function):
-
-        @wraps(function)
-        async def run_async(*args: Any, **kwargs: Any) -> Any:
-            tidy = sync_to_async(close_old_connections)  # in the thread that Django's own coroutines use
-            await tidy()
-            try:
-                return await function(*args, **kwargs)
-            finally:
-                await tidy()
-
-        return run_async
+    """A plain handler as Django runs a view: no connection that is broken or too old before it, none left behind it."""
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import ssl
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
@@ -98,6 +100,26 @@ def _url_of_file(alias: str, name: str) -> str:
     return f"sqlite:///{quote(str(Path(name).absolute()))}"
 
 
+def _wants_tls(said: Mapping[str, Any]) -> bool:
+    """Whether MySQL is to be reached by TLS. With jobs, that is always checked against the system's authorities."""
+    given: Any = said.get("ssl") or {}
+    parts = cast("dict[str, Any]", given) if isinstance(given, dict) else {}
+    known = {os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile}
+    foreign = sorted(key for key, value in parts.items() if value and not (key == "ca" and str(value) in known))
+    if foreign == ["ca"]:
+        raise ConfigError(
+            f"WORKSONG['DATABASE']: its OPTIONS name an authority for TLS, and jobs trust those of the system alone: "
+            f"set the variable SSL_CERT_FILE to {parts['ca']}"
+        )
+    if foreign:
+        raise ConfigError(
+            f"WORKSONG['DATABASE']: its OPTIONS say {', '.join(foreign)} of TLS, which jobs cannot have there: name a "
+            "database that can be reached without, or say where jobs are by a URL"
+        )
+    mode = str(said.get("ssl_mode", "")).upper()
+    return bool(said.get("ssl")) or mode in ("REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+
+
 def _url_of_server(scheme: str, connection: BaseDatabaseWrapper, *, socket: str) -> str:
     """`socket`: how the URL calls the place of a socket, which Django takes for a host."""
     said: dict[str, Any] = connection.settings_dict
@@ -108,6 +130,8 @@ def _url_of_server(scheme: str, connection: BaseDatabaseWrapper, *, socket: str)
     options = {socket: host} if host.startswith("/") else {}
     if scheme == "postgresql" and "sslmode" in said["OPTIONS"]:
         options["sslmode"] = str(said["OPTIONS"]["sslmode"])
+    if scheme == "mysql" and _wants_tls(said["OPTIONS"]):
+        options["ssl"] = "on"
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in options.items())
     database = quote(str(said["NAME"]), safe="")
     return f"{scheme}://{login}{place}{f':{port}' if port else ''}/{database}{f'?{query}' if query else ''}"

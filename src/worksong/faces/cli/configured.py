@@ -13,6 +13,7 @@ from worksong.domain.errors import ConfigError
 from worksong.faces.cli.app import load
 from worksong.faces.cli.screen import complain
 from worksong.faces.cli.target import in_namespace
+from worksong.ledger import RETENTION
 from worksong.settings import Settings, read_settings
 from worksong.worker import Worker
 
@@ -42,6 +43,9 @@ def configured(app: str, settings: Settings) -> Worker:
         worker.connect(in_namespace(chosen, name) if name else chosen, name=name)
     worker.concurrency = settings.concurrency or worker.concurrency
     worker.queues = settings.queues or worker.queues
+    worker.history = worker.history is not False
+    if worker.ledgers and settings.retention is not None:
+        worker.ledgers.origin.retention = settings.retention
     return worker
 
 
@@ -49,7 +53,9 @@ def keep_records(worker: Worker, settings: Settings) -> None:
     """Have it keep records where the settings say: otherwise as the app does, or else where its queue is."""
     if settings.records is None and worker.ledgers:
         return
+    otherwise = worker.ledgers.origin.retention if worker.ledgers else RETENTION
+    retention = otherwise if settings.retention is None else settings.retention
     try:
-        worker.keep_records(settings.records or worker.url, retention=settings.retention)
+        worker.keep_records(settings.records or worker.url, retention=retention)
     except ConfigError as wrong:
         raise ConfigError(f"{wrong}; records = URL in the configuration says where records are kept") from wrong

@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from worksong.faces.cli.listening import address
 from worksong.faces.cli.logs import set_up
 from worksong.faces.cli.measuring import reporting, serving
 from worksong.faces.cli.moments import duration
+from worksong.faces.cli.serving import both
 from worksong.faces.cli.target import VARIABLE, url_options
 from worksong.settings import Settings
 from worksong.worker import Worker, be_admitted
@@ -134,7 +134,7 @@ def _run_leashed(asked: Options, place: str) -> None:
         worker.warns = False  # the supervisor has
         _entitle(f"{worker.name} [{number} of {asked.processes}]")
         worker.on_pool = lambda pool: leash.tell(Report(pool=pool))
-        worker.on_dismissed = _both(lambda: leash.tell(Report(dismissed=True)), worker.on_dismissed)
+        worker.on_dismissed = both(lambda: leash.tell(Report(dismissed=True)), worker.on_dismissed)
         with reporting(leash, int(number), worker.measured()) if asked.measured else contextlib.nullcontext():
             stats = worker.run(grace=asked.settings.grace, burst=asked.burst)
         leash.tell(Report(stats=stats))
@@ -143,16 +143,6 @@ def _run_leashed(asked: Options, place: str) -> None:
             raise
         leash.tell(Report(error=str(failure)[:LONGEST] or type(failure).__name__))
         sys.exit(1)
-
-
-def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
-    """The app may want to hear it, too."""
-
-    def call() -> None:
-        first()
-        second()
-
-    return call
 
 
 def _supervise(asked: Options) -> None:
@@ -199,7 +189,6 @@ def _prepare(asked: Options, *, tag: str) -> Worker:
     if asked.settings.records:
         keep_records(worker, asked.settings)
     worker.scheduler = worker.scheduler and not asked.no_scheduler
-    worker.history = worker.history is not False
     return worker
 
 

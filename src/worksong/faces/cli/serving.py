@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from worksong.worker import Worker
+from worksong.worker import Worker, has_started
 
 log = logging.getLogger("worksong")
 
@@ -40,6 +40,16 @@ class Face(Protocol):
         ...
 
 
+def both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    """One after the other: an app may want to hear what its program hears."""
+
+    def call() -> None:
+        first()
+        second()
+
+    return call
+
+
 class Serving:
     """One process of the service."""
 
@@ -55,15 +65,25 @@ class Serving:
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Until somebody says stop, or a face gives up. `on_ready`: called when requests are taken."""
-        self._worker.on_dismissed = self.stop
+        self._worker.on_dismissed = both(self.stop, self._worker.on_dismissed)
+        stopping = asyncio.ensure_future(self._stop.wait())
+        starting = asyncio.ensure_future(self._begin())
         try:
-            if self._works:
-                await self._worker.astart()
-            await self._service.start()
-            await self._answer(on_ready)
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if await has_started(starting):
+                await self._answer(on_ready)
         finally:
-            await self._service.stop()
-            await self._worker.astop(self._grace)  # closes the stores, too
+            starting.cancel()
+            stopping.cancel()
+            try:
+                await self._service.stop()
+            finally:
+                await self._worker.astop(self._grace)  # closes the stores, too
+
+    async def _begin(self) -> None:
+        if self._works:
+            await self._worker.astart()
+        await self._service.start()
 
     async def _answer(self, on_ready: Callable[[], None]) -> None:
         """Requests come in only while all that is behind them stands."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
@@ -45,8 +46,9 @@ def _answering(answer: Answer, longest: float) -> Callable[[Message, Context], A
 def _streaming(stream: Stream) -> Callable[[Message, Context], AsyncIterator[Message]]:
     async def streaming(request: Message, context: Context) -> AsyncIterator[Message]:
         try:
-            async for message in stream.answer(request):
-                yield message
+            async with contextlib.aclosing(stream.answer(request)) as messages:
+                async for message in messages:
+                    yield message
         except Exception as failure:
             await context.abort(*verdict_of(failure))
 

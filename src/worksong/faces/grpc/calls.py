@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from google.protobuf.message import Message
@@ -29,7 +29,7 @@ class Stream(NamedTuple):
 
     request: type[Message]
     scope: Scope | None
-    answer: Callable[[Any], AsyncIterator[Message]]
+    answer: Callable[[Any], AsyncGenerator[Message]]
 
 
 Methods: TypeAlias = Mapping[str, Call]

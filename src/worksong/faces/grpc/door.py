@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import grpc
@@ -13,7 +14,7 @@ from worksong.faces.asgi import audit
 from worksong.faces.grpc.verdicts import Verdict
 from worksong.ports.clock import Clock
 from worksong.service.access import ANYBODY, Access, Caller, Scope
-from worksong.service.rates import Buckets, Rate
+from worksong.service.rates import WRONG_TOKENS, Buckets, Rate
 
 OPEN = "/grpc.health.v1.Health/"
 """Whose calls need no token: whatever balances the load asks them."""
@@ -22,6 +23,11 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 WRITES = (Scope.ENQUEUE, Scope.MANAGE)
 """What is noted in the audit log."""
+Watch = Callable[[ServicerContext[Any, Any]], Awaitable[None]]
+"""Looks at a call before it is answered, and may end it."""
+_GUESSING = Verdict(StatusCode.RESOURCE_EXHAUSTED, "too many wrong tokens from this address; again in a minute")
+_UNKNOWN = Verdict(StatusCode.UNIMPLEMENTED, "Method not found!")
+"""gRPC's own words."""
 _STRANGER = Verdict(StatusCode.UNAUTHENTICATED, "a token is needed: send it as metadata, authorization: Bearer TOKEN")
 
 
@@ -32,6 +38,7 @@ class Door(ServerInterceptor):
         """`scopes`: what each method, called /package.Service/Method, needs leave for. `rate`: calls of each token."""
         self._access, self._scopes, self._clock = access, scopes, clock
         self._paces = Buckets(rate) if rate else None
+        self._guesses = Buckets(WRONG_TOKENS)
 
     async def intercept_service(
         self,
@@ -41,12 +48,28 @@ class Door(ServerInterceptor):
         method, caller = handler_call_details.method, self._caller(handler_call_details)
         refusal = self._refusal(method, caller)
         handler = _refusing(refusal) if refusal else await continuation(handler_call_details)
+        if not (self._access.is_open or method.startswith(OPEN)):
+            is_wrong = caller is None and bool(_token(handler_call_details))
+            handler = _watched(handler or _refusing(_UNKNOWN), self._watch(is_wrong=is_wrong))
         is_write = self._scopes.get(method) in WRITES
         return _noted(handler, caller, method) if handler and is_write else handler
 
     def _caller(self, details: grpc.HandlerCallDetails) -> Caller | None:
         """Who it is; None: nobody knows."""
         return ANYBODY if self._access.is_open else self._access.caller_of(_token(details))
+
+    def _watch(self, *, is_wrong: bool) -> Watch:
+        """Ends the calls of an address that has tried too many tokens, whichever it tries now: else it would learn of
+        the right one. Only a call that is being answered knows where it comes from."""
+
+        async def watch(context: ServicerContext[Any, Any]) -> None:
+            address, now = _address(context.peer()), self._clock.monotonic()
+            if self._guesses.is_empty(address, now):
+                await context.abort(*_GUESSING)
+            if is_wrong:
+                self._guesses.wait(address, now)
+
+        return watch
 
     def _refusal(self, method: str, caller: Caller | None) -> Verdict | None:
         """Why the call is refused, if it is."""
@@ -67,6 +90,38 @@ def _token(details: grpc.HandlerCallDetails) -> str:
     sent = [value for key, value in details.invocation_metadata or () if key == "authorization"]
     kind, _, token = (sent[0] if len(sent) == 1 and isinstance(sent[0], str) else "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
+
+
+def _address(peer: str) -> str:
+    """Where somebody is, without the port: `ipv4:127.0.0.1` of `ipv4:127.0.0.1:4711`."""
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer
+
+
+def _watched(handler: grpc.RpcMethodHandler[Q, A], watch: Watch) -> grpc.RpcMethodHandler[Q, A]:
+    """The same, behind that."""
+    inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
+
+    async def answer(request: Any, context: ServicerContext[Any, Any]) -> Any:
+        await watch(context)
+        return await inner(request, context)
+
+    async def stream(request: Any, context: ServicerContext[Any, Any]) -> AsyncGenerator[Any]:
+        await watch(context)
+        async with contextlib.aclosing(inner(request, context)) as messages:
+            async for message in messages:
+                yield message
+
+    made: Any = grpc.unary_unary_rpc_method_handler
+    if handler.response_streaming:
+        made = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+    behind: grpc.RpcMethodHandler[Q, A] = made(
+        stream if handler.response_streaming else answer,
+        request_deserializer=handler.request_deserializer,
+        response_serializer=handler.response_serializer,
+    )
+    return behind
 
 
 def _refusing(verdict: Verdict) -> grpc.RpcMethodHandler[Any, Any]:

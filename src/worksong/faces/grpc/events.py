@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
 
 import msgspec
 
@@ -14,7 +16,7 @@ from worksong.faces.grpc.wire import events_pb2
 from worksong.service.access import Scope
 from worksong.service.jobservice import JobService
 from worksong.service.redaction import without_logins
-from worksong.service.refusals import Missing
+from worksong.service.refusals import Busy, Missing
 
 
 class Events:
@@ -24,6 +26,7 @@ class Events:
 
     def __init__(self, service: JobService) -> None:
         self._service = service
+        self._leaving = asyncio.Event()
 
     @property
     def methods(self) -> Methods:
@@ -33,12 +36,19 @@ class Events:
     def streams(self) -> Mapping[str, Stream]:
         return {"Watch": Stream(events_pb2.WatchRequest, Scope.READ, self.watch)}
 
-    async def watch(self, request: events_pb2.WatchRequest) -> AsyncIterator[events_pb2.Event]:
+    async def watch(self, request: events_pb2.WatchRequest) -> AsyncGenerator[events_pb2.Event]:
         """The job as it is now, and again whenever something becomes of it, until it has ended."""
         job = await self._service.job(request.job_id)
-        async for event in self._service.follow(job.id):
-            if event:
-                yield _event(event.job, event.checkin, await self._result(event.job))
+        async with contextlib.aclosing(self._service.follow(job.id)) as events:
+            async for event in events:
+                if event:
+                    yield _event(event.job, event.checkin, await self._result(event.job))
+                if self._leaving.is_set() and not (event and event.kind == "end"):
+                    raise Busy("this process is about to end: ask again")
+
+    def leave(self) -> None:
+        """No more calls are to come: whoever watches hears so soon, and no stop waits for the jobs."""
+        self._leaving.set()
 
     async def _result(self, job: JobRecord) -> Result | None:
         if job.status is not Status.COMPLETED:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from worksong.faces.grpc.calls import Call, Methods, Stream
+from worksong.faces.grpc.verdicts import Crowded
+from worksong.service.health import Lookout
 from worksong.service.jobservice import JobService
 from worksong.service.refusals import Missing
 
 PERIOD = 5.0
 """Seconds between two looks for those who watch."""
+WATCHERS = 50
+"""Who may watch at once: they need no token, and the calls of others need places, too."""
 
 
 class Health:
@@ -21,7 +26,8 @@ class Health:
     name = "grpc.health.v1.Health"
 
     def __init__(self, service: JobService, names: Sequence[str]) -> None:
-        self._service, self._names = service, {"", *names}
+        self._lookout, self._names = Lookout(service.health, service.worker.clock), {"", *names}
+        self._watchers = 0
         self._leaving = asyncio.Event()
 
     @property
@@ -37,8 +43,19 @@ class Health:
             raise Missing("there is no such service")
         return HealthCheckResponse(status=await self._status())
 
-    async def watch(self, request: HealthCheckRequest) -> AsyncIterator[HealthCheckResponse]:
+    async def watch(self, request: HealthCheckRequest) -> AsyncGenerator[HealthCheckResponse]:
         """The status as it is now, and again whenever it changes."""
+        if self._watchers >= WATCHERS:
+            raise Crowded(f"{WATCHERS} watch already: ask with Check")
+        self._watchers += 1
+        try:
+            async with contextlib.aclosing(self._changes(request)) as changes:
+                async for change in changes:
+                    yield change
+        finally:
+            self._watchers -= 1
+
+    async def _changes(self, request: HealthCheckRequest) -> AsyncGenerator[HealthCheckResponse]:
         told: int | None = None
         while True:
             known = request.service in self._names
@@ -51,7 +68,7 @@ class Health:
             await self._pause()
 
     async def _status(self) -> int:
-        if self._leaving.is_set() or not (await self._service.health()).is_well:
+        if self._leaving.is_set() or not (await self._lookout.look()).is_well:
             return HealthCheckResponse.NOT_SERVING
         return HealthCheckResponse.SERVING
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import grpc
@@ -53,22 +53,23 @@ class GrpcServer:
     def __init__(self, service: JobService, access: Access, options: Options) -> None:
         self._service, self._access, self._options = service, access, options
         self._server: grpc.aio.Server | None = None
-        self._health: Health | None = None
+        self._leave: Sequence[Callable[[], None]] = ()
         self._over: asyncio.Future[bool] | None = None
         self.port = options.port
 
     async def start(self) -> None:
         """Bind the address, and take calls; raises `ConfigError` when that cannot be done."""
-        made = (Jobs, Pipelines, Results, Tasks, Events)
-        parts: list[Part] = [part(self._service) for part in made]
+        events = Events(self._service)
+        parts: list[Part] = [*(part(self._service) for part in (Jobs, Pipelines, Results, Tasks)), events]
         names = [part.name for part in parts]
-        self._health = Health(self._service, names)
+        health = Health(self._service, names)
+        self._leave = health.leave, events.leave
         server = grpc.aio.server(
             interceptors=[Door(self._access, _scopes(parts), self._service.worker.clock, self._options.rate)],
             options=_limits(self._options),
             maximum_concurrent_rpcs=self._options.at_once,
         )
-        server.add_generic_rpc_handlers([handlers(part, self._options.deadline) for part in (*parts, self._health)])
+        server.add_generic_rpc_handlers([handlers(part, self._options.deadline) for part in (*parts, health)])
         if self._options.reflection:
             _reflect(server, names)
         self.port = self._bind(server)
@@ -99,8 +100,9 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Refuse new calls, and end those that have not ended when the patience is over."""
-        if self._server and self._health and self._over:
-            self._health.leave()
+        if self._server and self._over:
+            for leave in self._leave:
+                leave()
             await self._server.stop(self._options.patience)
             await self._over
 

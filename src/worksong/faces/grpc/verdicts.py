@@ -12,11 +12,17 @@ from worksong.domain.names import one_line
 from worksong.service.redaction import without_logins
 from worksong.service.refusals import Busy, Conflict, Invalid, Missing, TooLarge
 
+
+class Crowded(Busy):
+    """too many do this already; nothing was done"""
+
+
 LATE = "the call took longer than it may"
 _STATUS: tuple[tuple[type[Exception], StatusCode], ...] = (
     (Invalid, StatusCode.INVALID_ARGUMENT),
     (Missing, StatusCode.NOT_FOUND),
     (Conflict, StatusCode.PERMISSION_DENIED),  # as Valet has it for the job of a pipeline
+    (Crowded, StatusCode.RESOURCE_EXHAUSTED),  # is Busy, too
     (Busy, StatusCode.UNAVAILABLE),
     (TooLarge, StatusCode.RESOURCE_EXHAUSTED),
     (BackendUnavailable, StatusCode.UNAVAILABLE),

@@ -15,10 +15,8 @@ from worksong.faces.asgi.signs import sign_in
 from worksong.faces.http.limits import Limits
 from worksong.ports.clock import Clock
 from worksong.service.access import ANYBODY, Access, Caller, Role, Scope, digest_of
-from worksong.service.rates import Buckets, Rate
+from worksong.service.rates import WRONG_TOKENS, Buckets
 
-WRONG_TOKENS = Rate(10 / 60, 10)
-"""Wrong tokens that are compared, from each address."""
 SAFE = ("GET", "HEAD")
 ALLOWED = {
     "Access-Control-Allow-Methods": "GET,POST,PUT,PATCH,DELETE,HEAD",

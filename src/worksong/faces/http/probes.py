@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from worksong.faces.http.answers import TEXT, Answer, Asked, Route, json, route
 from worksong.faces.http.views import Readiness
 from worksong.service.access import Scope
-from worksong.service.health import Health
+from worksong.service.health import Health, Lookout
 from worksong.service.jobservice import JobService
-
-KEPT = 1.0
-"""Seconds for which what was found is told again: anybody may ask, and each look asks the queue and the store."""
 
 
 class Probes:
     """The handlers of /healthz and /readyz."""
 
     def __init__(self, service: JobService) -> None:
-        self._service, self._clock = service, service.worker.clock
-        self._found: tuple[float, Health] | None = None
+        self._lookout = Lookout(service.health, service.worker.clock)
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -38,14 +34,8 @@ class Probes:
         return Answer(200, b"ok\n", TEXT)
 
     async def ready(self, asked: Asked) -> Answer:
-        health = await self._look()
+        health = await self._lookout.look()
         told = health if asked.caller.may(Scope.READ) else Health()
         found = Readiness(ready=health.is_well, queue=told.queue, store=told.store, worker=told.worker)
         answer = json(200 if health.is_well else 503, found)
         return answer if health.is_well else answer._replace(headers=(("Retry-After", "1"),))
-
-    async def _look(self) -> Health:
-        now = self._clock.monotonic()
-        if self._found is None or now - self._found[0] >= KEPT:
-            self._found = now, await self._service.health()
-        return self._found[1]

@@ -13,9 +13,9 @@ from worksong.ledger import Edit
 from worksong.service.access import Scope
 from worksong.service.forms import EditForm, JobForm, PipelineForm, Reader
 from worksong.service.jobservice import JobService, status_of
+from worksong.service.keys import LONGEST as LONGEST_KEY
 
 KEY = b"idempotency-key"
-LONGEST_KEY = 255
 
 _BAD: Bodies = {400: Trouble}
 _MISSING: Bodies = {404: Trouble}
