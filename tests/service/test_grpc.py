@@ -461,6 +461,22 @@ async def test_who_guesses_tokens_is_not_told_which_one_is_right() -> None:
         assert (await call(ask, request, "token-of-who-may-read")).tasks
 
 
+async def test_who_guesses_locks_out_nobody_who_was_let_in_before_from_the_same_address() -> None:
+    firm = Firm(clock=FakeClock())
+    async with firm.worker, served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
+        # Given somebody who was let in
+        ask, request = "task.Task/GetTasks", task_pb2.GetTasksRequest()
+        known, new = "token-of-who-may-read", "token-of-who-may-read+manage"
+        assert (await call(ask, request, known)).tasks
+        # When somebody else at the same address has tried some tokens
+        for number in range(WRONG_TOKENS.burst):
+            await call.refused(ask, request, f"guess-{number}")
+        # Then the first one is let in all the same, and a good guess never is
+        assert (await call(ask, request, known)).tasks
+        for _ in range(2):
+            assert (await call.refused(ask, request, new))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_a_stop_does_not_wait_for_those_who_watch_a_job(firm: Firm) -> None:
     # Given a server with all the patience, and somebody who watches a job that does not end
     server = GrpcServer(firm.service, Access(), Options(patience=600.0))

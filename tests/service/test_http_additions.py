@@ -15,6 +15,7 @@ from worksong import BackendUnavailable, current
 from worksong.domain.record import Status
 from worksong.faces.http import HttpFace, Limits
 from worksong.service import following, lookup
+from worksong.service.health import Health, Lookout
 from worksong.testing import FakeClock
 
 LATER = {"run_at": "2027-01-02T03:04:05Z"}
@@ -500,6 +501,32 @@ async def test_the_service_is_ready_while_queue_and_store_answer(firm: Firm, mon
         again = await browser.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"ready": False, "queue": "nobody answers"})
     assert again.json() == answer.json()
+
+
+async def test_of_many_who_ask_at_once_one_look_is_told_also_when_the_first_one_leaves() -> None:
+    # Given a look that takes longer than its answer is kept
+    clock, looks, began, may_end = FakeClock(), 0, asyncio.Event(), asyncio.Event()
+
+    async def look() -> Health:
+        nonlocal looks
+        looks += 1
+        began.set()
+        await may_end.wait()
+        clock.advance(2.0)
+        return Health()
+
+    lookout = Lookout(look, clock)
+    asked = [asyncio.ensure_future(lookout.look()) for _ in range(5)]
+    await began.wait()
+
+    # When the first one who asked leaves before it is over
+    asked[0].cancel()
+    await asyncio.wait(asked[:1])
+    may_end.set()
+
+    # Then all others are told, and who comes then, of one look
+    assert len(await asyncio.gather(*asked[1:], lookout.look())) == 5
+    assert looks == 1
 
 
 async def test_a_worker_that_fetches_nothing_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:

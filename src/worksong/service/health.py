@@ -46,15 +46,20 @@ class Lookout:
     def __init__(self, look: Callable[[], Awaitable[Health]], clock: Clock) -> None:
         self._ask, self._clock = look, clock
         self._found: tuple[float, Health] | None = None
-        self._looking = asyncio.Lock()
+        self._looking: asyncio.Task[Health] | None = None
 
     async def look(self) -> Health:
-        """What was found within the last second."""
-        async with self._looking:
-            now = self._clock.monotonic()
-            if self._found is None or now - self._found[0] >= KEPT:
-                self._found = now, await self._ask()
+        """What was found within the last second, or is found by the look that is under way."""
+        if self._found and self._clock.monotonic() - self._found[0] < KEPT:
             return self._found[1]
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        return await asyncio.shield(self._looking)  # who asked first may leave
+
+    async def _look(self) -> Health:
+        health = await self._ask()
+        self._found = self._clock.monotonic(), health
+        return health
 
 
 async def examine(worker: Worker) -> Health:

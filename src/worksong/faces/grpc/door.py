@@ -13,7 +13,7 @@ from grpc.aio import ServerInterceptor, ServicerContext
 from worksong.faces.asgi import audit
 from worksong.faces.grpc.verdicts import Verdict
 from worksong.ports.clock import Clock
-from worksong.service.access import ANYBODY, Access, Caller, Scope
+from worksong.service.access import ANYBODY, Access, Caller, Scope, digest_of
 from worksong.service.rates import WRONG_TOKENS, Buckets, Rate
 
 OPEN = "/grpc.health.v1.Health/"
@@ -39,6 +39,8 @@ class Door(ServerInterceptor):
         self._access, self._scopes, self._clock = access, scopes, clock
         self._paces = Buckets(rate) if rate else None
         self._guesses = Buckets(WRONG_TOKENS)
+        self._known: set[bytes] = set()
+        """Digests of tokens that were let in: no guesses, and no more of them than there are tokens."""
 
     async def intercept_service(
         self,
@@ -49,8 +51,8 @@ class Door(ServerInterceptor):
         refusal = self._refusal(method, caller)
         handler = _refusing(refusal) if refusal else await continuation(handler_call_details)
         if not (self._access.is_open or method.startswith(OPEN)):
-            is_wrong = caller is None and bool(_token(handler_call_details))
-            handler = _watched(handler or _refusing(_UNKNOWN), self._watch(is_wrong=is_wrong))
+            token = _token(handler_call_details)
+            handler = _watched(handler or _refusing(_UNKNOWN), self._watch(token, is_wrong=caller is None))
         is_write = self._scopes.get(method) in WRITES
         return _noted(handler, caller, method) if handler and is_write else handler
 
@@ -58,15 +60,18 @@ class Door(ServerInterceptor):
         """Who it is; None: nobody knows."""
         return ANYBODY if self._access.is_open else self._access.caller_of(_token(details))
 
-    def _watch(self, *, is_wrong: bool) -> Watch:
+    def _watch(self, token: str, *, is_wrong: bool) -> Watch:
         """Ends the calls of an address that has tried too many tokens, whichever it tries now: else it would learn of
         the right one. Only a call that is being answered knows where it comes from."""
 
         async def watch(context: ServicerContext[Any, Any]) -> None:
             address, now = _address(context.peer()), self._clock.monotonic()
-            if self._guesses.is_empty(address, now):
+            digest = digest_of(token)
+            if self._guesses.is_empty(address, now) and digest not in self._known:
                 await context.abort(*_GUESSING)
-            if is_wrong:
+            if not is_wrong:
+                self._known.add(digest)
+            elif token:
                 self._guesses.wait(address, now)
 
         return watch
