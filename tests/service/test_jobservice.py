@@ -20,7 +20,7 @@ from worksong.domain.outcome import Failure
 from worksong.domain.record import ResultRecord, Status
 from worksong.domain.result import Result
 from worksong.ledger import Edit, Ledger
-from worksong.ports.records import After, Change
+from worksong.ports.records import Change
 from worksong.service import following
 from worksong.service.forms import BatchForm, JobForm, PipelineForm, Reader
 from worksong.service.jobservice import JobService, status_of
@@ -191,9 +191,10 @@ async def test_lists_are_narrowed_and_come_in_pages(firm: Firm) -> None:
     jobs = [await firm.service.create_job(a_job("fail" if number % 2 else "double")) for number in range(4)]
     for job in jobs:
         await firm.ended(job.id)
-    first = await firm.service.jobs(most=3)
-    rest = await firm.service.jobs(after=After(first[-1].created_at, first[-1].id))
-    assert sorted(job.id for job in [*first, *rest]) == sorted(job.id for job in jobs)
+    first = await firm.service.find_jobs(Sought(), None, 3)
+    rest = await firm.service.find_jobs(Sought(), first.rest, 3)
+    assert sorted(job.id for job in [*first.found, *rest.found]) == sorted(job.id for job in jobs)
+    assert {job.id for job in await firm.service.jobs()} == {job.id for job in jobs}
     assert {job.id for job in await firm.service.jobs(Status.FAILED)} == {jobs[1].id, jobs[3].id}
 
 

@@ -12,6 +12,7 @@ from worksong.domain.outcome import Failure
 from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status, first_of, queued
 from worksong.domain.result import Result
 from worksong.domain.verdict import Snooze
+from worksong.entries import CHUNK
 from worksong.ledger import Edit, Ledger
 from worksong.ports.records import After
 from worksong.testing.drain import adrain
@@ -247,6 +248,12 @@ async def test_pages_are_in_the_order_of_creation(shop: Shop) -> None:
     rest = await shop.ledger.jobs(Status.PENDING, after=After(first[-1].created_at, first[-1].id))
     assert [job.id for job in [*first, *rest]] == ["j5", "j6", "j3", "j4", "j1", "j2", "j0"]
     assert await shop.ledger.jobs(Status.FAILED) == []
+
+
+async def test_all_are_told_of_however_many_pages_they_take(shop: Shop) -> None:
+    for number in range(CHUNK + 1):
+        await shop.ledger.open_job(JobRecord(id=f"j{number:04}", task="double", created_at=NOW))
+    assert [job.id async for job in shop.ledger.all_jobs()] == [f"j{number:04}" for number in range(CHUNK + 1)]
 
 
 async def test_an_edit_changes_only_what_it_names(shop: Shop) -> None:

@@ -18,7 +18,6 @@ from worksong.domain.errors import (
 )
 from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status
 from worksong.domain.result import Result
-from worksong.entries import CHUNK
 from worksong.ledger import Edit, Ledger
 from worksong.ports.records import After
 from worksong.service import keys, refusals
@@ -131,17 +130,9 @@ class JobService:
             raise refusals.no_job(job_id)
         return found
 
-    async def jobs(
-        self, status: Status | None = None, after: After | None = None, most: int | None = None
-    ) -> list[JobRecord]:
-        """So many jobs behind `after`, the oldest first; None: all."""
-        if most is not None:
-            return await self._ledger.jobs(status, after=after, most=most)
-        found: list[JobRecord] = []
-        while page := await self._ledger.jobs(status, after=after, most=CHUNK):
-            found += page
-            after = After(page[-1].created_at, page[-1].id)
-        return found
+    async def jobs(self, status: Status | None = None) -> list[JobRecord]:
+        """All of a status, the oldest first; None: of any."""
+        return [job async for job in self._ledger.all_jobs(status)]
 
     async def find_jobs(self, sought: Sought, after: After | None, most: int) -> Part[JobRecord]:
         """Some of the jobs that are sought, behind `after`, the oldest first."""
@@ -232,17 +223,9 @@ class JobService:
             raise refusals.no_pipeline(pipeline_id)
         return found
 
-    async def pipelines(
-        self, status: Status | None = None, after: After | None = None, most: int | None = None
-    ) -> list[PipelineRecord]:
-        """So many pipelines behind `after`, the oldest first; None: all."""
-        if most is not None:
-            return await self._ledger.pipelines(status, after=after, most=most)
-        found: list[PipelineRecord] = []
-        while page := await self._ledger.pipelines(status, after=after, most=CHUNK):
-            found += page
-            after = After(page[-1].created_at, page[-1].id)
-        return found
+    async def pipelines(self, status: Status | None = None) -> list[PipelineRecord]:
+        """All of a status, the oldest first; None: of any."""
+        return [pipeline async for pipeline in self._ledger.all_pipelines(status)]
 
     async def find_pipelines(self, status: Status | None, after: After | None, most: int) -> Part[PipelineRecord]:
         """Some pipelines behind `after`, the oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -79,32 +80,26 @@ async def one_pipeline(ledger: Ledger, pipeline_id: str) -> tuple[Line, list[Lin
 
 
 def _line(pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> Line:
-    return Line(
-        id=pipeline.id,
-        name=pipeline.name,
-        description=pipeline.description,
-        status=WORDS[pipeline.status],
-        due=pipeline.due,
-        created_at=pipeline.created_at,
-        started_at=pipeline.started_at,
-        completed_at=pipeline.completed_at,
-        done=sum(job.status is Status.COMPLETED for job in jobs),
-        total=len(pipeline.job_ids),
-    )
+    done = sum(job.status is Status.COMPLETED for job in jobs)
+    return _told(pipeline, done=done, total=len(pipeline.job_ids))
 
 
 def _job_line(job: JobRecord) -> Line:
+    return _told(job, task=job.task, failure=without_logins(job.failure_reason))
+
+
+def _told(record: JobRecord | PipelineRecord, **more: Any) -> Line:
+    """What is told of both alike, and more."""
     return Line(
-        id=job.id,
-        name=job.name,
-        description=job.description,
-        status=WORDS[job.status],
-        due=job.due,
-        created_at=job.created_at,
-        started_at=job.started_at,
-        completed_at=job.completed_at,
-        task=job.task,
-        failure=without_logins(job.failure_reason),
+        id=record.id,
+        name=record.name,
+        description=record.description,
+        status=WORDS[record.status],
+        due=record.due,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        completed_at=record.completed_at,
+        **more,
     )
 
 

@@ -73,10 +73,6 @@ class Keys(OwnKeys):
         """string int: how often a job of this class and arguments was retried; resque-retry's and node's."""
         return f"{self.prefix}resque-retry:{identity}"
 
-    def retry_failure(self, identity: str) -> str:
-        """string: node's and resque-retry's note of the failure before a retry."""
-        return f"{self.prefix}failure-resque-retry:{identity}"
-
     def lent(self, pool: str) -> str:
         """hash: fence -> length of the queue's name, colon, its name, the payload: what a pool holds."""
         return f"{self.own_prefix}lent:{pool}"
