@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Bench, Ledger, after_waiting, as_coroutine, throw
+from engine_bench import PATIENCE, Bench, Ledger, after_waiting, as_coroutine, throw, until
 from worksong import Context, Discard, Job, NotStarted, Retry, Snooze, current
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain import retry
@@ -728,6 +728,84 @@ async def test_a_stop_waits_for_running_jobs_and_does_not_poll() -> None:
     # Then it has waited for it, and slept meanwhile
     assert bench.ledger.endings[job_id] == [Done()]
     assert turns < 50
+
+
+async def test_a_slot_that_a_second_fetch_asked_for_in_vain_is_filled_as_soon_as_there_is_a_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a backend that is worth two fetches at once, and whose third answer takes long and brings nothing
+    bench, gate, answer, begun = Bench(concurrency=2), asyncio.Event(), asyncio.Event(), list[int]()
+    bench.ledger.fetches, asked, fetch = 2, list[Want](), bench.ledger.fetch
+
+    async def fetched(want: Want, now: float) -> list[Delivery]:
+        asked.append(want)
+        if len(asked) == 3:
+            await answer.wait()
+            return []
+        return await fetch(want, now)
+
+    async def waits(number: int) -> None:
+        begun.append(number)
+        if number:
+            await gate.wait()
+
+    monkeypatch.setattr(bench.ledger, "fetch", fetched)
+    bench.add("job", waits)
+    await bench.push("job", [0])
+    await bench.push("job", [1])
+    async with bench.running():
+        # When the first fetch has filled one slot, and the second one finds nothing for the other
+        await until(lambda: begun == [0, 1] and len(asked) == 3)
+        answer.set()
+        # Then a job that comes in later begins, though the one before goes on
+        await bench.push("job", [2])
+        await until(lambda: begun == [0, 1, 2])
+        gate.set()
+
+
+async def test_two_fetches_at_once_never_take_more_than_there_are_slots() -> None:
+    # Given a backend that is worth two fetches at once, and more jobs than slots
+    bench, gate, begun = Bench(concurrency=5), asyncio.Event(), list[int]()
+    bench.ledger.fetches = 2
+
+    async def waits(number: int) -> None:
+        begun.append(number)
+        await gate.wait()
+
+    bench.add("job", waits)
+    jobs = [await bench.push("job", [number]) for number in range(20)]
+    async with bench.running() as engine:
+        # When all slots are taken
+        await until(lambda: len(begun) == 5 and not engine._lane.fetcher.oldest)
+        # Then no more are lent
+        assert len(engine._lane.held) == 5
+        assert [await bench.state(job_id) for job_id in jobs].count(State.RUNNING) == 5
+        # And all run in the end
+        gate.set()
+        for job_id in jobs:
+            assert await bench.ledger.ending(job_id) == Done()
+
+
+async def test_a_burst_on_two_fetches_at_once_runs_everything() -> None:
+    # Given jobs of which each leaves another one behind, four deep
+    bench = Bench(concurrency=3)
+    bench.ledger.fetches = 2
+    ran: list[int] = []
+
+    async def next_one(number: int) -> None:
+        await asyncio.sleep(0)
+        ran.append(number)
+        if number < 30:
+            await bench.push("job", [number + 10])
+
+    bench.add("job", next_one)
+    for number in range(10):
+        await bench.push("job", [number])
+    # When they are run until nothing is left
+    async with bench.running(burst=True) as engine:
+        await engine.finished.wait()
+    # Then all ran
+    assert sorted(ran) == [*range(40)]
 
 
 async def test_what_was_fetched_and_not_begun_goes_back_as_it_came() -> None:

@@ -13,7 +13,7 @@ from worksong import Job
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Delivery, new_id
 from worksong.domain.outcome import Done, Settlement
-from worksong.engine.settler import BATCH, Settler
+from worksong.engine.settler import BATCH, PLENTY, Settler
 from worksong.ports.backend import Want
 from worksong.testing.clock import FakeClock
 
@@ -53,6 +53,37 @@ def settlements(count: int, held: Held) -> list[Settlement]:
     deliveries = [Delivery(Job("x", id=new_id()), None, fence) for fence in range(len(held), len(held) + count)]
     held.update({delivery.fence: delivery for delivery in deliveries})
     return [Settlement(delivery, Done()) for delivery in deliveries]
+
+
+async def test_endings_gather_while_there_are_plenty() -> None:
+    # Given a settler that was told that there are plenty
+    desk, held = Desk(), Held()
+    settler = Settler(desk, Hasty(), held, lambda: None)
+    settler.patient = True
+    # When a few have ended
+    first, *others = settlements(PLENTY, held)
+    settler.put(first)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    # Then they wait for others, and all leave together as soon as they are many
+    assert not desk.batches
+    for ending in others:
+        settler.put(ending)
+    await asyncio.wait_for(settler.drained(), PATIENCE)
+    assert [len(batch) for batch in desk.batches] == [PLENTY]
+
+
+async def test_endings_that_gather_leave_after_a_moment() -> None:
+    # Given a settler that was told that there are plenty
+    desk, held = Desk(), Held()
+    settler = Settler(desk, Hasty(), held, lambda: None)
+    settler.patient = True
+    # When few have ended, and no more do
+    for ending in settlements(3, held):
+        settler.put(ending)
+    # Then they leave
+    await asyncio.wait_for(settler.drained(), PATIENCE)
+    assert [len(batch) for batch in desk.batches] == [3]
 
 
 async def test_endings_leave_in_batches_two_at_a_time() -> None:

@@ -43,6 +43,7 @@ class BaseBackend:
 
     name = "this backend"
     capabilities: frozenset[Capability] = frozenset()
+    fetches = 1
 
     def refuse(self, capability: Capability) -> NoReturn:
         """Say that the backend lacks the capability."""

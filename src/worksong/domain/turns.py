@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 from math import log
@@ -32,6 +31,7 @@ class Sampled:
         self._names, self._weights = tuple(weights), tuple(weights.values())
         marks = list(accumulate(self._weights))
         self._marks = [mark / marks[-1] for mark in marks]
+        self._last = tuple(Share(name, 0) for name in self._names)
         self._draw = draw
         self._alone = tuple(Share(name, 1 << 30) for name in self._names) if len(self._names) < 2 else None
 
@@ -39,18 +39,18 @@ class Sampled:
         """Every name once, in drawn order, with the number of `limit` jobs that fell to it."""
         if self._alone is not None:
             return self._alone
-        draw, marks = self._draw, self._marks
-        counts: Counter[int] = Counter()  # in the order of their first draw
+        draw, marks, weights, last = self._draw, self._marks, self._weights, self._last
+        counts: dict[int, int] = {}  # in the order of their first draw
         few = min(AT_ONCE, (limit + 3) // 4)
         for given in range(0, limit, few):
-            counts[bisect(marks, draw())] += min(few, limit - given)
-        missing = [index for index in range(len(marks)) if index not in counts]
-        order = [*counts, *sorted(missing, key=self._arrival)]
-        return tuple([Share(self._names[index], counts[index]) for index in order])
-
-    def _arrival(self, index: int) -> float:
-        """When it comes if each comes by chance, at the rate of its weight: that order is one of drawing one by one."""
-        return -log(1 - self._draw()) / self._weights[index]
+            index = bisect(marks, draw())
+            counts[index] = counts.get(index, 0) + min(few, limit - given)
+        order = [Share(self._names[index], count) for index, count in counts.items()]
+        # Those that no draw fell to come when they do if each comes by chance, at the rate of its weight: that order is
+        # one of drawing one by one.
+        missing = [(-log(1 - draw()) / weights[index], index) for index in range(len(marks)) if index not in counts]
+        missing.sort()
+        return (*order, *[last[index] for _, index in missing])
 
 
 class Strict:

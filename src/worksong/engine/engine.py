@@ -142,7 +142,7 @@ class Engine:
     @property
     def silence(self) -> float:
         """Seconds since a fetch was answered, as far as one was needed."""
-        return self._lane.silence if self._fetches else 0.0
+        return self._lane.fetcher.silence if self._fetches else 0.0
 
     async def stop(self, grace: float) -> None:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest, strike the pool off."""
@@ -308,7 +308,7 @@ class Engine:
         """May be called from the upkeep's thread: each copy is one step of the interpreter."""
         running = [slot for slot in self._lane.slots.copy() if slot]
         lane = self._lane
-        return Beat(lane.pool, tuple(running), tuple(lane.held.copy().values()), lane.fetch, self._quiet)
+        return Beat(lane.pool, tuple(running), tuple(lane.held.copy().values()), lane.fetcher.oldest, self._quiet)
 
     def _post(self, do: Callable[[T], None], what: T) -> None:
         self._loop.call_soon_threadsafe(do, what)

@@ -1,4 +1,4 @@
-"""The hot path: fetch jobs, run each in a slot, hand its ending to the settler."""
+"""The hot path: run each job in a slot, hand its ending to the settler."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import asyncio
 import contextlib
 import contextvars
 import inspect
-import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
-from worksong.domain.errors import BackendUnavailable, WorksongError
 from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import Buried, Discarded, Outcome, Released, Settlement
 from worksong.domain.turns import Sampled, Strict
@@ -24,21 +21,14 @@ from worksong.engine.current import CURRENT
 from worksong.engine.deeds import Deeds
 from worksong.engine.errand import Errand
 from worksong.engine.failures import judged
-from worksong.engine.reminder import Reminder
+from worksong.engine.fetcher import Fetcher
 from worksong.engine.settler import Settler
 from worksong.engine.stepping import step_in, step_on
 from worksong.engine.threads import Threads
-from worksong.ports.backend import Broker, Pool, Running, Want
+from worksong.ports.backend import Broker, Pool, Running
 from worksong.ports.clock import Clock
 from worksong.ports.context import LENDER, Context
 from worksong.ports.results import ResultStore
-
-DOUBT = 0.01
-"""Seconds between two looks whether the pool may fetch again."""
-WAIT = 1.0
-"""Seconds a fetch may block when there is nothing."""
-
-log = logging.getLogger("worksong")
 
 
 class Lane:
@@ -70,11 +60,10 @@ class Lane:
         self.slots: list[Running | None] = [None] * pool.concurrency
         self.trusted: Callable[[], bool] = lambda: True
         """Whether the pool still counts as alive: one whose beats do not arrive fetches nothing more."""
-        self._reminder = Reminder(clock)
         self._deeds = Deeds(broker, self.slots, self._judge)
-        self.settler = Settler(broker, clock, self.held, self._make_room, results, deeds=self._deeds)
-        self._broker, self._routes, self._turns, self._queues = broker, routes, turns, queues
-        self._clock, self._now, self._context, self._threads = clock, clock.now, context, threads
+        self.settler = Settler(broker, clock, self.held, self.make_room, results, deeds=self._deeds)
+        self.fetcher = Fetcher(broker, self, pool.concurrency, turns=turns, queues=queues, clock=clock)
+        self._routes, self._clock, self._now, self._context, self._threads = routes, clock, clock.now, context, threads
         self._board = board
         self._ready: deque[Delivery] = deque()
         self._answered: deque[Errand] = deque()
@@ -89,9 +78,6 @@ class Lane:
         self._doomed: dict[int, Outcome | None] = {}
         """Slot -> how its job ends when its cancellation arrives; None: not at all, it is somebody else's."""
         self._tasks: list[asyncio.Task[None]] = []
-        self._fetching: asyncio.Task[None] | None = None
-        self._fetches = self.fetch = 0
-        self._answered_at = clock.monotonic()
         self._stopped = False
         self._variables = contextvars.Context()
         self._variables.run(LENDER.set, self._deeds)
@@ -102,28 +88,22 @@ class Lane:
         """Start fetching and running; with `burst`, call it once there is nothing left."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._run()) for _ in self.slots]
-        self._fetching = loop.create_task(self._fetch_all(burst))
+        self.fetcher.start(burst)
 
     def learn(self, pool: Pool, routes: Mapping[str, Route], turns: Sampled) -> None:
         """The same pool runs these job types from now on."""
-        self.pool, self._routes, self._turns = pool, routes, turns
+        self.pool, self._routes, self.fetcher.turns = pool, routes, turns
 
     def quiet(self) -> None:
         """Fetch nothing more; what was fetched and not begun goes back."""
-        if self._fetching and not self._fetching.done():
-            self._fetching.cancel()
+        self.fetcher.cancel()
         while self._ready:
             self._end(self._ready.pop(), Released())  # each goes to the front: the last one first
-
-    @property
-    def silence(self) -> float:
-        """Seconds since a fetch was answered, while there is room for more jobs; 0 while there is none."""
-        return self._clock.monotonic() - self._answered_at if self._free > 0 else 0.0
 
     async def idle(self) -> None:
         """Wait until no slot runs a job."""
         while self._free < len(self.slots):
-            await self._next_ending()
+            await self.next_ending()
 
     def release_running(self) -> None:
         """Cancel what runs; it goes back to the front of its queue, nothing counted."""
@@ -135,7 +115,8 @@ class Lane:
         """End the runners; a handler that will not be cancelled is left behind."""
         self._stopped = True
         self.settler.drop()
-        for task in (*self._tasks, *([self._fetching] if self._fetching else [])):
+        self.fetcher.cancel()
+        for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait([*self._tasks], timeout=1.0)
@@ -162,7 +143,7 @@ class Lane:
                 running.lost = True
                 self._cancel(slot, None)
         self._free = len(self.slots) - len(self._ready) - sum(1 for running in self.slots if running)
-        self._make_room()
+        self.make_room()
 
     def move_to(self, pool: Pool) -> None:
         """The pool was taken for dead: what it held is (most likely) lost, and what comes is fetched under a new id.
@@ -191,63 +172,31 @@ class Lane:
         if runner:  # else it will look when it comes
             runner.cancel()
 
-    # fetch
+    # what is fetched
 
-    async def _fetch_all(self, burst: Callable[[], object] | None) -> None:
-        pause = 0.1
-        while True:
-            while self._free <= 0 or self.settler.full:
-                await self._next_ending()
-                self._answered_at = self._clock.monotonic()
-            if not self.trusted():
-                await asyncio.sleep(DOUBT)
-                continue
-            idle = not self.held  # asked before the fetch: what ends while it is under way may leave something to do
-            try:
-                found = await self._fetch(0.0 if burst else WAIT)
-                pause, self._answered_at = 0.1, self._clock.monotonic()
-            except BackendUnavailable:
-                await self._clock.sleep(random.uniform(0, pause))
-                pause = min(1.0, pause * 2)  # the backend rests by itself
-                continue
-            except Exception as refusal:
-                if self._reminder.due(str(refusal)):
-                    unexpected = None if isinstance(refusal, WorksongError) else refusal
-                    log.error("fetching jobs failed, trying again every second: %s", refusal, exc_info=unexpected)
-                await self._clock.sleep(1.0)
-                continue
-            if not burst or found:
-                continue
-            if idle:
-                burst()
-                return
-            if self.held:
-                await self._next_ending()
+    @property
+    def free(self) -> int:
+        """Slots that have no job."""
+        return self._free
 
-    async def _fetch(self, wait: float) -> int:
-        """Fetch as many as there are free slots, and have them run."""
-        pool, limit = self.pool.id, self._free
-        queues = tuple(share.name for share in self._queues.take(limit)) if self._queues else None
-        want = Want(pool, limit, wait, self._turns.take(limit), queues)
-        self._fetches += 1
-        self.fetch = self._fetches
-        try:
-            found = await self._broker.fetch(want, self._clock.now())
-        finally:
-            self.fetch = 0
-        if pool != self.pool.id:
-            # Taken for dead while the answer was under way: those jobs were lent to nobody who is left.
-            for delivery in found:
-                self.settler.put(Settlement(delivery, Released()))
-            return 0
-        if found:
-            self._free -= len(found)
-            self._hand_out(found)
-            # Jobs that need no waiting are through before the next fetch: it asks for more, and leaves together with
-            # their endings, which take one turn of the loop to gather and one to be sent.
-            for _ in range(3):
-                await asyncio.sleep(0)
-        return len(found)
+    @property
+    def laden(self) -> bool:
+        """Too many endings wait for the server."""
+        return self.settler.full
+
+    def take(self, found: Sequence[Delivery]) -> None:
+        """Run these."""
+        self._free -= len(found)
+        self._hand_out(found)
+
+    def gather_endings(self, plenty: bool, /) -> None:
+        """Whether endings come so fast that they may gather for a moment before they are sent."""
+        self.settler.patient = plenty
+
+    def refuse(self, found: Sequence[Delivery]) -> None:
+        """Hand these back: they were lent to a pool that is no more."""
+        for delivery in found:
+            self.settler.put(Settlement(delivery, Released()))
 
     def _hand_out(self, found: Sequence[Delivery]) -> None:
         held, routes, ready = self.held, self._routes, self._ready
@@ -264,11 +213,13 @@ class Lane:
             self._threads.send(errands)
         self._wake(1)
 
-    async def _next_ending(self) -> None:
+    async def next_ending(self) -> None:
+        """Wait until something has ended."""
         self._room = self._room or asyncio.get_running_loop().create_future()
         await asyncio.wait([self._room])  # the future is shared: who is cancelled here must not cancel it
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
+        """Whoever waits for an ending may look again."""
         if self._room and not self._room.done():
             self._room.set_result(None)
         self._room = None
@@ -312,9 +263,8 @@ class Lane:
 
     @property
     def _ends(self) -> bool:
-        """Whether the end of a runner is meant: the fetch has ended too, or is about to, as when the loop closes."""
-        fetching = self._fetching
-        return self._stopped or fetching is None or fetching.done() or fetching.cancelling() > 0
+        """Whether the end of a runner is meant: fetching has ended too, or is about to, as when the loop closes."""
+        return self._stopped or self.fetcher.ended
 
     def _begin(self, delivery: Delivery, runner: asyncio.Task[None]) -> _Waiting | None:
         """Run the job until it waits for something; None: it came to its end without."""
@@ -439,7 +389,7 @@ class Lane:
     def _freed(self) -> None:
         self._free += 1
         if self._room:
-            self._make_room()
+            self.make_room()
 
 
 class _Waiting(NamedTuple):

@@ -21,6 +21,8 @@ from worksong.wire import result as wire
 
 BATCH = 128
 IN_FLIGHT = 2
+PLENTY, PATIENCE = 64, 0.002
+"""Endings, and seconds, for which endings gather at most when there are plenty."""
 BACKLOG = 2 * 8 * BATCH
 """Unsettled endings from which on nothing more is fetched."""
 
@@ -47,7 +49,9 @@ class Settler:
         self._results, self._deeds = results, deeds
         self._broker, self._clock, self._held, self._on_settled = broker, clock, held, on_settled
         self._batch: list[Settlement] = []
-        self._scheduled = False
+        self.patient = False
+        """Endings gather for a while, since the next fetch brings more of them anyway."""
+        self._scheduled: asyncio.Handle | None = None
         self._flights: set[asyncio.Task[None]] = set()
         self._refusals: set[asyncio.Task[None]] = set()
         self._apart: set[asyncio.Task[None]] = set()
@@ -74,13 +78,22 @@ class Settler:
     def put(self, settlement: Settlement) -> None:
         """Take an ending."""
         self._batch.append(settlement)
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if self._scheduled is None or (len(self._batch) == PLENTY and self.patient):
+            self._schedule()
+
+    def _schedule(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._scheduled:
+            self._scheduled.cancel()
+        if self.patient and len(self._batch) < PLENTY:
+            self._scheduled = loop.call_later(PATIENCE, self._flush)
+        else:
+            self._scheduled = loop.call_soon(self._flush)
 
     async def drained(self) -> None:
         """Wait until every ending is carried out."""
         while not self.empty:
+            self._flush()  # nothing more will come to leave with
             under_way = self._flights | self._refusals | self._apart
             await asyncio.wait(under_way) if under_way else await asyncio.sleep(0)
 
@@ -92,7 +105,9 @@ class Settler:
             task.cancel()
 
     def _flush(self) -> None:
-        self._scheduled = False
+        if self._scheduled:
+            self._scheduled.cancel()
+            self._scheduled = None
         if self._deeds and self._deeds.open:
             self._sort_out(self._deeds)
         while self._batch and len(self._flights) < IN_FLIGHT:
@@ -143,7 +158,8 @@ class Settler:
         self._flights.discard(flight)
         if not flight.cancelled() and flight.exception():
             log.error("settling failed unexpectedly", exc_info=flight.exception())
-        self._flush()
+        if self._scheduled is None:
+            self._flush()  # what had to wait for a flight to land
         self._on_settled()
 
     async def _carry_out(self, batch: list[Settlement], *, unsure: bool = False) -> None:

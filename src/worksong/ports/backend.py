@@ -107,7 +107,11 @@ class Beat(msgspec.Struct, frozen=True):
     held: tuple[Delivery, ...] = ()
     """Every delivery not yet settled, running ones included."""
     fetch: int = 0
-    """The number of the fetch whose answer is not read yet: what it was lent is nobody's loss so far; 0: none."""
+    """The number of the oldest fetch whose answer is not read yet; 0: none.
+
+    What fetches under way were lent is nobody's loss so far, and while the oldest stays the same none of their answers
+    may have been read.
+    """
     quiet: bool = False
     """The pool fetches nothing more."""
 
@@ -278,6 +282,11 @@ class Deed(Protocol):
 
 class Broker(Protocol):
     """Jobs in, jobs lent, jobs settled."""
+
+    @property
+    def fetches(self) -> int:
+        """Fetches of one pool that are worth having under way at once: two where the way to the server counts."""
+        ...
 
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
         """Take in all `jobs`; tell for each whether it is new (False: a refused duplicate of a unique job).

@@ -77,6 +77,10 @@ class FlakyBackend:
         return self.inner.name
 
     @property
+    def fetches(self) -> int:
+        return self.inner.fetches
+
+    @property
     def capabilities(self) -> frozenset[Capability]:
         return self.inner.capabilities
 

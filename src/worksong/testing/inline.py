@@ -62,6 +62,8 @@ def inline(worker: Worker, *, scheduled: bool = True) -> Generator[list[Ran]]:
 class _InlineBroker:
     """Takes a job in, lends it to itself, runs it."""
 
+    fetches = 1
+
     def __init__(self, worker: Worker, *, scheduled: bool) -> None:
         self.ran: list[Ran] = []
         self._worker, self._scheduled = worker, scheduled

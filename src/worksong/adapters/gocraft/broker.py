@@ -28,7 +28,13 @@ from worksong.adapters.redis.client import Arg, NoAnswer, Script
 from worksong.adapters.redis.lookout import Lookout
 from worksong.adapters.redis.outbox import HEAVY, MOST, Document, Outbox, portions
 from worksong.adapters.redis.store import as_bytes
-from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments, PayloadTooLarge
+from worksong.domain.errors import (
+    BackendUnavailable,
+    EnqueueOutcomeUnknown,
+    InvalidArguments,
+    PayloadTooLarge,
+    WorksongError,
+)
 from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import (
     Buried,
@@ -42,6 +48,7 @@ from worksong.domain.outcome import (
     following,
 )
 from worksong.domain.poison import Poison, Reason
+from worksong.domain.turns import Share
 from worksong.ports.backend import ONCE_KEPT, Want
 from worksong.wire import gocraft
 
@@ -60,7 +67,11 @@ class GocraftBroker:
         self._told: dict[str, float] = {}
         self._complained: set[str] = set()
         self._outbox = Outbox(self._push_plain)
-        self._asked: _Asked | None = None
+        k = space.keys
+        self._words = as_bytes((k.unique_prefix, k.held(""), k.poison(""), str(gocraft.LIMIT), str(HEAVY)))
+        self._named: dict[tuple[str, str], _Named] = {}
+        self._ample: set[str] = set()
+        """Pools whose last fetch found as many jobs as it asked for."""
         self._keyed = ""
         self._known_keys: dict[str, tuple[Arg, ...]] = {}
         self._live: defaultdict[tuple[str, str], dict[bytes, tuple[int, ...]]] = defaultdict(dict)
@@ -180,28 +191,54 @@ class GocraftBroker:
         self._lookout.ring()
 
     async def _take(self, want: Want, now: float) -> list[Delivery]:
-        asked = self._asked
-        if asked is None or asked.pool != want.pool or asked.names != frozenset([name for name, _ in want.handlers]):
-            asked = self._asked = self._ask(want)
-        args: list[Arg] = [*asked.args, int(now), min(want.limit, MOST)]
-        for name, quota in want.handlers:
-            args += (asked.numbers[name], min(quota, MOST))
-        answer: tuple[bytes, list[Any], list[int]] = await self._space.run(FETCH, asked.keys, args)
+        """While there are plenty, only the types that the draw fell to are asked: each has its price in the server."""
+        if want.pool not in self._ample:
+            found = await self._lend(want, want.handlers, now)
+        else:
+            found = await self._lend(want, [share for share in want.handlers if share.quota], now)
+            if len(found) < want.limit:
+                found += await self._lend_rest(want, len(found), now)
+        (self._ample.add if len(found) >= want.limit else self._ample.discard)(want.pool)
+        return found
+
+    async def _lend_rest(self, want: Want, found: int, now: float) -> list[Delivery]:
+        """What the others have; what goes wrong is no matter to those that were lent before."""
+        rest = [Share(name, 0) for name, _ in want.handlers]
+        try:
+            return await self._lend(replace(want, limit=want.limit - found), rest, now)
+        except WorksongError:
+            if not found:
+                raise
+            return []
+
+    async def _lend(self, want: Want, turns: Sequence[Share], now: float) -> list[Delivery]:
+        """What types have beyond their quotas is lent if all are asked."""
+        types = [name for name, _ in turns]
+        k, named = self._space.keys, self._named
+        gates: list[Arg] = []
+        lists: list[Arg] = []
+        quotas: list[Arg] = []
+        for name, quota in turns:
+            keys = named.get((want.pool, name)) or self._name(want.pool, name)
+            gates += keys.gates
+            lists += keys.lists
+            quotas.append(min(quota, MOST))
+        fill = "" if len(turns) < len(want.handlers) else "fill"
+        args = (want.pool, *self._words, *types, int(now), min(want.limit, MOST), fill, *quotas)
+        answer: tuple[bytes, list[Any], list[int]] = await self._space.run(
+            FETCH, (k.fence, k.dead, *gates, *lists), args
+        )
         first, lent, wrong = answer
         if wrong:
-            self._complain([asked.types[number - 1] for number in wrong])
-        return await self._read(want.pool, asked.types, int(first) - 1, lent, now) if lent else []
+            self._complain([types[number - 1] for number in wrong])
+        return await self._read(want.pool, types, int(first) - 1, lent, now) if lent else []
 
-    def _ask(self, want: Want) -> _Asked:
-        k, pool, types = self._space.keys, want.pool, [name for name, _ in want.handlers]
-        keys = [k.fence, k.dead]
-        for name in types:
-            keys += (k.paused(name), k.lock(name), k.max_concurrency(name))
-        for name in types:
-            keys += (k.jobs(name), k.inprogress(name, pool), k.lock_info(name))
-        args = (pool, k.unique_prefix, k.held(""), k.poison(""), str(gocraft.LIMIT), str(HEAVY), *types)
-        numbers = {name: number for number, name in enumerate(types, 1)}
-        return _Asked(pool, types, frozenset(types), numbers, as_bytes(keys), as_bytes(args))
+    def _name(self, pool: str, name: str) -> _Named:
+        k = self._space.keys
+        gates = as_bytes((k.paused(name), k.lock(name), k.max_concurrency(name)))
+        lists = as_bytes((k.jobs(name), k.inprogress(name, pool), k.lock_info(name)))
+        named = self._named[pool, name] = _Named(gates, lists)
+        return named
 
     async def _read(
         self, pool: str, types: Sequence[str], fence: int, lent: Sequence[Any], now: float
@@ -349,15 +386,11 @@ class GocraftBroker:
 _DROPPED = frozenset({Done, Discarded})
 
 
-class _Asked(NamedTuple):
-    """What one fetch after the other asks in the same words."""
+class _Named(NamedTuple):
+    """The keys of one job type as a fetch for one pool names them."""
 
-    pool: str
-    types: Sequence[str]
-    names: frozenset[str]
-    numbers: Mapping[str, int]
-    keys: tuple[bytes, ...]
-    args: tuple[bytes, ...]
+    gates: tuple[bytes, ...]
+    lists: tuple[bytes, ...]
 
 
 class _Ends:

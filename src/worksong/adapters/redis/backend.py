@@ -104,6 +104,7 @@ class Parts(NamedTuple):
 class RedisBackend(BaseBackend, ABC):
     """Override what a format does in a way of its own."""
 
+    fetches = 2
     _parts: Parts
 
     @abstractmethod

@@ -68,6 +68,9 @@ class Redis:
 
     async def call(self, *args: Arg) -> Reply:
         """One command."""
+        return await self._ask(args)
+
+    async def _ask(self, args: tuple[Arg, ...]) -> Reply:
         connection = self._connection
         if connection is None or connection.loop is not asyncio.get_running_loop():
             connection = await self._connect()
@@ -79,7 +82,7 @@ class Redis:
     async def script(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg]) -> Reply:
         """Run `script`, sending its text only to a server that does not know it."""
         try:
-            return await self.call("EVALSHA", script.sha1, len(keys), *keys, *args)
+            return await self._ask(("EVALSHA", script.sha1, len(keys), *keys, *args))
         except ServerError as error:
             if error.code != "NOSCRIPT":
                 raise
@@ -171,7 +174,7 @@ class Redis:
                     connection = await self._move(_pointed(error, connection), connection)
                     return await connection.request(args)
                 if error.code == "ASK":
-                    return await self._ask(args, _pointed(error, connection))
+                    return await self._ask_there(args, _pointed(error, connection))
             except ServerError as another:
                 error = another
             else:
@@ -191,7 +194,7 @@ class Redis:
             self._node = node
         return self._connection or await self._connect()
 
-    async def _ask(self, args: tuple[Arg, ...], node: Node) -> Reply:
+    async def _ask_there(self, args: tuple[Arg, ...], node: Node) -> Reply:
         connection = await connect(self.address, node=node)
         try:
             _, answer = await connection.gather([("ASKING",), args])

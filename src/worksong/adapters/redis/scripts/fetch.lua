@@ -2,7 +2,8 @@
 -- KEYS  fence, dead, then for each job type: paused, lock, max_concurrency;
 --       then for each again: queue, in progress of this pool, lock_info
 -- ARGV  pool, prefix of unique locks, of held keys, of poison keys, largest document in bytes, most bytes to lend,
---       the name of each job type; now, most jobs to lend, then the turns: number of a type, its quota
+--       the name of each job type, in the order of their turns; now, most jobs to lend, whether types may exceed their
+--       quotas when others have less ('' or 'fill'), the quota of each
 -- Answers {first fence, {type, {bytes ...}, type, {bytes ...} ...}, {type whose keys are of a wrong kind ...}}
 -- A type whose keys cannot be worked with is passed over before anything of it is touched.
 local PIECE, GATES = 64, 3000 -- entries looked at in one step; keys asked in one command
@@ -173,14 +174,16 @@ local dead = redis.call('TYPE', KEYS[2]).ok
 if dead ~= 'none' and dead ~= 'zset' then
   return redis.error_reply('WRONGTYPE key ' .. KEYS[2] .. ' holds a ' .. dead .. ' where a zset belongs')
 end
-for turn = 9 + types, #ARGV, 2 do
+for index = 1, types do
   if count >= limit then break end
-  local quota = tonumber(ARGV[turn + 1])
-  if quota > 0 then take(tonumber(ARGV[turn]), quota) end
+  local quota = tonumber(ARGV[9 + types + index])
+  if quota > 0 then take(index, quota) end
 end
-for turn = 9 + types, #ARGV, 2 do
-  if count >= limit then break end
-  take(tonumber(ARGV[turn]), limit)
+if ARGV[9 + types] == 'fill' then
+  for index = 1, types do
+    if count >= limit then break end
+    take(index, limit)
+  end
 end
 -- The locks count what runs, for all types in one step.
 local locks = {}
