@@ -200,12 +200,13 @@ class Fetcher:
             if pool != taker.pool.id:  # taken for dead while the answer was under way
                 taker.refuse(found)
                 return 0, limit
-            taker.gather_endings(self._abreast > 1 and len(found) == limit >= FEW)
+            plenty = self._abreast > 1 and len(found) == limit >= FEW
+            taker.gather_endings(plenty)
             if found:
                 taker.take(found)
-                # Jobs that need no waiting are through before the next fetch: it leaves together with their endings,
-                # which take one turn of the loop to gather and one to be sent.
-                for _ in range(3):
+                # Jobs that need no waiting are through before the next fetch, which takes a turn of the loop. If their
+                # endings are to leave with it, these take one more to be gathered, and one to be sent.
+                for _ in range(1 if plenty else 3):
                     await asyncio.sleep(0)
             return len(found), limit
         finally:
