@@ -41,12 +41,13 @@ class Lines:
     """The queues that have something for a fetch, and how much of each type it may take."""
 
     def __init__(self, want: Want, found: Sequence[Row]) -> None:
-        """`found`: (type, queue, its type's limit or None)."""
-        self.queues: defaultdict[str, list[str]] = defaultdict(list)
-        self.limited = list(dict.fromkeys(handler for handler, _, most in found if most is not None))
-        for handler, queue, _ in found:
+        """`found`: (type, queue, place of its first job, its type's limit or None)."""
+        self.queues: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        """And where each begins."""
+        self.limited = list(dict.fromkeys(handler for handler, _, _, most in found if most is not None))
+        for handler, queue, place, _ in found:
             if want.queues is None or queue in want.queues:
-                self.queues[handler].append(queue)
+                self.queues[handler].append((queue, place))
         self.room: dict[str, int] = {}
         self._order = {name: place for place, name in enumerate(want.queues or ())}
 
@@ -178,7 +179,7 @@ class SqlBroker:
         return (yield from self._lend(list(found.values()), want.pool, now))
 
     def _lines(self, names: Sequence[str]) -> Program[list[Row]]:
-        """(type, queue, its type's limit or None) of all that have waiting jobs and are not paused.
+        """(type, queue, place of its first job, its type's limit or None) of all that have some and are not paused.
 
         The index has the queues of a type in order: hopping from one to the next touches no jobs in between.
         """
@@ -187,10 +188,9 @@ class SqlBroker:
         pauses = 0
         while asked:
             hops = yield from self._space.ask("next_queue", asked)
-            there = [hop for hop in hops if hop[1] is not None]
-            found += [(name, queue, most) for name, queue, _, most, _ in there]
-            asked = [(name, queue) for name, queue, last, _, _ in there if queue != last]
-            pauses = hops[0][4]
+            found += [(name, queue, place, most) for name, queue, place, _, most, _ in hops]
+            asked = [(name, queue) for name, queue, _, last, _, _ in hops if queue != last]
+            pauses = hops[0][5] if hops else pauses
         if not found or not pauses:
             return found
         paused = {queue for (queue,) in (yield from self._space.ask("paused"))}
@@ -215,7 +215,7 @@ class SqlBroker:
                 asked[name] = quota + had
         if not asked:
             return list(lines.queues)
-        wanted = [(name, queue, quota) for name, quota in asked.items() for queue in lines.queues[name]]
+        wanted = [(name, *line, quota) for name, quota in asked.items() for line in lines.queues[name]]
         by_type: defaultdict[str, list[Row]] = defaultdict(list)
         for row in (yield from self._space.ask("pick", wanted)):
             by_type[row[2]].append(row)

@@ -57,12 +57,7 @@ DELETE FROM worksong_once WHERE space = :space AND id = ANY(:id::text[])
 
 --: next_queue(handler, queue)
 SELECT
-    given.handler,
-    (
-        SELECT min(job.queue) FROM worksong_job AS job
-        WHERE
-            job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue > given.queue
-    ),
+    given.handler, first.queue, first.place,
     (
         SELECT max(job.queue) FROM worksong_job AS job
         WHERE
@@ -71,6 +66,11 @@ SELECT
     (SELECT most FROM worksong_limit AS limits WHERE limits.space = :space AND limits.handler = given.handler),
     (SELECT count(*) FROM worksong_paused WHERE space = :space)
 FROM unnest(:handler::text[], :queue::text[]) AS given (handler, queue)
+CROSS JOIN LATERAL (
+    SELECT job.queue, job.place FROM worksong_job AS job
+    WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue > given.queue
+    ORDER BY job.queue, job.place LIMIT 1
+) AS first
 
 --: lock_limits(handler)
 SELECT handler, most FROM worksong_limit WHERE space = :space AND handler = ANY(:handler::text[])
@@ -80,12 +80,14 @@ ORDER BY handler FOR UPDATE
 SELECT handler, count(*) FROM worksong_job
 WHERE space = :space AND state = 'running' AND handler = ANY(:handler::text[]) GROUP BY handler
 
---: pick(handler, queue, quota)
+--: pick(handler, queue, place, quota)
 SELECT found.*
-FROM unnest(:handler::text[], :queue::text[], :quota::bigint[]) AS given (handler, queue, quota)
+FROM unnest(:handler::text[], :queue::text[], :place::bigint[], :quota::bigint[]) AS given (handler, queue, place, quota)
 CROSS JOIN LATERAL (
     SELECT {whole} FROM worksong_job AS job
-    WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
+    WHERE
+        job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
+        AND job.place >= given.place
     ORDER BY job.place LIMIT given.quota FOR UPDATE SKIP LOCKED
 ) AS found
 
