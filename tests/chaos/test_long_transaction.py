@@ -23,6 +23,8 @@ from worksong.ports.backend import Backend, Pool, Want
 JOBS = sized(30_000) if FULL else 500
 """What 50 jobs in a second are in 10 minutes: they are done one after the other, as fast as it goes."""
 AT_ONCE = 10
+WAIT = 1.0
+"""Seconds that a fetch may wait, as a worker's does."""
 PART = 20
 """Of so many parts of the run, the first is compared with the last."""
 PATIENCE = 120.0
@@ -82,7 +84,7 @@ async def _ten_jobs(store: Backend, pool: Pool) -> float:
     """Answers how many seconds the fetch took."""
     await store.push([Job("work", {"n": n}, id=new_id(), enqueued_at=time.time()) for n in range(AT_ONCE)], time.time())
     begun = time.perf_counter()
-    lent = await store.fetch(Want(pool.id, AT_ONCE, 0.0, (Share("work", AT_ONCE),)), time.time())
+    lent = await store.fetch(Want(pool.id, AT_ONCE, WAIT, (Share("work", AT_ONCE),)), time.time())
     took = time.perf_counter() - begun
     assert len(lent) == AT_ONCE
     assert all(await store.settle([Settlement(delivery, Done()) for delivery in lent], time.time()))

@@ -127,7 +127,7 @@ async def test_plans_made_while_the_tables_were_empty_reach_jobs_by_number_or_li
     await backend.migrate()
     store: Any = backend._store
     # When the server says how it would carry out what is asked for all the time
-    for name in ("take", "next_queue", "pick", "lend", "finish", "held", "drop", "move"):
+    for name in ("take", "take_near", "fronts", "next_queue", "pick", "lend", "finish", "held", "drop", "move"):
         text = store._texts[name]
         marks = len(text.params) + len(text.columns)
         async with store._connection() as connection:

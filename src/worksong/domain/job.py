@@ -95,9 +95,10 @@ def new_id() -> str:
 
 
 def new_ids(now: float, count: int) -> list[str]:
-    """Ids of the same form for jobs: the second, then 64 bits of chance.
+    """Ids of the same form for jobs: the time in steps of 4 ms, which begin anew after 194 days, then 64 bits of chance.
 
-    What is enqueued together lies side by side in the index of a database, where ids of chance alone would be all over.
+    What is enqueued together lies side by side in the index of a database, where ids of chance alone would be all over;
+    and the fewer pages it lies on, the less each job costs there.
     """
-    second, chance = f"{int(now) & 0xFFFFFFFF:08x}", os.urandom(8 * count).hex()
-    return [second + chance[start : start + 16] for start in range(0, 16 * count, 16)]
+    step, chance = f"{int(now * 256) & 0xFFFFFFFF:08x}", os.urandom(8 * count).hex()
+    return [step + chance[start : start + 16] for start in range(0, 16 * count, 16)]

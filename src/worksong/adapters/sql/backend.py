@@ -16,6 +16,7 @@ from worksong.adapters.sql.deed import SqlDeed
 from worksong.adapters.sql.doctor.servers import FORGETS
 from worksong.adapters.sql.doctor.sqldoctor import SqlDoctor
 from worksong.adapters.sql.finish import Finish, Unfinished
+from worksong.adapters.sql.front import Front
 from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.lent import joined
@@ -70,7 +71,7 @@ class SqlBackend(BaseBackend):
         if not self._results.endings.seconds:
             self.capabilities = type(self).capabilities - {Capability.RESULTS}
         self._broker = SqlBroker(space, places, fences, self._results.endings, history=keep.seconds > 0)
-        self._shortest = Shortest(store, self._broker)
+        self._shortest = Shortest(store, self._broker, Front(space), self._shared.bells)
         self._finish = None if keep.seconds else Finish(space, self._results.endings, one_step=store.one_step)
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
@@ -90,6 +91,7 @@ class SqlBackend(BaseBackend):
         await self._store.run(self._cargo.erase)
 
     async def close(self) -> None:
+        await self._shortest.close()
         await self._results.close()
 
     async def _ring(self) -> None:
@@ -123,9 +125,10 @@ class SqlBackend(BaseBackend):
                 return found
             if waited >= want.wait:
                 return []
-            changed = await self._store.hear(self._shared.bells, want.wait - waited, rings, idle)
+            left, patience = want.wait - waited, self._shortest.patience
+            changed = await self._store.hear(self._shared.bells, min(left, patience), rings, idle)
             waited, idle = time.monotonic() - started, idle + 1
-            if not changed:
+            if not changed and left <= patience:
                 return []
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from worksong.adapters.sql.endings import Endings
+from worksong.adapters.sql.front import Places
 from worksong.adapters.sql.places import Numbers
 from worksong.adapters.sql.rows import FRESH, Light, Receipt, checked, inserted, read, written
 from worksong.adapters.sql.steps import CHUNK, Program, Row, Space, parts
@@ -40,12 +41,13 @@ class Lines:
     """The queues that have something for a fetch, and how much of each type it may take."""
 
     def __init__(self, want: Want, found: Sequence[Row]) -> None:
-        """`found`: (type, queue, its type's limit or None)."""
-        self.queues: defaultdict[str, list[str]] = defaultdict(list)
-        self.limited = list(dict.fromkeys(handler for handler, _, most in found if most is not None))
-        for handler, queue, _ in found:
+        """`found`: (type, queue, place of its first job, its type's limit or None)."""
+        self.queues: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
+        """And where each begins."""
+        self.limited = list(dict.fromkeys(handler for handler, _, _, most in found if most is not None))
+        for handler, queue, place, _ in found:
             if want.queues is None or queue in want.queues:
-                self.queues[handler].append(queue)
+                self.queues[handler].append((queue, place))
         self.room: dict[str, int] = {}
         self._order = {name: place for place, name in enumerate(want.queues or ())}
 
@@ -60,13 +62,17 @@ class Taken(NamedTuple):
     deliveries: list[Delivery]
     poisoned: list[tuple[Row, int, Poison]]
     """Rows that are no jobs, and the fences under which they were lent."""
-    lines: int
+    lines: int = 0
     """How many queues had something."""
+    took: float = 0.0
+    """Seconds of the server until it knew where they begin, if it looked for that."""
+    rows: Sequence[Row] = ()
+    """All of them, each type's in the order of its lines."""
 
     @classmethod
-    def of(cls, lent: Sequence[tuple[Row, int]], pool: str, lines: int) -> Taken:
+    def of(cls, lent: Sequence[tuple[Row, int]], pool: str) -> Taken:
         """Rows and their fences."""
-        taken = cls([], [], lines)
+        taken = cls([], [], rows=[row for row, _ in lent])
         for row, fence in lent:
             try:
                 taken.deliveries.append(Delivery(read(row), Receipt(row[0], fence, pool), fence))
@@ -138,16 +144,23 @@ class SqlBroker:
 
     # fetch
 
-    def take(self, want: Want, now: float, *, quotas: bool = True) -> Program[Taken]:
-        """The whole fetch in one statement, but for what may only be lent step by step; `quotas`: whether they hold."""
+    def take(self, want: Want, now: float, near: Places, *, quotas: bool = True) -> Program[Taken]:
+        """The whole fetch in one statement, but for what may only be lent step by step.
+
+        `near`: look only from these places on, if there are any; `quotas`: whether they hold.
+        """
         fence = self._fences.take(want.limit, now).start
         asked = [(share.name, min(share.quota, want.limit) if quotas else 0) for share in want.handlers]
         queues = None if want.queues is None else list(want.queues)
         given = {"most": want.limit, "fence": fence, "queues": queues, "pool": want.pool, "now": now}
-        rows = yield from self._space.ask("take", asked, **given)
-        lines, last = rows[0][0], max(row[1] or 0 for row in rows)
-        self._fences.take(0, now, above=last)  # whoever lent them before may have been ahead of the time
-        return Taken.of([(row[2:-1], row[1]) for row in rows if row[1] is not None], want.pool, lines)
+        if near:
+            rows = yield from self._space.ask("take_near", _from_places(asked, near), **given)
+        else:
+            rows = yield from self._space.ask("take", asked, **given)
+        lines, took = rows[0][0], rows[0][1] or 0.0
+        self._fences.take(0, now, above=max(row[3] or 0 for row in rows))  # who lent them may have been ahead of time
+        lent = [(row[4:], row[3]) for row in rows if row[3] is not None]
+        return Taken.of(lent, want.pool)._replace(lines=lines, took=took)
 
     def fetch(self, want: Want, now: float) -> Program[list[Delivery]]:
         """Each type's quota first, then whatever is left of them."""
@@ -166,7 +179,7 @@ class SqlBroker:
         return (yield from self._lend(list(found.values()), want.pool, now))
 
     def _lines(self, names: Sequence[str]) -> Program[list[Row]]:
-        """(type, queue, its type's limit or None) of all that have waiting jobs and are not paused.
+        """(type, queue, place of its first job, its type's limit or None) of all that have some and are not paused.
 
         The index has the queues of a type in order: hopping from one to the next touches no jobs in between.
         """
@@ -175,10 +188,9 @@ class SqlBroker:
         pauses = 0
         while asked:
             hops = yield from self._space.ask("next_queue", asked)
-            there = [hop for hop in hops if hop[1] is not None]
-            found += [(name, queue, most) for name, queue, _, most, _ in there]
-            asked = [(name, queue) for name, queue, last, _, _ in there if queue != last]
-            pauses = hops[0][4]
+            found += [(name, queue, place, most) for name, queue, place, _, most, _ in hops]
+            asked = [(name, queue) for name, queue, _, last, _, _ in hops if queue != last]
+            pauses = hops[0][5] if hops else pauses
         if not found or not pauses:
             return found
         paused = {queue for (queue,) in (yield from self._space.ask("paused"))}
@@ -203,7 +215,7 @@ class SqlBroker:
                 asked[name] = quota + had
         if not asked:
             return list(lines.queues)
-        wanted = [(name, queue, quota) for name, quota in asked.items() for queue in lines.queues[name]]
+        wanted = [(name, *line, quota) for name, quota in asked.items() for line in lines.queues[name]]
         by_type: defaultdict[str, list[Row]] = defaultdict(list)
         for row in (yield from self._space.ask("pick", wanted)):
             by_type[row[2]].append(row)
@@ -222,7 +234,7 @@ class SqlBroker:
     def _lend(self, rows: Sequence[Row], pool: str, now: float) -> Program[list[Delivery]]:
         """Note the lendings; what is no job goes to the dead at once."""
         fences = self._fences.take(len(rows), now, above=max((row[16] for row in rows), default=0))
-        taken = Taken.of(list(zip(rows, fences, strict=True)), pool, 0)
+        taken = Taken.of(list(zip(rows, fences, strict=True)), pool)
         lent = [(row[0], fence) for row, fence in zip(rows, fences, strict=True)]
         yield from self._space.do("lend", lent, pool=pool, now=now, last=not taken.poisoned)
         yield from self.bury(taken.poisoned, now)
@@ -294,6 +306,12 @@ class SqlBroker:
             raise Cancelled
         if not all((yield from self.settle([settlement], now))):
             raise NotHeld
+
+
+def _from_places(asked: Sequence[Row], near: Places) -> list[Row]:
+    """The rows of `take_near`: for each type that is asked for, its lines."""
+    turns = enumerate(asked, 1)
+    return [(*one, turn, queue, place) for turn, one in turns for queue, place in near.get(one[0], {}).items()]
 
 
 class NotHeld(WorksongError):

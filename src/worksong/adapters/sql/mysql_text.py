@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step
 
 _PARTS = re.compile(
-    r"(\{each\}.*?\{/each\}|\{given\}|\{values\}|\{rows\}|\{all_[a-z]+\}|(?<![:\w]):[a-z_]+)", re.DOTALL
+    r"(\{each\}.*?\{/each\}|\{given\}|\{values\}|\{all_[a-z]+\}|\{first_[a-z]+\}|(?<![:\w]):[a-z_]+)", re.DOTALL
 )
-_BATCH = ("{each}", "{given}", "{values}", "{rows}", "{all_")
+_BATCH = ("{each}", "{given}", "{values}", "{all_")
 
 
 class Filled(NamedTuple):
@@ -64,11 +64,11 @@ class MysqlText:
             case "{values}":
                 space = (step.params["space"],)
                 return ", ".join([f"({_list(space + row, values)})" for row in rows])
-            case "{rows}":
-                return ", ".join([f"({_list(row, values)})" for row in rows])
             case _ if part.startswith("{each}"):
                 inner = _PARTS.split(part[len("{each}") : -len("{/each}")])
                 return " UNION ALL ".join([self._text(inner, step, (row,), values) for row in rows])
+            case _ if part.startswith("{first_"):
+                return _said(rows[0][self._columns.index(part[len("{first_") : -1])], values)
             case _:
                 column = self._columns.index(part[len("{all_") : -1])
                 return _list([row[column] for row in rows], values)

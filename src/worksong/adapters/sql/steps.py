@@ -113,10 +113,12 @@ def statements(dialect: str) -> dict[str, Statement]:
                 fragments[name] = text
             else:
                 found[name] = _statement(name, tuple(filter(None, columns.replace(" ", "").split(","))), text)
-    return {
-        name: _statement(name, one.columns, _FRAGMENT.sub(lambda hit: fragments.get(hit[1], hit[0]), one.text))
-        for name, one in found.items()
-    }
+    return {name: _statement(name, one.columns, _filled(one.text, fragments)) for name, one in found.items()}
+
+
+def _filled(text: str, fragments: Mapping[str, str]) -> str:
+    """With all fragments in it, and those within these."""
+    return _FRAGMENT.sub(lambda hit: _filled(fragments[hit[1]], fragments) if hit[1] in fragments else hit[0], text)
 
 
 @cache

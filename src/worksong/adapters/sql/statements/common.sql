@@ -70,21 +70,20 @@ DELETE FROM worksong_once WHERE space = :space AND id = :id
 
 -- Lent
 
--- The first queue of a job type behind this one that has something, and the last one: equal when there is no more to
--- ask for; the type's limit; and whether any queue is paused.
+-- The first queue of a job type behind this one that has something, the place of its first job, and the last queue:
+-- equal when there is no more to ask for; the type's limit; and whether any queue is paused. No row where there is none.
 --: next_queue(handler, queue)
 SELECT
-    :handler,
+    job.handler, job.queue, job.place,
     (
-        SELECT min(job.queue) FROM worksong_job AS job
-        WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
-    ),
-    (
-        SELECT max(job.queue) FROM worksong_job AS job
-        WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
+        SELECT max(last.queue) FROM worksong_job AS last
+        WHERE last.space = :space AND last.state = 'queued' AND last.handler = :handler AND last.queue > :queue
     ),
     (SELECT most FROM worksong_limit WHERE space = :space AND handler = :handler),
     (SELECT count(*) FROM worksong_paused WHERE space = :space)
+FROM worksong_job AS job
+WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
+ORDER BY job.queue, job.place LIMIT 1
 
 -- Whoever lends jobs of a limited type waits here for the others who do.
 --: lock_limits(handler)
@@ -93,9 +92,12 @@ SELECT handler, most FROM worksong_limit WHERE space = :space AND handler = :han
 --: running(handler)
 SELECT :handler, count(*) FROM worksong_job WHERE space = :space AND state = 'running' AND handler = :handler
 
---: pick(handler, queue, quota)
+-- Rows before the first job that waits are dead ones, of jobs that were lent: nobody passes them twice.
+--: pick(handler, queue, place, quota)
 SELECT {whole} FROM worksong_job AS job {by_line}
-WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue = :queue
+WHERE
+    job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue = :queue
+    AND job.place >= :place
 ORDER BY job.place, job.seq LIMIT :quota {skip}
 
 --: lend(seq, fence)

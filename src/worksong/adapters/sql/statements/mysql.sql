@@ -1,6 +1,7 @@
 -- What MySQL and MariaDB say in their own way. A batch is a table made in place: {given} stands for it, {values} for
--- the rows of an INSERT, {rows} for those of an IN, {all_...} for one column of them; what stands between {each} and
--- {/each} is repeated for each, with UNION ALL in between, and so is the whole of a statement that has none of these.
+-- the rows of an INSERT, {all_...} for one column of them, {first_...} for that of the first one; what stands between
+-- {each} and {/each} is repeated for each, with UNION ALL in between, and so is the whole of a statement that has none of
+-- these.
 
 --: clock(fragment)
 CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)
@@ -82,18 +83,26 @@ GROUP BY job.handler
 -- the same breath: the limits and the pauses are added around it.
 --: next_queue(handler, queue)
 SELECT
-    line.handler, line.lowest, line.highest,
+    line.handler, line.lowest, line.place, line.highest,
     (SELECT most FROM worksong_limit AS limits WHERE limits.space = :space AND limits.handler = line.handler),
     (SELECT count(*) FROM worksong_paused WHERE space = :space)
 FROM (
-    {each} SELECT :handler AS handler, min(job.queue) AS lowest, max(job.queue) AS highest
-    FROM worksong_job AS job {by_line}
-    WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue {/each}
+    {each} SELECT first.handler, first.lowest, first.place, last.highest
+    FROM (
+        SELECT job.handler, job.queue AS lowest, job.place FROM worksong_job AS job {by_line}
+        WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
+        ORDER BY job.queue, job.place LIMIT 1
+    ) AS first
+    STRAIGHT_JOIN (
+        SELECT max(job.queue) AS highest FROM worksong_job AS job {by_line}
+        WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
+    ) AS last {/each}
 ) AS line
 
+-- The fences are numbers in a row.
 --: lend(seq, fence)
 UPDATE worksong_job SET
-    state = 'running', pool = :pool, fence = CAST(ELT(FIELD(seq, {all_seq}), {all_fence}) AS SIGNED), at = :now,
+    state = 'running', pool = :pool, fence = {first_fence} - 1 + FIELD(seq, {all_seq}), at = :now,
     unique_key = CASE WHEN unique_mode = 'until_done' THEN unique_key END
 WHERE seq IN ({all_seq}) AND state = 'queued'
 
@@ -104,10 +113,12 @@ SELECT {light} FROM {given}
 STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
 WHERE job.fence = given.fence AND job.pool = given.pool AND job.state = 'running' FOR UPDATE
 
--- The list of numbers is what the index is searched for; the rows then say which claims hold.
+-- No two lendings of a process have the same fence, and no pool is that of two: so a row with one of these fences is the
+-- one that was lent under it, and no pair of number and fence need be looked for.
 --: finish(seq, fence, pool)
 DELETE FROM worksong_job
-WHERE seq IN ({all_seq}) AND (seq, fence, pool) IN ({rows}) AND state = 'running' AND cancelled = 0
+WHERE
+    seq IN ({all_seq}) AND fence IN ({all_fence}) AND pool IN ({all_pool}) AND state = 'running' AND cancelled = 0
 
 --: drop(seq, fence)
 DELETE job FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq WHERE job.fence = given.fence

@@ -57,12 +57,7 @@ DELETE FROM worksong_once WHERE space = :space AND id = ANY(:id::text[])
 
 --: next_queue(handler, queue)
 SELECT
-    given.handler,
-    (
-        SELECT min(job.queue) FROM worksong_job AS job
-        WHERE
-            job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue > given.queue
-    ),
+    given.handler, first.queue, first.place,
     (
         SELECT max(job.queue) FROM worksong_job AS job
         WHERE
@@ -71,6 +66,11 @@ SELECT
     (SELECT most FROM worksong_limit AS limits WHERE limits.space = :space AND limits.handler = given.handler),
     (SELECT count(*) FROM worksong_paused WHERE space = :space)
 FROM unnest(:handler::text[], :queue::text[]) AS given (handler, queue)
+CROSS JOIN LATERAL (
+    SELECT job.queue, job.place FROM worksong_job AS job
+    WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue > given.queue
+    ORDER BY job.queue, job.place LIMIT 1
+) AS first
 
 --: lock_limits(handler)
 SELECT handler, most FROM worksong_limit WHERE space = :space AND handler = ANY(:handler::text[])
@@ -80,12 +80,14 @@ ORDER BY handler FOR UPDATE
 SELECT handler, count(*) FROM worksong_job
 WHERE space = :space AND state = 'running' AND handler = ANY(:handler::text[]) GROUP BY handler
 
---: pick(handler, queue, quota)
+--: pick(handler, queue, place, quota)
 SELECT found.*
-FROM unnest(:handler::text[], :queue::text[], :quota::bigint[]) AS given (handler, queue, quota)
+FROM unnest(:handler::text[], :queue::text[], :place::bigint[], :quota::bigint[]) AS given (handler, queue, place, quota)
 CROSS JOIN LATERAL (
     SELECT {whole} FROM worksong_job AS job
-    WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
+    WHERE
+        job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
+        AND job.place >= given.place
     ORDER BY job.place LIMIT given.quota FOR UPDATE SKIP LOCKED
 ) AS found
 
@@ -98,42 +100,18 @@ WHERE job.seq = given.seq AND (job.state = 'queued') IS TRUE
 
 -- A fetch in one statement, a transaction by itself: what `next_queue`, `pick` and `lend` do one after the other. Each
 -- type gives its quota, and may give what falls to types that have nothing. Types with a limit need locks that are held
--- until it is counted what runs, so where one of them waits nothing is lent here. The first column tells how many queues
--- have something, and is there in any case; a commit that only lends need not wait for the disk.
---: take(handler, quota)
-WITH RECURSIVE given AS MATERIALIZED (
-    SELECT * FROM unnest(:handler::text[], :quota::bigint[]) WITH ORDINALITY AS given (handler, quota, turn)
-),
-hop AS (
-    SELECT
-        given.*,
-        (
-            SELECT min(job.queue) FROM worksong_job AS job
-            WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler
-        ) AS queue
-    FROM given
-    UNION ALL
-    SELECT
-        hop.handler, hop.quota, hop.turn,
-        (
-            SELECT min(job.queue) FROM worksong_job AS job
-            WHERE
-                job.space = :space AND job.state = 'queued' AND job.handler = hop.handler AND job.queue > hop.queue
-        )
-    FROM hop WHERE hop.queue IS NOT NULL
-),
-line AS MATERIALIZED (
-    SELECT * FROM hop
-    WHERE
-        queue IS NOT NULL AND coalesce(queue = ANY(:queues::text[]), true)
-        AND NOT EXISTS (SELECT FROM worksong_paused AS paused WHERE paused.space = :space AND paused.queue = hop.queue)
-),
+-- until it is counted what runs, so where one of them waits nothing is lent here. The first columns tell how many queues
+-- have something, and are there in any case; a commit that only lends need not wait for the disk. What stands before
+-- this says of each `line` (a type in a queue) where its first job is: nobody passes the dead rows before it twice.
+--: lending(fragment)
 picked AS MATERIALIZED (
     SELECT found.*, line.quota, line.turn, array_position(:queues::text[], line.queue) AS wanted
     FROM line
     CROSS JOIN LATERAL (
         SELECT {whole} FROM worksong_job AS job
-        WHERE job.space = :space AND job.state = 'queued' AND job.handler = line.handler AND job.queue = line.queue
+        WHERE
+            job.space = :space AND job.state = 'queued' AND job.handler = line.handler AND job.queue = line.queue
+            AND job.place >= line.place
         ORDER BY job.place
         LIMIT line.quota + (SELECT greatest(:most::bigint - sum(quota), 0) FROM (SELECT DISTINCT turn, quota FROM line) AS type)
         FOR UPDATE SKIP LOCKED
@@ -160,8 +138,82 @@ lent AS (
     FROM unnest(ARRAY(SELECT seq FROM chosen), ARRAY(SELECT lending FROM chosen)) AS given (seq, lending)
     WHERE job.seq = given.seq
 )
-SELECT line.number, job.lending, {whole}, set_config('synchronous_commit', 'off', true)
-FROM (SELECT count(*) AS number FROM line) AS line LEFT JOIN chosen AS job ON true
+SELECT look.number, look.took, look.relaxed, job.lending, {whole}
+FROM (
+    SELECT
+        count(*) AS number,
+        extract(epoch FROM clock_timestamp() - min(line.begun))::float8 AS took,
+        set_config('synchronous_commit', 'off', true) AS relaxed
+    FROM line
+) AS look LEFT JOIN chosen AS job ON true
+
+-- Whether jobs of this queue may be lent to whoever asks.
+--: open_to(fragment)
+coalesce(queue = ANY(:queues::text[]), true)
+AND NOT EXISTS (SELECT FROM worksong_paused AS paused WHERE paused.space = :space AND paused.queue = line.queue)
+
+-- All lines of these types, hopping from queue to queue, each with the place where it begins.
+--: hopping(fragment)
+given AS MATERIALIZED (
+    SELECT given.*, clock_timestamp() AS begun
+    FROM unnest(:handler::text[], :quota::bigint[]) WITH ORDINALITY AS given (handler, quota, turn)
+),
+hop AS (
+    SELECT given.*, first.queue, first.place
+    FROM given
+    CROSS JOIN LATERAL (
+        SELECT job.queue, job.place FROM worksong_job AS job
+        WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler
+        ORDER BY job.queue, job.place LIMIT 1
+    ) AS first
+    UNION ALL
+    SELECT hop.handler, hop.quota, hop.turn, hop.begun, next.queue, next.place
+    FROM hop
+    CROSS JOIN LATERAL (
+        SELECT job.queue, job.place FROM worksong_job AS job
+        WHERE job.space = :space AND job.state = 'queued' AND job.handler = hop.handler AND job.queue > hop.queue
+        ORDER BY job.queue, job.place LIMIT 1
+    ) AS next
+)
+
+-- From the beginning of all lines.
+--: take(handler, quota)
+WITH RECURSIVE {hopping},
+line AS MATERIALIZED (
+    SELECT * FROM hop AS line WHERE {open_to}
+),
+{lending}
+
+-- From places on in lines that are known: see `Front`.
+--: take_near(handler, quota, turn, queue, place)
+WITH known AS (
+    SELECT given.handler, given.quota, given.turn, NULL::timestamptz AS begun, given.queue, first.place
+    FROM unnest(:handler::text[], :quota::bigint[], :turn::bigint[], :queue::text[], :place::bigint[]) AS given (
+        handler, quota, turn, queue, place
+    )
+    CROSS JOIN LATERAL (
+        SELECT job.place FROM worksong_job AS job
+        WHERE
+            job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue
+            AND job.place >= given.place
+        ORDER BY job.place LIMIT 1
+    ) AS first
+),
+line AS MATERIALIZED (
+    SELECT * FROM known AS line WHERE {open_to}
+),
+{lending}
+
+-- Where each line begins, and how many seconds it took to find out; a row in any case.
+--: fronts(handler, quota)
+WITH RECURSIVE {hopping},
+line AS MATERIALIZED (
+    SELECT handler, queue, place FROM hop
+)
+SELECT look.took, line.handler, line.queue, line.place
+FROM (
+    SELECT extract(epoch FROM clock_timestamp() - (SELECT min(begun) FROM given))::float8 AS took, count(*) FROM line
+) AS look LEFT JOIN line ON true
 
 -- Back
 
