@@ -37,8 +37,8 @@ pytestmark = [pytest.mark.timeout(timeout(400)), on("redis")]
 class Peers:
     """Pools of the peer, whose lines of starts and ends go into files beside the ledger."""
 
-    def __init__(self, command: list[str], url: str, directory: Path) -> None:
-        self._command, self._directory = command, directory
+    def __init__(self, name: str, command: list[str], url: str, directory: Path) -> None:
+        self.name, self._command, self._directory = name, command, directory
         self._address = urlsplit(url)._replace(query="").geturl()
         self.running: list[asyncio.subprocess.Process] = []
         self._started = 0
@@ -101,9 +101,11 @@ class Peers:
 
 @pytest.fixture(params=["go", "recorded"])
 async def peers(request: pytest.FixtureRequest, theatre: Theatre, place: Path) -> AsyncIterator[Peers]:
-    go = request.param == "go"
-    command = [str(request.getfixturevalue("gopeer"))] if go else [sys.executable, str(RECORDED)]
-    async with _ended(Peers(command, theatre.url, place)) as peers:
+    if request.param == "go":
+        name, command = "gocraft/work v0.5.1", [str(request.getfixturevalue("gopeer"))]
+    else:
+        name, command = "gocraft/work's recorded commands", [sys.executable, str(RECORDED)]
+    async with _ended(Peers(name, command, theatre.url, place)) as peers:
         yield peers
 
 
@@ -158,7 +160,7 @@ async def test_mixed_fleets_under_fire_lose_nothing(
     assert by_python
     assert by_peers
     certify(
-        "mixed",
+        f"mixed {peers.name}",
         jobs=verdict.acked,
         kills=kills,
         lost=0,

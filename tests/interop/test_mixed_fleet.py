@@ -254,6 +254,12 @@ FORMS = [
 ]
 
 
+def tell_of(peer: Peer, by_key: bool) -> None:
+    """Only by the peers that know it."""
+    if by_key:
+        peer.knows_keys()
+
+
 def unique_request(by_key: bool, delay: int, number: int = 0, **more: Any) -> Event:
     call = f"EnqueueUnique{'In' if delay else ''}{'ByKey' if by_key else ''}"
     args = {"n": number, **more} if by_key else {**KEY, **more}
@@ -271,6 +277,7 @@ async def unique_perform(worker: Worker, by_key: bool, delay: int, number: int =
 async def test_worksong_refuses_an_equal_job_that_the_peer_enqueued(
     peer: Peer, new_worker: NewWorker, by_key: bool, delay: int
 ) -> None:
+    tell_of(peer, by_key)
     worker = new_worker()
 
     (reply,) = await peer.enqueue([unique_request(by_key, delay)])
@@ -285,6 +292,7 @@ async def test_worksong_refuses_an_equal_job_that_the_peer_enqueued(
 async def test_the_peer_refuses_an_equal_job_that_worksong_enqueued(
     peer: Peer, new_worker: NewWorker, by_key: bool, delay: int
 ) -> None:
+    tell_of(peer, by_key)
     worker = new_worker()
 
     assert await unique_perform(worker, by_key, delay)
@@ -299,6 +307,7 @@ async def test_the_lock_of_a_job_that_the_peer_enqueued_is_free_once_worksong_st
     peer: Peer, new_worker: NewWorker, by_key: bool
 ) -> None:
     # Given a job of the peer that worksong is running
+    tell_of(peer, by_key)
     worker, started, go_on = new_worker(1), asyncio.Event(), asyncio.Event()
 
     async def hold(args: dict[str, Any]) -> None:
@@ -324,6 +333,7 @@ async def test_the_lock_of_a_job_that_the_peer_enqueued_is_free_once_worksong_st
 async def test_the_lock_of_a_job_that_worksong_enqueued_is_free_once_the_peer_started_it(
     peer: Peer, new_worker: NewWorker, by_key: bool
 ) -> None:
+    tell_of(peer, by_key)
     worker = new_worker()
     await unique_perform(worker, by_key, 0, _sleep_ms=60_000)
     async with peer.work("single", "-concurrency", "1") as pool:
@@ -336,6 +346,7 @@ async def test_the_lock_of_a_job_that_worksong_enqueued_is_free_once_the_peer_st
 
 
 async def test_what_worksong_changes_by_key_is_what_the_peer_runs(peer: Peer, new_worker: NewWorker) -> None:
+    peer.knows_keys()
     worker = new_worker()
     await peer.enqueue([unique_request(True, 0, 1)])
 
@@ -347,6 +358,7 @@ async def test_what_worksong_changes_by_key_is_what_the_peer_runs(peer: Peer, ne
 
 
 async def test_what_the_peer_changes_by_key_is_what_worksong_runs(peer: Peer, new_worker: NewWorker) -> None:
+    peer.knows_keys()
     worker = new_worker()
     seen = witness(worker, "single")
     assert await unique_perform(worker, True, 0, 1)
@@ -688,7 +700,7 @@ async def test_the_peers_client_lists_and_deletes_what_waits_in_worksongs_sets(
 async def test_worksong_lists_and_deletes_what_waits_in_the_peers_sets(peer: Peer, new_worker: NewWorker) -> None:
     # Given a scheduled, a failed and a dead job of the peer
     worker = new_worker()
-    unique = {"call": "EnqueueUniqueInByKey", "name": "shaky", "args": {"n": 1}, "in": 300, "key": {"k": "é"}}
+    unique = {"call": "EnqueueUniqueIn", "name": "shaky", "args": {"n": 1, "k": "é"}, "in": 300}
     await peer.enqueue([unique, *plain_jobs("shaky", [{"_fail": "x", "n": 2}])])
     await peer.enqueue(plain_jobs("doomed", [{"_fail": "y", "n": 3}]))
     async with peer.work("shaky,doomed:1", *HOUR) as pool:
