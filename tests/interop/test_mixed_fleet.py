@@ -9,11 +9,11 @@ import asyncio
 import json
 import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -513,27 +513,33 @@ async def test_the_peer_fetches_nothing_that_worksong_paused(peer: Peer, new_wor
 
 
 async def test_a_limit_holds_across_both_sides_even_when_a_peer_is_killed(
-    peer: Peer, new_worker: NewWorker, store: redis.Redis, keys: Keys
+    peer: Peer, new_worker: NewWorker, store: redis.Redis, keys: Keys, tmp_path: Path
 ) -> None:
-    worker = new_worker(10)
+    worker, gate = new_worker(10), tmp_path / "gate"
     async with Ledger.open() as ledger, AsyncExitStack() as fleet:
-        # Given a job type of which three may run at once, two peers and a worksong worker with room for more
+        # Given a job type of which three may run at once, and a peer that runs two of them as long as it lives
         limited(worker, ledger)
-        jobs = [Job("limited", {"_sleep_ms": 25}) for _ in range(150)]
-        ids = {handle.id for handle in await worker.aperform_many(jobs) if handle}
-        flags = ("limited:::3", "-concurrency", "4")
-        doomed = await fleet.enter_async_context(peer.work(*flags, into=ledger.writing))
-        await fleet.enter_async_context(peer.work(*flags, into=ledger.writing))
-        await ledger.until(lambda: ledger.ready == 2)
-        await fleet.enter_async_context(running(worker))
+        waits = [{"_until": str(gate)}] * 2 + [{"_sleep_ms": 25}] * 100
+        ids = {handle.id for handle in await worker.aperform_many([Job("limited", args) for args in waits]) if handle}
+        flags = ("limited:::3", "-concurrency")
+        doomed = await fleet.enter_async_context(peer.work(*flags, "2", into=ledger.writing))
+        await ledger.until(lambda: ledger.starts == 2)
 
-        # When one of the peers is killed in the middle of its jobs
+        # When another one and worksong work beside it, and it is killed
+        await fleet.enter_async_context(peer.work(*flags, "4", into=ledger.writing))
+        await fleet.enter_async_context(running(worker))
+        await ledger.until(lambda: len(ledger.ends) >= 10)
         pool = await pool_of(worker, doomed.pid)
-        await kill_busy(doomed, ledger, lambda: store.lrange(keys.inprogress("limited", pool), 0, -1))
+        await doomed.kill()
+        held = {json.loads(raw)["id"] for raw in store.lrange(keys.inprogress("limited", pool), 0, -1)}
+        for job_id in held:
+            ledger.write("killed", job_id)
+        await ledger.until(lambda: held <= ledger.killed)
+        gate.touch()
         found = await worker.backend().reap(time.time(), time.monotonic(), dead=[pool])
 
         # Then they are recovered, all jobs are done, and never more than three ran
-        assert found.recovered == len(ledger.killed) >= 1
+        assert found.recovered == len(held) == 2
         await ledger.until(lambda: ids <= set(ledger.ends))
         await eventually(lambda: left(worker), lambda found: not found)  # one that ended unheard is run again
     assert ledger.most == 3
@@ -547,7 +553,7 @@ async def test_a_limit_holds_across_both_sides_even_when_a_peer_is_killed(
 def limited(worker: Worker, ledger: Ledger) -> None:
     async def run(job: Job, args: dict[str, Any]) -> None:
         ledger.write("start", job.id)
-        await asyncio.sleep(args["_sleep_ms"] / 1000)
+        await asyncio.sleep(args.get("_sleep_ms", 0) / 1000)
         ledger.write("end", job.id)
 
     worker.register("limited", run, max_concurrency=3)
@@ -556,23 +562,6 @@ def limited(worker: Worker, ledger: Ledger) -> None:
 async def pool_of(worker: Worker, pid: int) -> str:
     pools = await eventually(worker.admin.apools, lambda pools: any(pool.pid == pid for pool in pools))
     return next(pool.id for pool in pools if pool.pid == pid)
-
-
-async def kill_busy(pool: Working, ledger: Ledger, in_progress: Callable[[], list[bytes]]) -> None:
-    """Kill the peer while it runs something: it is stopped to make sure of that, and to see what."""
-    while True:
-        starts = ledger.starts
-        await ledger.until(lambda before=starts: ledger.starts > before)
-        os.kill(pool.pid, signal.SIGSTOP)
-        looks = [in_progress() for _ in range(3)]  # what it sent before may still be on its way
-        if looks[0] and looks[0] == looks[1] == looks[2]:
-            break
-        os.kill(pool.pid, signal.SIGCONT)
-    await pool.kill()
-    held = {json.loads(raw)["id"] for raw in in_progress()}
-    for job_id in held:
-        ledger.write("killed", job_id)
-    await ledger.until(lambda: held <= ledger.killed)
 
 
 async def test_the_peer_takes_back_the_jobs_of_a_worksong_pool_that_died(
