@@ -81,8 +81,10 @@ def _is_of(bar: Bar, pair: Pair) -> bool:
     if bar.what != "drain":
         return True
     ours, theirs = pair.our_cell, pair.their_cell
+    if ours.pinned or theirs.processes > 1:
+        return False
     equal = ours.slots == theirs.slots == EQUAL
-    return (ours.kind, ours.processes, ours.pinned, equal) == (bar.kind, bar.processes, False, not bar.best)
+    return (ours.kind, ours.processes, equal) == (bar.kind, bar.processes, not bar.best)
 
 
 def _bar(bar: Bar, pair: Pair) -> Goal:
