@@ -179,7 +179,8 @@ def test_a_goal_is_kept_or_it_is_not() -> None:
 def beside_go(ours: float, theirs: float = 1000.0) -> Field:
     """Two steady systems, of which one is as gocraft/work."""
     steady = Steady("worksong", ours)
-    go = Steady("gocraft/work", theirs, kinds={"async": 1}, best=20, beside=[("async", 2), ("plain", 1)], jobs=100_000)
+    asked: dict[str, object] = {"two_processes": False, "beside": [("async", 2), ("plain", 1)], "jobs": 100_000}
+    go = Steady("gocraft/work", theirs, kinds={"async": 1}, best=20, **asked)
     subjects = [Subject(name="worksong", promise="Keeps jobs.", setup="Nothing."), Subject(name="gocraft/work")]
     pairs = Measuring(steady, [go], subjects, quick=False).carry_out(1)
     assert subjects[0].quiet
@@ -227,7 +228,7 @@ def test_the_formats_of_others_have_their_place_on_the_page(tmp_path: Path) -> N
     found.redis, found.foreign = None, [Field(name="Resque", subjects=subjects, pairs=pairs)]
     # When it is written down
     written = tmp_path / "performance.md"
-    written.write_text(f"{page.BEGIN_FOREIGN}\nold\n{page.END_FOREIGN}\n")
+    written.write_text(f"{page.BEGIN_FOREIGN}\nformer\n{page.END_FOREIGN}\n")
     page.write(found, tmp_path)
     # Then with its goal, which is missed
     text = re.sub(" +", " ", written.read_text())
@@ -275,13 +276,13 @@ def test_a_run_that_fails_is_told_once_and_stops_nobody_else(capsys: pytest.Capt
 
 def test_the_page_keeps_what_is_around_the_markers(tmp_path: Path) -> None:
     written = tmp_path / "performance.md"
-    written.write_text(f"# Before\n\n{page.BEGIN}\nold\n{page.END}\n\nAfter.\n")
+    written.write_text(f"# Before\n\n{page.BEGIN}\nformer\n{page.END}\n\nAfter.\n")
     for _ in range(2):  # the second time replaces the first
         page.write(results(), tmp_path)
     text = written.read_text()
     assert text.startswith(f"# Before\n\n{page.BEGIN}\n\n2026-11-20. 2 cores; Python 3.11.")
     assert text.endswith(f"\n\n{page.END}\n\nAfter.\n")
-    assert "old" not in text
+    assert "former" not in text
     assert text.count("### Drained jobs") == 1
     assert (tmp_path / "assets" / "drain.svg").exists()
 
