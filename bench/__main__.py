@@ -1,8 +1,9 @@
-"""How fast worksong is, alone and beside other systems on the same Redis, and on the same databases.
+"""How fast worksong is, alone and beside other systems on the same Redis, on the same databases, in the same formats.
 
 python -m bench                          everything; QUICK=1 and PEERS=dramatiq,rq as for `make bench`
 python -m bench --quick --peers rq --json figures.json
 python -m bench --only sql               PostgreSQL, SQLite and MariaDB, and who keeps jobs there
+python -m bench --only foreign           Resque, beside goworker
 python -m bench --render figures.json --docs
 """
 
@@ -20,17 +21,19 @@ from pathlib import Path
 
 import msgspec
 
-from bench import alone, page, sql, tables
+from bench import alone, backlog, foreign, page, sql, tables
 from bench.environments import Refused, names
+from bench.goals import GO
 from bench.gocraft import Gocraft, build
-from bench.plan import Measuring
-from bench.results import Field, Results, Subject
+from bench.plan import Measuring, Plan
+from bench.results import Backlog, Field, Results, Subject
 from bench.server import RedisServer, running
-from bench.system import Failed, PythonSystem, System
+from bench.system import Failed, PythonSystem, System, subject
+from bench.waiting import WaitingRedis
 
-GO = "gocraft/work"
-ELSEWHERE = ("procrastinate",)
-"""Peers that know no Redis."""
+PARTS = ("redis", "sql", "foreign")
+ELSEWHERE = ("procrastinate", *foreign.PEERS)
+"""Peers that keep nothing on Redis, or in a format of their own."""
 
 
 def main() -> None:
@@ -50,6 +53,7 @@ def measure(options: argparse.Namespace) -> Results:
         raise SystemExit("bench: it reads /proc and sets CPU affinity, so it runs on Linux only")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))  # by way of every `finally`
     rounds, seconds = options.rounds or (1 if options.quick else 3), options.seconds or (0.5 if options.quick else 1.5)
+    plan, parts = Plan(options.peers, rounds, seconds, options.quick), [options.only] if options.only else PARTS
     results = Results(
         date=datetime.now(UTC).date().isoformat(),
         machine=_machine(),
@@ -59,36 +63,64 @@ def measure(options: argparse.Namespace) -> Results:
         rounds=rounds,
         load=os.getloadavg()[0],
     )
-    with tempfile.TemporaryDirectory(prefix="worksong-bench-") as directory:
-        if options.only != "sql":
+    with tempfile.TemporaryDirectory(prefix="worksong-bench-") as name:
+        directory = Path(name)
+        if "redis" in parts:
             print("worksong alone", file=sys.stderr)
             results.alone = alone.measure(runs=2 if options.quick else 5)
-            results.redis = _on_redis(results, options.peers, Path(directory))
-        if options.only != "redis":
-            results.sql = sql.measure(sql.Plan(options.peers, rounds, seconds, options.quick), Path(directory))
+            results.redis = _on_redis(results, plan, directory)
+        if "sql" in parts:
+            results.sql = sql.measure(plan, directory)
+        if "foreign" in parts:
+            results.foreign = foreign.measure(plan, directory)
     return results
 
 
-def _on_redis(results: Results, peers: Sequence[str], directory: Path) -> Field:
-    with running() as server:
-        subjects: list[Subject] = []
-        systems: list[System] = []
-        for name in ["worksong", *(peer for peer in peers if peer not in ELSEWHERE)]:
-            subject, system = _sit_down(name, server, directory, results.seconds)
-            subjects.append(subject)
+def _on_redis(results: Results, plan: Plan, directory: Path) -> Field:
+    with running(RedisServer) as server:
+        worksong = _worksong(server, plan)
+        subjects, others = [subject(worksong)], list[System]()
+        for name in (peer for peer in plan.peers if peer not in ELSEWHERE):
+            found, system = _sit_down(name, server, directory, plan.seconds)
+            subjects.append(found)
             if system is not None:
-                systems.append(system)
-        worksong, *others = systems
-        pairs = Measuring(worksong, others, subjects, quick=results.quick).carry_out(results.rounds)
+                others.append(system)
+        pairs = Measuring(worksong, others, subjects, quick=plan.quick).carry_out(plan.rounds)
+        _feed(worksong, others, subjects[0])
         results.software += f", redis-server {server.version()} beside it, without persistence"
-    return Field(name="Redis", subjects=subjects, pairs=pairs)
+    return Field(name="Redis", subjects=subjects, pairs=pairs, backlog=_backlog(plan))
+
+
+def _worksong(server: RedisServer, plan: Plan) -> PythonSystem:
+    try:
+        return PythonSystem("worksong", server, seconds=plan.seconds)
+    except Failed as reason:
+        raise SystemExit(f"bench: {reason}") from None
+
+
+def _feed(worksong: PythonSystem, others: Sequence[System], told: Subject) -> None:
+    """How fast worksong is at jobs that gocraft/work enqueued."""
+    for system in others:
+        if isinstance(system, Gocraft) and told.quiet:
+            try:
+                told.quiet.fed_ms[system.name] = worksong.fed_by(system.feed)
+            except Failed as failed:
+                told.failures.append(f"fed by {system.name}: {failed}")
+
+
+def _backlog(plan: Plan) -> Backlog:
+    """Two servers: a million jobs in one of them would be in the way of everything else."""
+    with running(WaitingRedis) as empty, running(WaitingRedis) as full:
+        jobs = sql.FEW_JOBS if plan.quick else sql.JOBS
+        return backlog.measure("Redis", empty, full, jobs, claimed=backlog.WAITING)
 
 
 def show(results: Results) -> None:
     """The tables, in the terminal."""
     print(f"\n{results.machine}; {results.software}. {page.runs(results)}")
     sections = page.sections(results, results.redis) if results.redis else []
-    for title, text in [*sections, *(page.sql_sections(results, results.sql) if results.sql else [])]:
+    sections += page.sql_sections(results, results.sql) if results.sql else []
+    for title, text in [*sections, *page.foreign_sections(results)]:
         print(f"\n{title}\n\n{text}")
     for line in (line for field in results.fields() for line in tables.missing(field)):
         print(f"\n{line}")
@@ -103,23 +135,20 @@ def _sit_down(name: str, server: RedisServer, directory: Path, seconds: float) -
             else PythonSystem(name, server, seconds=seconds)
         )
     except (Refused, Failed) as reason:
-        if name == "worksong":
-            raise SystemExit(f"bench: {reason}") from None
         print(f"{name} is not measured: {reason}", file=sys.stderr)
         return Subject(name=name, absent=str(reason)), None
-    found = system.description
-    return Subject(name=name, versions=found.versions, promise=found.promise, setup=found.setup), system
+    return subject(system), system
 
 
 def _options() -> argparse.Namespace:
-    everybody = [GO, *names()]
+    everybody = [GO, *foreign.PEERS, *names()]
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     wanted = os.environ.get("PEERS") or ",".join(everybody)
     parser.add_argument("--peers", default=wanted, help=f"of {', '.join(everybody)}; none for worksong alone")
     parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")), help="small numbers")
-    parser.add_argument("--only", choices=("redis", "sql"), help="measure this alone")
+    parser.add_argument("--only", choices=PARTS, help="measure this alone")
     parser.add_argument("--rounds", type=int, help="how often each is measured (3; 1 when quick)")
     parser.add_argument("--seconds", type=float, help="about how long a run lasts (1.5; 0.5 when quick)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")

@@ -28,7 +28,8 @@ NEVER = 400 * 86400.0
 """Seconds from now when the scheduled jobs are due."""
 REST = 6.0
 """Seconds that a worker rests before its memory is looked at: it asks for due jobs many times in them."""
-POOL = Pool(id="bench", handlers=("claimed",))
+WAITING = "waiting"
+"""The type of the jobs that wait."""
 
 
 class Database(Server, Protocol):
@@ -41,8 +42,11 @@ class Database(Server, Protocol):
         """What the database would do some time to be at rest."""
 
 
-def measure(name: str, empty: Database, full: Database, jobs: int) -> Backlog:
-    """So many jobs queued and as many scheduled, in one table; nothing at all in the other."""
+def measure(name: str, empty: Database, full: Database, jobs: int, *, claimed: str = "claimed") -> Backlog:
+    """So many jobs queued and as many scheduled, in one store; nothing at all in the other.
+
+    `claimed` is the type of those that are claimed meanwhile; WAITING: they come from the long queue itself.
+    """
     systems = {
         "empty": PythonSystem("worksong", empty, seconds=1.0),
         "full": PythonSystem("worksong", full, seconds=1.0),
@@ -51,7 +55,7 @@ def measure(name: str, empty: Database, full: Database, jobs: int) -> Backlog:
         system.prepared()
     held = _fill(full, jobs)
     print(f"{name}: {held:,} jobs queued, {held:,} scheduled", file=sys.stderr)
-    claims = asyncio.run(_claims(empty.url, full.url))
+    claims = asyncio.run(_claims(empty.url, full.url, claimed))
     memory = {side: system.resting_memory(REST) for side, system in systems.items()}
     found = {side: {percent: percentile(took, percent) for percent in (50, 99)} for side, took in claims.items()}
     for side, took in found.items():
@@ -77,33 +81,33 @@ def _fill(full: Database, jobs: int) -> int:
 async def _seed(url: str) -> None:
     backend, now = connect(url, namespace="bench"), time.time()
     for later in (0.0, now + NEVER):
-        await backend.push(
-            [Job("waiting", {"number": number}, id=new_id(), run_at=later) for number in range(SEED)], now
-        )
+        await backend.push([Job(WAITING, {"number": number}, id=new_id(), run_at=later) for number in range(SEED)], now)
     await backend.close()
 
 
-async def _claims(empty: str, full: str) -> dict[str, list[float]]:
+async def _claims(empty: str, full: str, claimed: str) -> dict[str, list[float]]:
     """Milliseconds of each, in turn, so that a drifting machine meets both."""
+    pool = Pool(id="bench", handlers=(claimed,))
     sides = {"empty": connect(empty, namespace="bench"), "full": connect(full, namespace="bench")}
     for backend in sides.values():
-        await backend.enlist(POOL, time.time())
+        await backend.enlist(pool, time.time())
     found: dict[str, list[float]] = {side: [] for side in sides}
     for number in range(WARM + SAMPLES):
         for side, backend in sides.items() if number % 2 else reversed(sides.items()):
-            took = await _claim(backend)
+            took = await _claim(backend, pool)
             if number >= WARM:
                 found[side].append(took * 1e3)
     for backend in sides.values():
-        await backend.leave(POOL, time.time())
+        await backend.leave(pool, time.time())
         await backend.close()
     return found
 
 
-async def _claim(backend: Backend) -> float:
-    """Seconds in which jobs that were just enqueued are lent; they are settled afterwards."""
-    await backend.push([Job("claimed", id=new_id()) for _ in range(EQUAL)], time.time())
-    want = Want(POOL.id, EQUAL, 0.0, _shares())
+async def _claim(backend: Backend, pool: Pool) -> float:
+    """Seconds in which as many jobs as were just enqueued are lent; they are settled afterwards."""
+    (claimed,) = pool.handlers
+    await backend.push([Job(claimed, id=new_id()) for _ in range(EQUAL)], time.time())
+    want = Want(pool.id, EQUAL, 0.0, _shares(claimed))
     begun = time.perf_counter()
     lent = await backend.fetch(want, time.time())
     took = time.perf_counter() - begun
@@ -113,6 +117,6 @@ async def _claim(backend: Backend) -> float:
     return took
 
 
-def _shares() -> Sequence[Share]:
-    """The worker knows the type that waits by the million, too, and takes none of it this time."""
-    return (Share("claimed", EQUAL), Share("waiting", 0))
+def _shares(claimed: str) -> Sequence[Share]:
+    """The worker knows the type that waits by the million, too; if it claims others, it takes none of it this time."""
+    return (Share(claimed, EQUAL), *([Share(WAITING, 0)] if claimed != WAITING else []))

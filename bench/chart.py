@@ -43,7 +43,8 @@ def bars(field: Field) -> list[Bars]:
     for peer in field.peers():
         pairs = field.pairs_of(peer.name, "drain")
         native = pairs[0].their_cell.kind
-        some = [[pair for pair in pairs if pair.their_cell.kind == native and _at(pair, count)] for count in (1, 2)]
+        theirs = [(pair, pair.their_cell) for pair in pairs if pair.their_cell.kind == native]
+        some = [[pair for pair, cell in theirs if cell.processes == count and _at(pair, count)] for count in (1, 2)]
         found.append(Bars(peer.name, *(pairs[0].their_rate() if pairs else 0.0 for pairs in some)))
     return sorted((bar for bar in found if bar.equal or bar.best), key=lambda bar: -max(bar.equal, bar.best))
 

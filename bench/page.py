@@ -9,6 +9,8 @@ from bench.results import Field, Results, Sql
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- bench: written by `python -m bench --docs` -->", "<!-- /bench -->"
+BEGIN_FOREIGN = "<!-- bench of foreign formats: written by `python -m bench --docs` -->"
+END_FOREIGN = "<!-- /bench of foreign formats -->"
 BEGIN_SQL, END_SQL = "<!-- bench of SQL: written by `python -m bench --docs` -->", "<!-- /bench of SQL -->"
 QUIET = 0.5
 """A machine with more load than this is shared with others."""
@@ -26,6 +28,8 @@ def write(results: Results, docs: Path = DOCS) -> None:
             drawing.write_text(chart.svg(found))
     if results.sql:
         text = replaced(text, sql_block(results, results.sql), BEGIN_SQL, END_SQL)
+    if results.foreign:
+        text = replaced(text, foreign_block(results), BEGIN_FOREIGN, END_FOREIGN)
     page.write_text(text)
 
 
@@ -55,7 +59,9 @@ def sections(results: Results, field: Field) -> list[tuple[str, str]]:
     beside = [("Drained jobs", tables.drains(field)), ("Enqueued jobs", tables.enqueues(field))]
     quiet = [("An idle worker", tables.quiet(field))]
     alone = [("worksong alone", tables.alone(results.alone))] if results.alone else []
-    return (beside if field.pairs else []) + quiet + alone
+    kept = [("Goals", goals.text(goals.of_redis(field)))]
+    waiting = [("Beside a million jobs that wait", tables.backlogs([field.backlog]))] if field.backlog else []
+    return kept + (beside if field.pairs else []) + quiet + waiting + alone
 
 
 def sql_block(results: Results, sql: Sql) -> str:
@@ -76,7 +82,7 @@ def sql_block(results: Results, sql: Sql) -> str:
 
 def sql_sections(results: Results, sql: Sql) -> list[tuple[str, str]]:
     """(title, table) of all figures on databases."""
-    found = [("Goals", goals.text(results))]
+    found = [("Goals", goals.text(goals.of_sql(sql)))]
     for field in sql.fields:
         if field.pairs:
             found += [
@@ -85,6 +91,28 @@ def sql_sections(results: Results, sql: Sql) -> list[tuple[str, str]]:
             ]
         found.append((f"An idle worker on {field.name}", tables.pick_up(field)))
     return [*found, ("Beside a million jobs that wait", tables.backlogs(sql.backlogs))]
+
+
+def foreign_block(results: Results) -> str:
+    """All of the formats of others."""
+    parts = [
+        f"{results.date}. {results.machine}; {results.software}. {runs(results)}",
+        *(f"### {title}\n\n{text}" for title, text in foreign_sections(results)),
+        *(f"### How each was set up on {field.name}\n\n{tables.setups(field)}" for field in results.foreign),
+        *(f"{line}." for field in results.foreign for line in tables.missing(field)),
+    ]
+    return "\n\n".join(parts)
+
+
+def foreign_sections(results: Results) -> list[tuple[str, str]]:
+    """(title, table) of all figures in the formats of others."""
+    found = [("Goals", goals.text(goals.of_foreign(results.foreign)))] if results.foreign else []
+    for field in results.foreign:
+        if field.pairs:
+            found.append((f"Drained jobs on {field.name}", tables.drains(field)))
+        if any(pair.what != "drain" for pair in field.pairs):
+            found.append((f"Enqueued jobs on {field.name}", tables.enqueues(field)))
+    return found
 
 
 def runs(results: Results) -> str:

@@ -8,12 +8,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from bench.peer import EQUAL
 from bench.results import Cell, Pair, Subject
 from bench.system import Description, Failed, System
 from bench.tables import cell_title
 
 Answer = TypeVar("Answer")
+
+
+class Plan(NamedTuple):
+    """How much to measure."""
+
+    peers: Sequence[str]
+    rounds: int
+    seconds: float
+    """About how long a run lasts."""
+    quick: bool
 
 
 class Match(NamedTuple):
@@ -38,6 +50,10 @@ def matches(ours: Description, theirs: Description, *, quick: bool) -> list[Matc
     if not quick and theirs.one_core:
         pinned = Cell(kind=native, slots=EQUAL, pinned=True), Cell(kind=native, slots=slots, pinned=True)
         drains.append(pinned)
+    if not quick:
+        there = Cell(kind=native, slots=theirs.best)
+        drains += [(Cell(kind=kind, slots=ours.best, processes=number), there) for kind, number in theirs.beside]
+        drains = [(replace(here, jobs=theirs.jobs), replace(there, jobs=theirs.jobs)) for here, there in drains]
     ways = [way for way in theirs.ways if way in ours.ways]
     one = Cell(kind=native, slots=EQUAL)
     return [Match("drain", *drain) for drain in drains] + [Match(f"enqueue {way}", one, one) for way in ways]
@@ -75,7 +91,7 @@ class Measuring:
 
     def _attempt(self, system: System, match: Match, number: int, rounds: int) -> None:
         """One run of each; who is first changes from round to round."""
-        label = f"{match.what}, {cell_title(match.theirs)}" if match.what == "drain" else match.what
+        label = _label(match)
         turns = [(system, match.theirs), (self._worksong, match.ours)]
         rates: dict[str, float] = {}
         for who, cell in turns if number % 2 else turns[::-1]:
@@ -115,3 +131,10 @@ class Measuring:
     def _say(self, line: str) -> None:
         took = time.monotonic() - self._begun
         print(f"{took // 60:3.0f}:{took % 60:02.0f}  {line}", file=sys.stderr, flush=True)
+
+
+def _label(match: Match) -> str:
+    if match.what != "drain":
+        return match.what
+    alike = (match.ours.kind, match.ours.processes) == (match.theirs.kind, match.theirs.processes)
+    return f"drain, {cell_title(match.theirs)}" + ("" if alike else f", beside {cell_title(match.ours)}")

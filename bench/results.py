@@ -19,6 +19,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     processes: int = 1
     pinned: bool = False
     """Worker and server on one core."""
+    jobs: int = 0
+    """So many are drained; 0: as many as take about the time that a run shall last."""
 
 
 class Ratio(NamedTuple):
@@ -61,6 +63,8 @@ class Quiet(msgspec.Struct, kw_only=True):
     """Percent -> so many of the jobs were picked up within so many milliseconds."""
     same_process_ms: dict[int, float] | None = None
     """The same for jobs that the worker's own process enqueued."""
+    fed_ms: dict[str, dict[int, float]] = {}
+    """Another library -> the same for jobs that it enqueued."""
     commands_per_second: float | None = None
     """Of the server; of a database, transactions or statements."""
     cpu_percent: float | None = None
@@ -91,6 +95,18 @@ class Alone(msgspec.Struct, kw_only=True):
     start_ms: dict[str, float]
 
 
+class Backlog(msgspec.Struct, kw_only=True):
+    """What a million jobs that wait cost those that do not, on one server."""
+
+    name: str
+    jobs: int
+    """So many are queued, and as many scheduled."""
+    claim_ms: dict[str, dict[int, float]]
+    """`empty` and `full` -> percent -> so many fetches of 25 jobs took so many milliseconds at most."""
+    memory_mb: dict[str, float] = {}
+    """`empty` and `full` -> of a worker that rests."""
+
+
 class Field(msgspec.Struct, kw_only=True):
     """worksong on one server, and those beside it."""
 
@@ -98,6 +114,8 @@ class Field(msgspec.Struct, kw_only=True):
     """Of the server."""
     subjects: list[Subject]
     pairs: list[Pair]
+    backlog: Backlog | None = None
+    """Of Redis; those of databases are told together."""
 
     def subject(self, name: str) -> Subject:
         return next(subject for subject in self.subjects if subject.name == name)
@@ -112,18 +130,6 @@ class Field(msgspec.Struct, kw_only=True):
 
     def pairs_of(self, system: str, what: str) -> list[Pair]:
         return [pair for pair in self.pairs if (pair.system, pair.what) == (system, what)]
-
-
-class Backlog(msgspec.Struct, kw_only=True):
-    """What a million jobs that wait cost those that do not, on one server."""
-
-    name: str
-    jobs: int
-    """So many are queued, and as many scheduled."""
-    claim_ms: dict[str, dict[int, float]]
-    """`empty` and `full` -> percent -> so many fetches of 25 jobs took so many milliseconds at most."""
-    memory_mb: dict[str, float] = {}
-    """`empty` and `full` -> of a worker that rests."""
 
 
 class Sql(msgspec.Struct, kw_only=True):
@@ -148,10 +154,12 @@ class Results(msgspec.Struct, kw_only=True):
     alone: Alone | None = None
     redis: Field | None = None
     sql: Sql | None = None
+    foreign: list[Field] = []
+    """In the formats of others, beside their own workers."""
 
     def fields(self) -> list[Field]:
         """All there are."""
-        return [*([self.redis] if self.redis else []), *(self.sql.fields if self.sql else [])]
+        return [*([self.redis] if self.redis else []), *(self.sql.fields if self.sql else []), *self.foreign]
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

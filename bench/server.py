@@ -9,9 +9,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import redis
 
@@ -59,9 +59,12 @@ class RedisServer:
 
     one_core = True
 
+    scheme = "redis"
+    """Of the format in which worksong keeps its jobs there."""
+
     def __init__(self, port: int, pid: int) -> None:
         self.port, self.pid = port, pid
-        self.url = f"redis://127.0.0.1:{port}/0"
+        self.url = f"{self.scheme}://127.0.0.1:{port}/0"
         self._client: Any = redis.Redis(port=port)
 
     def version(self) -> str:
@@ -99,9 +102,18 @@ class RedisServer:
         self._client.close()
 
 
+class ResqueServer(RedisServer):
+    """One on which worksong speaks Resque's format."""
+
+    scheme = "resque+redis"
+
+
+R = TypeVar("R", bound=RedisServer)
+
+
 @contextlib.contextmanager
-def running() -> Iterator[RedisServer]:
-    """A redis-server on a private port with a temporary directory; ended in the end."""
+def running(make: Callable[[int, int], R]) -> Iterator[R]:
+    """What port and pid of a redis-server make: on a private port, with a temporary directory, ended in the end."""
     program = shutil.which("redis-server")
     if program is None:
         raise SystemExit("bench: there is no redis-server on the PATH (Debian: apt-get install redis-server)")
@@ -111,7 +123,7 @@ def running() -> Iterator[RedisServer]:
         command = [program, *(part for key, value in settings.items() for part in (f"--{key}", value))]
         with Path(name, "redis.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        server = RedisServer(port, process.pid)
+        server = make(port, process.pid)
         try:
             _await(server, process)
             yield server

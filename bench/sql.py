@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,23 +13,14 @@ from tests import servers
 from bench import backlog
 from bench.databases import Mariadb, Postgres, Sqlite
 from bench.environments import Refused
-from bench.plan import Measuring
+from bench.plan import Measuring, Plan
 from bench.results import Backlog, Field, Sql, Subject
-from bench.system import Failed, PythonSystem
+from bench.system import Failed, PythonSystem, subject
 
 PEERS = {"PostgreSQL": ("procrastinate", "saq"), "SQLite": ("huey",)}
 """Who keeps jobs where."""
 JOBS, FEW_JOBS = 1_000_000, 20_000
 """That wait while others are claimed; the latter when quick."""
-
-
-class Plan(NamedTuple):
-    """How much to measure."""
-
-    peers: Sequence[str]
-    rounds: int
-    seconds: float
-    quick: bool
 
 
 class Place(NamedTuple):
@@ -92,7 +83,7 @@ def _field(place: Place, first: Place, plan: Plan) -> Field:
     print(f"worksong on {place.name}", file=sys.stderr)
     worksong = PythonSystem("worksong", place.main, seconds=plan.seconds)
     others: list[PythonSystem] = []
-    subjects = [_subject(worksong)]
+    subjects = [subject(worksong)]
     for name in PEERS.get(place.name, ()):
         if name in plan.peers:
             try:
@@ -102,12 +93,7 @@ def _field(place: Place, first: Place, plan: Plan) -> Field:
     if place.name not in PEERS and first is not place:
         same = PythonSystem("worksong", first.main, seconds=plan.seconds, title=f"worksong on {first.name}")
         others.append(same)
-    subjects += map(_subject, others)
+    subjects += map(subject, others)
     idle = [worksong, *(other for other in others if place.name in PEERS)]
     pairs = Measuring(worksong, others, subjects, quick=plan.quick).carry_out(plan.rounds, idle)
     return Field(name=place.name, subjects=subjects, pairs=pairs)
-
-
-def _subject(system: PythonSystem) -> Subject:
-    found = system.description
-    return Subject(name=system.name, versions=found.versions, promise=found.promise, setup=found.setup)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import msgspec
 from bench import environments
 from bench.peer import EQUAL
 from bench.processes import Crew, Ended, on_core
-from bench.results import Cell, Quiet, percentile
+from bench.results import Cell, Quiet, Subject, percentile
 from bench.server import Server
 from bench.tally import PLACE, Tally
 
@@ -55,6 +55,10 @@ class Description(msgspec.Struct, frozen=True):
     """Can be drained on one core, together with its server."""
     works_here: bool = False
     """Can work in the process that enqueues."""
+    jobs: int = 0
+    """A drain beside it has so many, on both sides; 0: see `bench.results.Cell`."""
+    beside: list[tuple[str, int]] = []
+    """(kind, processes) of worksong at its best, each measured beside this one at its best in one process."""
 
 
 class Drained(msgspec.Struct, frozen=True):
@@ -95,7 +99,7 @@ class PythonSystem:
         self.description = msgspec.structs.replace(described, one_core=server.one_core, two_processes=server.one_core)
 
     def drain(self, cell: Cell) -> Drained:
-        jobs = self._jobs(cell)
+        jobs = cell.jobs or self._jobs(cell)
         self._fill(cell.kind, jobs)
         core = max(os.sched_getaffinity(0)) if cell.pinned else None
         self._server.pin(core)
@@ -135,6 +139,16 @@ class PythonSystem:
             cpu_percent=cpu / took * 100,
             server_cpu_percent=_more(now.cpu_seconds, used.cpu_seconds, took / 100),
         )
+
+    def fed_by(self, feed: Callable[[int, float], None]) -> dict[int, float]:
+        """The pick-up of jobs that another library enqueues: `feed` is told how many, and how many a second."""
+        self._empty()
+        with self._working(EQUAL, 1) as (crew, tally):
+            self._feed(crew, tally, WARM, START)
+            time.sleep(1.0)
+            feed(self._stamped - WARM, PER_SECOND)
+            self._await_stamps(crew, tally, self._stamped, START)
+            return _pick_up(tally.delays())
 
     def resting_memory(self, seconds: float) -> float:
         """Of a worker that ran a few jobs and did nothing for so long after; what is in the store stays there."""
@@ -251,6 +265,12 @@ class PythonSystem:
 
     def _env(self) -> dict[str, str]:
         return {**os.environ, "BENCH_URL": self._server.url, "PYTHONPATH": str(ROOT)}
+
+
+def subject(system: System) -> Subject:
+    """It, as what was measured tells of it."""
+    found = system.description
+    return Subject(name=system.name, versions=found.versions, promise=found.promise, setup=found.setup)
 
 
 def _pick_up(delays: Sequence[float]) -> dict[int, float]:

@@ -32,6 +32,13 @@ def cell_title(cell: Cell) -> str:
     return ", ".join(parts)
 
 
+def cell_beside(ours: Cell, theirs: Cell) -> str:
+    """What of our cell theirs does not tell."""
+    if (ours.kind, ours.processes) != (theirs.kind, theirs.processes):
+        return cell_title(ours)
+    return f"{ours.slots} at once"
+
+
 def number(value: float) -> str:
     """Three digits that mean something."""
     if value < 10:
@@ -53,7 +60,7 @@ def drains(field: Field) -> str:
             peer.name,
             cell_title(pair.their_cell),
             number(pair.their_rate()),
-            f"{pair.our_cell.slots} at once",
+            cell_beside(pair.our_cell, pair.their_cell),
             number(pair.our_rate()),
             times(pair.ratio()),
         )

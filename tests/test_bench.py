@@ -23,12 +23,14 @@ sys.path.insert(0, str(ROOT))
 from bench import backlog, chart, environments, goals, page, tables  # noqa: E402
 from bench.databases import Mariadb, Postgres, Sqlite  # noqa: E402
 from bench.gocraft import Gocraft, build  # noqa: E402
+from bench.goworker import Goworker  # noqa: E402
 from bench.plan import Match, Measuring, matches  # noqa: E402
 from bench.processes import Crew, Ended  # noqa: E402
 from bench.results import Alone, Backlog, Cell, Field, Pair, Quiet, Results, Sql, Subject, percentile  # noqa: E402
-from bench.server import RedisServer, running  # noqa: E402
+from bench.server import RedisServer, ResqueServer, running  # noqa: E402
 from bench.system import Description, Drained, Failed, PythonSystem  # noqa: E402
 from bench.tally import PLACE, Tally  # noqa: E402
+from bench.waiting import WaitingRedis  # noqa: E402
 
 from worksong import Job  # noqa: E402
 from worksong.adapters import connect  # noqa: E402
@@ -172,7 +174,67 @@ def test_a_goal_is_kept_or_it_is_not() -> None:
     assert kept[0] == ("SQLite: drained at least 5 times as fast as huey", "10 times", True)
     missed = goals.goals(on_databases(claim_ms=4.1, grown=5.0))
     assert [goal.kept for goal in missed] == [True, True, False, False]
-    assert goals.goals(results()) == []
+
+
+def beside_go(ours: float, theirs: float = 1000.0) -> Field:
+    """Two steady systems, of which one is as gocraft/work."""
+    steady = Steady("worksong", ours)
+    asked: dict[str, object] = {"two_processes": False, "beside": [("async", 2), ("plain", 1)], "jobs": 100_000}
+    go = Steady("gocraft/work", theirs, kinds={"async": 1}, best=20, **asked)
+    subjects = [Subject(name="worksong", promise="Keeps jobs.", setup="Nothing."), Subject(name="gocraft/work")]
+    pairs = Measuring(steady, [go], subjects, quick=False).carry_out(1)
+    assert subjects[0].quiet
+    subjects[0].quiet.fed_ms["gocraft/work"] = {50: 1.5, 99: 3.0}
+    claims = {"empty": {50: 1.0, 99: 9.0}, "full": {50: 1.25, 99: 9.0}}
+    waiting = Backlog(name="Redis", jobs=1_000_000, claim_ms=claims, memory_mb={"empty": 28.0, "full": 28.0})
+    return Field(name="Redis", subjects=subjects, pairs=pairs, backlog=waiting)
+
+
+def test_every_goal_beside_gocraft_work_has_its_line() -> None:
+    # Given worksong, three times as fast in everything
+    found = goals.of_redis(beside_go(3000.0))
+    # Then each pair that has a goal is measured by it
+    speed = [(goal.measured, goal.kept) for goal in found[: len(goals.BARS)]]
+    assert speed == [("3.0 times", kept) for kept in (False, True, False, True, False, True)]
+    # And so is what an idle worker costs, and how soon it begins
+    rest = {goal.text: goal.kept for goal in found[len(goals.BARS) :]}
+    assert rest == {
+        "50 % of the jobs from another Python process begin within 1 ms": True,
+        "99 % of the jobs from another Python process begin within 3 ms": True,
+        "50 % of the jobs from gocraft/work begin within 1 ms": False,
+        "99 % of the jobs from gocraft/work begin within 3 ms": True,
+        "an idle worker costs at most 10 commands of Redis a second": True,
+        "an idle worker uses at most 1 % of a core": True,
+        "a worker holds at most 45 MB": True,
+        "a claim from a queue of 1\u202f000\u202f000 jobs takes at most 1.2 times as long as from a short one": False,
+    }
+
+
+def test_two_processes_beside_one_are_told_as_such() -> None:
+    field = beside_go(3000.0)
+    assert "async, 100 at once, 2 processes | 3" in re.sub(" +", " ", tables.drains(field))
+    assert "plain, 100 at once | 3" in re.sub(" +", " ", tables.drains(field))
+    (bar,) = [bar for bar in chart.bars(field) if bar.name == "gocraft/work"]
+    assert (bar.equal, bar.best) == (1000.0, 0.0)
+    assert {pair.our_cell.jobs for pair in field.pairs if pair.what == "drain"} == {100_000}
+
+
+def test_the_formats_of_others_have_their_place_on_the_page(tmp_path: Path) -> None:
+    # Given Resque beside goworker
+    subjects = [Subject(name=name, promise="Keeps jobs.", setup="Nothing.") for name in ("worksong", "goworker")]
+    systems = Steady("worksong", 2900.0), Steady("goworker", 1000.0, ways=[], beside=[("async", 1)], best=25)
+    pairs = Measuring(systems[0], [systems[1]], subjects, quick=False).carry_out(1)
+    found = results()
+    found.redis, found.foreign = None, [Field(name="Resque", subjects=subjects, pairs=pairs)]
+    # When it is written down
+    written = tmp_path / "performance.md"
+    written.write_text(f"{page.BEGIN_FOREIGN}\nformer\n{page.END_FOREIGN}\n")
+    page.write(found, tmp_path)
+    # Then with its goal, which is missed
+    text = re.sub(" +", " ", written.read_text())
+    assert "| Resque: drained at least 3 times as fast as goworker | 2.9 times | no |" in text
+    assert "### Drained jobs on Resque" in text
+    assert "Enqueued" not in text
 
 
 # what is measured
@@ -214,13 +276,13 @@ def test_a_run_that_fails_is_told_once_and_stops_nobody_else(capsys: pytest.Capt
 
 def test_the_page_keeps_what_is_around_the_markers(tmp_path: Path) -> None:
     written = tmp_path / "performance.md"
-    written.write_text(f"# Before\n\n{page.BEGIN}\nold\n{page.END}\n\nAfter.\n")
+    written.write_text(f"# Before\n\n{page.BEGIN}\nformer\n{page.END}\n\nAfter.\n")
     for _ in range(2):  # the second time replaces the first
         page.write(results(), tmp_path)
     text = written.read_text()
     assert text.startswith(f"# Before\n\n{page.BEGIN}\n\n2026-11-20. 2 cores; Python 3.11.")
     assert text.endswith(f"\n\n{page.END}\n\nAfter.\n")
-    assert "old" not in text
+    assert "former" not in text
     assert text.count("### Drained jobs") == 1
     assert (tmp_path / "assets" / "drain.svg").exists()
 
@@ -402,9 +464,10 @@ async def test_claims_are_timed_on_both_sides(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(backlog, "WARM", 1)
     empty, full = Sqlite(tmp_path / "empty.db"), Sqlite(tmp_path / "full.db")
     await seeded(full.url, 50)
-    found = await backlog._claims(empty.url, full.url)
-    assert {side: len(took) for side, took in found.items()} == {"empty": 3, "full": 3}
-    assert await waiting(full.url) == (50, 50)
+    for claimed in ("claimed", backlog.WAITING):
+        found = await backlog._claims(empty.url, full.url, claimed)
+        assert {side: len(took) for side, took in found.items()} == {"empty": 3, "full": 3}
+        assert await waiting(full.url) == (50, 50)
 
 
 # a real run
@@ -415,8 +478,18 @@ def own_redis() -> Iterator[RedisServer]:
     """Of the bench, which empties it."""
     if not shutil.which("redis-server"):
         pytest.skip("no server: redis-server is not on the PATH")
-    with running() as server:
+    with running(RedisServer) as server:
         yield server
+
+
+async def test_jobs_in_redis_are_doubled(own_redis: RedisServer) -> None:
+    await asyncio.to_thread(own_redis.empty)
+    await seeded(own_redis.url, 2)
+    full = WaitingRedis(own_redis.port, own_redis.pid)
+    await asyncio.to_thread(full.double, backlog.COLUMNS, 1)
+    full.close()
+    assert await waiting(own_redis.url) == (4, 4)
+    await asyncio.to_thread(own_redis.empty)
 
 
 def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: RedisServer) -> None:
@@ -475,12 +548,56 @@ def test_the_go_program_is_asked_on_its_command_line(own_redis: RedisServer, tmp
     program.chmod(0o755)
     gocraft = Gocraft(program, own_redis, seconds=1.0)
     assert gocraft.drain(Cell(kind="async", slots=20)) == Drained(rate=20_000.0, jobs=20_000)
+    assert gocraft.drain(Cell(kind="async", slots=20, jobs=100)) == Drained(rate=20_000.0, jobs=100)
     assert gocraft.idle().pick_up_ms == {50: 7.9, 99: 3031.0}
     with pytest.raises(Failed, match="enqueue-concurrent: gobench: no such mode"):
         gocraft.enqueue("concurrent", "async")
-    asked = (tmp_path / "gobench.asked").read_text().splitlines()
-    assert asked[0] == f"drain -redis 127.0.0.1:{own_redis.port} -clean -jobs 20000 -concurrency 20"
+    with pytest.raises(Failed, match="feed: gobench: no such mode"):
+        gocraft.feed(50, 100.0)
+    there = f"-redis redis://127.0.0.1:{own_redis.port}/0"
+    assert (tmp_path / "gobench.asked").read_text().splitlines() == [
+        f"drain {there} -clean -jobs 20000 -concurrency 20",
+        f"drain {there} -clean -jobs 100 -concurrency 20",
+        f"latency {there} -clean -jobs 300 -concurrency 25",
+        f"enqueue-concurrent {there} -clean -jobs 5000 -goroutines 20",
+        f"feed {there} -ns bench -jobs 50 -rate 100",
+    ]
     assert not any(match.theirs.processes > 1 for match in matches(described(), gocraft.description, quick=False))
+
+
+def test_goworker_is_asked_to_drain_with_a_connection_for_each_job(own_redis: RedisServer, tmp_path: Path) -> None:
+    program = tmp_path / "gobench"
+    program.write_text(GOBENCH)
+    program.chmod(0o755)
+    goworker = Goworker(program, own_redis, seconds=1.0)
+    assert goworker.drain(Cell(kind="async", slots=25)).rate == 20_000.0
+    asked = (tmp_path / "gobench.asked").read_text()
+    there = f"-redis redis://127.0.0.1:{own_redis.port}/0"
+    assert asked == f"drain {there} -connections 25 -jobs 10000 -concurrency 25\n"
+    assert [match.what for match in matches(described(), goworker.description, quick=True)] == ["drain"]
+
+
+def test_worksong_is_timed_at_jobs_that_somebody_else_enqueues(own_redis: RedisServer) -> None:
+    # Given somebody who knows nothing but the format
+    def feed(number: int, per_second: float) -> None:
+        with redis.Redis(port=own_redis.port) as client:
+            for _ in range(number):
+                document = {"name": "stamp", "id": new_id(), "t": 1, "args": {"sent": time.monotonic_ns()}}
+                client.lpush("bench:jobs:stamp", msgspec.json.encode(document))
+
+    # When a worker runs them
+    took = PythonSystem("worksong", own_redis, seconds=0.05).fed_by(feed)
+    # Then their way is known
+    assert 0 < took[50] <= took[99]
+
+
+def test_worksong_drains_in_the_format_of_resque(own_redis: RedisServer) -> None:
+    server = ResqueServer(own_redis.port, own_redis.pid)
+    try:
+        drained = PythonSystem("worksong", server, seconds=0.05).drain(Cell(kind="async", slots=25))
+    finally:
+        server.close()
+    assert drained.jobs == 1500
 
 
 def test_without_go_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ type config struct {
 	concurrency uint
 	names       int
 	goroutines  int
+	rate        int
 	idle        time.Duration
 	timeout     time.Duration
 	clean       bool
@@ -34,9 +35,10 @@ func main() {
 		"enqueue":            enqueueSequential,
 		"enqueue-concurrent": enqueueConcurrent,
 		"latency":            latency,
+		"feed":               feed,
 	}
 	if len(os.Args) < 2 || modes[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: gobench drain|enqueue|enqueue-concurrent|latency [flags]")
+		fmt.Fprintln(os.Stderr, "usage: gobench drain|enqueue|enqueue-concurrent|latency|feed [flags]")
 		os.Exit(2)
 	}
 	c := &config{}
@@ -47,16 +49,19 @@ func main() {
 	fs.UintVar(&c.concurrency, "concurrency", 20, "workers of the pool")
 	fs.IntVar(&c.names, "names", 10, "job names")
 	fs.IntVar(&c.goroutines, "goroutines", 20, "callers of enqueue-concurrent")
+	fs.IntVar(&c.rate, "rate", 100, "feed: jobs per second")
 	fs.DurationVar(&c.idle, "idle", 3*time.Second, "latency: how long the pool idles first")
 	fs.DurationVar(&c.timeout, "timeout", 10*time.Minute, "drain, latency: give up after")
 	fs.BoolVar(&c.clean, "clean", false, "delete every key of the namespace before and after")
 	fs.Parse(os.Args[2:])
-	if c.jobs < 1 || c.names < 1 || c.goroutines < 1 || c.concurrency < 1 {
-		fatal(fmt.Errorf("-jobs, -names, -goroutines and -concurrency must be at least 1"))
+	if c.jobs < 1 || c.names < 1 || c.goroutines < 1 || c.concurrency < 1 || c.rate < 1 {
+		fatal(fmt.Errorf("-jobs, -names, -goroutines, -concurrency and -rate must be at least 1"))
 	}
 
-	if err := prepare(c); err != nil {
-		fatal(err)
+	if os.Args[1] != "feed" { // whose namespace is that of the worker that it feeds
+		if err := prepare(c); err != nil {
+			fatal(err)
+		}
 	}
 	result, err := modes[os.Args[1]](c)
 	if err != nil {

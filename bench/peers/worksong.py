@@ -38,6 +38,7 @@ class On(NamedTuple):
 
 SERVERS = {
     "redis": On(("redis", "hiredis"), {"async": 80_000, "plain": 30_000}, "Redis"),
+    "resque+redis": On(("redis", "hiredis"), {"async": 30_000, "plain": 20_000}, "Redis"),
     "postgresql": On(("asyncpg",), {"async": 15_000, "plain": 12_000}, "its table"),
     "mariadb": On(("asyncmy",), {"async": 9000, "plain": 7000}, "its table"),
     "sqlite": On((), {"plain": 15_000, "async": 18_000}, "the file"),

@@ -57,7 +57,7 @@ WHAT = {
     "H2": "a transaction of somebody else that stays open",
     "I3": "tables migrated while workers of the version before are at work",
     "K1": "power cuts, simulated write by write",
-    "mixed": "workers of both languages killed at random",
+    "mixed": "workers of both languages killed at random, beside",
 }
 """What was done to it, by the first word of the certificate's id; an id that is not here is shown as it is."""
 

@@ -38,7 +38,7 @@ async def _judged(fleet: Fleet, theatre: Theatre) -> Verdict:
     return verdict
 
 
-@on(*EVERYWHERE, small=("sqlite",))  # where there is a server, A2 and A3 kill workers as well
+@on(*EVERYWHERE, "resque", small=("sqlite",))  # where there is a server, A2 and A3 kill workers as well
 async def test_a1_workers_killed_at_random_lose_nothing(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:

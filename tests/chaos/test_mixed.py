@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from chaos.certificates import Certify
 from chaos.fleet import Fleet
@@ -23,6 +24,7 @@ from chaos.scale import FULL, sized, timeout
 from chaos.theatre import NAMESPACE, Theatre, on, quiet, stored
 from worksong import Job
 from worksong.domain.lifecycle import State
+from worksong.wire.gocraft_keys import Keys
 
 RECORDED = Path(__file__).parents[1] / "interop" / "recorded_peer.py"
 SILENT = 0.0 if FULL else 10.0
@@ -37,8 +39,8 @@ pytestmark = [pytest.mark.timeout(timeout(400)), on("redis")]
 class Peers:
     """Pools of the peer, whose lines of starts and ends go into files beside the ledger."""
 
-    def __init__(self, command: list[str], url: str, directory: Path) -> None:
-        self._command, self._directory = command, directory
+    def __init__(self, name: str, command: list[str], url: str, directory: Path) -> None:
+        self.name, self._command, self._directory = name, command, directory
         self._address = urlsplit(url)._replace(query="").geturl()
         self.running: list[asyncio.subprocess.Process] = []
         self._started = 0
@@ -59,9 +61,15 @@ class Peers:
         """Wait until each has beaten: what one fetched before, nobody could tell from a list of an older time."""
         async with asyncio.timeout(60):
             while True:
-                if all('"ready"' in file.read_text() for file in self._directory.glob("peer-*.lines")):
+                if {process.pid for process in self.running} <= self._beating():
                     return
                 await asyncio.sleep(0.02)
+
+    def _beating(self) -> set[int]:
+        """The processes whose beats are there: a Go pool says that it is ready before its first one."""
+        pools = Keys(NAMESPACE).pool("*")
+        with redis.Redis.from_url(self._address) as client:
+            return {int(client.hget(pool, "pid") or 0) for pool in client.scan_iter(pools)}
 
     async def at_work(self) -> None:
         """Wait until one has ended a job."""
@@ -101,9 +109,11 @@ class Peers:
 
 @pytest.fixture(params=["go", "recorded"])
 async def peers(request: pytest.FixtureRequest, theatre: Theatre, place: Path) -> AsyncIterator[Peers]:
-    go = request.param == "go"
-    command = [str(request.getfixturevalue("gopeer"))] if go else [sys.executable, str(RECORDED)]
-    async with _ended(Peers(command, theatre.url, place)) as peers:
+    if request.param == "go":
+        name, command = "gocraft/work v0.5.1", [str(request.getfixturevalue("gopeer"))]
+    else:
+        name, command = "gocraft/work's recorded commands", [sys.executable, str(RECORDED)]
+    async with _ended(Peers(name, command, theatre.url, place)) as peers:
         yield peers
 
 
@@ -158,7 +168,7 @@ async def test_mixed_fleets_under_fire_lose_nothing(
     assert by_python
     assert by_peers
     certify(
-        "mixed",
+        f"mixed {peers.name}",
         jobs=verdict.acked,
         kills=kills,
         lost=0,

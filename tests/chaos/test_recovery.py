@@ -39,7 +39,7 @@ def _restarts(ledger: Ledger, orphans: set[str], since: float) -> list[float]:
     ]
 
 
-@on(*EVERYWHERE, small=("redis",))  # elsewhere A6 shows jobs recovered
+@on(*EVERYWHERE, "resque", small=("redis",))  # elsewhere A6 shows jobs recovered
 async def test_a4_jobs_of_a_dead_pool_run_again_soon_at_default_settings(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
@@ -78,7 +78,7 @@ async def test_a4_jobs_of_a_dead_pool_run_again_soon_at_default_settings(
         assert max(took) <= 20.0
 
 
-@on(*EVERYWHERE, small=("redis", "sqlite"))
+@on(*EVERYWHERE, "resque", small=("redis", "sqlite"))
 async def test_a4_a_supervisor_frees_the_jobs_of_its_dead_process_at_once(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
@@ -124,7 +124,7 @@ def _begun(ledger: Ledger, since: float) -> set[str]:
     return {line.subject for line in ledger.of("S") if line.at > since}
 
 
-@on(*EVERYWHERE, small=("redis", "sqlite"))
+@on(*EVERYWHERE, "resque", small=("redis", "sqlite"))
 async def test_a6_a_frozen_worker_that_wakes_up_changes_nothing(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:

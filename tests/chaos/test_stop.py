@@ -27,7 +27,7 @@ AT_ONCE = 1.0 if FULL else 60.0
 pytestmark = pytest.mark.timeout(timeout(240))
 
 
-@on(*EVERYWHERE, small=("redis", "sqlite", "mariadb"))
+@on(*EVERYWHERE, "resque", small=("redis", "sqlite", "mariadb"))
 async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
@@ -73,7 +73,7 @@ async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
         assert max(late, default=0.0) <= 0.1
 
 
-@on(*EVERYWHERE, small=("redis",))
+@on(*EVERYWHERE, "resque", small=("redis",))
 async def test_b2_jobs_that_outlive_the_grace_go_back_to_the_front_uncounted(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:

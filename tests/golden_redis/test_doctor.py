@@ -300,6 +300,17 @@ async def test_a_lock_whose_job_is_there_stays(practice: Practice, stored: Store
     assert stored.call("EXISTS", 'work:unique:send:{"n":1}\n') == 1
 
 
+async def test_the_lock_of_a_job_of_release_0_5_1_stays(practice: Practice, stored: Stored) -> None:
+    # Given a lock that only the arguments of its job name
+    stored.call("SET", 'work:unique:send:{"n":1}\n', "1")
+    stored.call("SADD", "work:known_jobs", "send")
+    stored.call("LPUSH", "work:jobs:send", '{"name":"send","id":"a","t":1,"args":{"n":1},"unique":true}')
+
+    assert await practice.found("unique.stuck") is None
+    assert "no lock" in await practice.fix("unique.stuck")
+    assert stored.call("EXISTS", 'work:unique:send:{"n":1}\n') == 1
+
+
 async def test_a_lock_whose_job_turns_up_between_two_looks_stays(practice: Practice, stored: Stored) -> None:
     stored.call("SET", 'work:unique:send:{"n":1}\n', "1")
     raw = {

@@ -266,3 +266,47 @@ async def test_a_deleted_job_gives_back_the_lock_it_was_stored_with(
     await push(backend, job)
     assert await backend.delete(State.SCHEDULED, [job.id]) == 1
     assert stored.call("KEYS", "work:unique:*") == []
+
+
+# release 0.5.1 of gocraft/work, which names no lock in its documents: the arguments do
+
+OLD = '{"name":"a","id":"o1","t":1,"args":{"u":1},"unique":true}'
+
+
+def put_old(stored: Stored, *, scheduled: bool = False, fails: int = 0) -> None:
+    """One that waits, and its lock."""
+    raw = OLD[:-1] + (f',"fails":{fails}}}' if fails else "}")
+    stored.call("SET", LOCK, "1", "EX", DAY)
+    stored.call("SADD", "work:known_jobs", "a")
+    if scheduled:
+        stored.call("ZADD", "work:scheduled", int(T) + 600, raw)
+    else:
+        stored.call("LPUSH", "work:jobs:a", raw)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+async def test_a_job_of_release_0_5_1_that_is_cancelled_takes_its_lock_with_it(
+    backend: GocraftBackend, stored: Stored, scheduled: bool
+) -> None:
+    put_old(stored, scheduled=scheduled)
+    assert await backend.cancel("o1", T)
+    assert not stored.call("EXISTS", LOCK)
+
+
+async def test_jobs_of_release_0_5_1_that_are_deleted_or_purged_take_their_locks_with_them(
+    backend: GocraftBackend, stored: Stored
+) -> None:
+    put_old(stored, scheduled=True)
+    assert await backend.delete(State.SCHEDULED, ["o1"]) == 1
+    assert not stored.call("EXISTS", LOCK)
+    put_old(stored)
+    assert await backend.purge("a") == 1
+    assert not stored.call("EXISTS", LOCK)
+
+
+async def test_a_job_of_release_0_5_1_that_failed_before_leaves_the_lock_of_a_newer_one(
+    backend: GocraftBackend, stored: Stored
+) -> None:
+    put_old(stored, fails=1)
+    assert await backend.purge("a") == 1
+    assert stored.call("EXISTS", LOCK)

@@ -16,6 +16,7 @@ from worksong import Worker
 from worksong.wire.gocraft_keys import Keys
 
 RECORDED = Path(__file__).with_name("recorded_peer.py")
+KEYLESS = "gocraft/work v0.5.1 knows no jobs unique by key: they are told with the recorded peer alone"
 _numbers = itertools.count(1)
 
 
@@ -29,7 +30,7 @@ def namespace() -> str:
 def peer(request: pytest.FixtureRequest, redis_server: servers.Redis, namespace: str) -> Peer:
     """The peer on this test's namespace."""
     if request.param == "go":
-        return Peer([str(request.getfixturevalue("gopeer"))], redis_server.url, namespace)
+        return Peer([str(request.getfixturevalue("gopeer"))], redis_server.url, namespace, keyless=KEYLESS)
     return Peer([sys.executable, str(RECORDED)], redis_server.url, namespace)
 
 

@@ -41,14 +41,14 @@ class Seen:
         return self.jobs
 
 
-def witness(worker: Worker, name: str, *, error: str = "", pause: float = 0.0, **options: Any) -> Seen:
-    """Register a handler that notes its jobs, and then fails with `error`, if there is one."""
+def witness(worker: Worker, name: str, *, error: str = "", until: asyncio.Event | None = None, **options: Any) -> Seen:
+    """Register a handler that notes its jobs, waits for an event, and then fails with `error`, if there are these."""
     seen = Seen()
 
     async def note(job: Job, args: dict[str, Any]) -> None:
         seen.add(job)
-        if pause:
-            await asyncio.sleep(pause)
+        if until:
+            await until.wait()
         if error:
             raise RuntimeError(error)
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
+import pytest
+
 PATIENCE = 60.0
 """Seconds until an event that does not come is a failure; an idle Go worker alone may sleep for five."""
 LINE = 1 << 24
@@ -24,9 +26,15 @@ class ClientRefused(Exception):
 class Peer:
     """One peer program on one namespace."""
 
-    def __init__(self, command: Sequence[str], url: str, namespace: str) -> None:
-        self._command, self._flags = command, ("-redis", url, "-ns", namespace)
+    def __init__(self, command: Sequence[str], url: str, namespace: str, *, keyless: str = "") -> None:
+        """`keyless`: why its version knows no jobs unique by key, if it does not."""
+        self._command, self._flags, self._keyless = command, ("-redis", url, "-ns", namespace), keyless
         self._environment = {**os.environ, "RECORDED_PEER_WAITS": "0,5,20,50", "TZ": "UTC"}
+
+    def knows_keys(self) -> None:
+        """Skip the test, with the reason, where the peer's version knows no jobs unique by key."""
+        if self._keyless:
+            pytest.skip(self._keyless)
 
     async def enqueue(self, requests: Iterable[Event]) -> list[Event]:
         """The replies, one for each request."""
@@ -115,6 +123,10 @@ class Working:
             await self._process.wait()
             if self._reading:
                 await self._reading
+
+    def terminate(self) -> None:
+        """Ask it to end by a signal, and do not wait."""
+        self._process.terminate()
 
     async def kill(self) -> None:
         """End it as a power cut would, even if it is stopped."""

@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from json.encoder import encode_basestring
+from pathlib import Path
 from typing import Any, NoReturn
 
 import redis
@@ -925,6 +926,8 @@ def behave(job: Job, observer: Observer) -> str | None:
         observer.checkin(job.id, args["_checkin"])
     if isinstance(args.get("_sleep_ms"), float):
         time.sleep(args["_sleep_ms"] / 1000)
+    while isinstance(args.get("_until"), str) and not Path(args["_until"]).exists():
+        time.sleep(0.01)
     if isinstance(args.get("_fail"), str):
         return str(args["_fail"])
     times = args.get("_fail_times")

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 
 async def leave_entries(peer: Peer, backend: Backend, count: int) -> None:
     """Have scheduled jobs unique by key in the queue: each will leave an entry behind."""
+    peer.knows_keys()
     calls = [
         {"call": "EnqueueUniqueInByKey", "name": "once", "args": {"n": n}, "key": {"k": n}, "in": 0}
         for n in range(count)

@@ -1,10 +1,12 @@
-"""A Resque namespace of its own for each test, what lies in it, and node-resque beside it."""
+"""A Resque namespace of its own for each test, what lies in it, and node-resque and goworker beside it."""
 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,11 @@ import pytest
 import redis
 
 import servers
+from conftest import GoBuild
+from interop.fleet import plain, random_args
+from resque.goworker import Goworker
 from resque.peers import NodeResque, node_resque
+from worksong import Worker
 from worksong.adapters.resque import ResqueBackend
 from worksong.domain.job import new_id
 
@@ -22,6 +28,7 @@ GOLDEN = HERE.parent / "golden" / "resque.json"
 READERS = {"string": "get", "set": "smembers", "hash": "hgetall"}
 
 Open = Callable[..., ResqueBackend]
+NewWorker = Callable[..., Worker]
 
 
 class Stored:
@@ -119,6 +126,21 @@ def backend(opened: Open) -> ResqueBackend:
     return opened()
 
 
+@pytest.fixture
+async def new_worker(stored: Stored) -> AsyncIterator[NewWorker]:
+    """Makes workers on the namespace of the test; those that it does not stop are stopped at its end."""
+    made: list[Worker] = []
+
+    def make(concurrency: int = 5, **options: Any) -> Worker:
+        url = f"resque+{stored.url}?namespace={stored.namespace}"
+        made.append(Worker(url, name="resque", concurrency=concurrency, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        await worker.astop(grace=1.0)
+
+
 @pytest.fixture(scope="session")
 def node_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """node-resque, installed as its lock file says; without npm or a network its tests are skipped."""
@@ -143,3 +165,28 @@ async def node(node_directory: Path, redis_server: servers.Redis, stored: Stored
     """node-resque on the namespace of the test."""
     async with node_resque(node_directory, redis_server.port, stored.namespace) as peer:
         yield peer
+
+
+@pytest.fixture(scope="session")
+def goresque(go_binary: GoBuild) -> Path:
+    """The program around the real goworker; its modules must be had from the network."""
+    try:
+        return go_binary(HERE / "go")
+    except servers.GoRefused as refused:
+        pytest.skip(f"goresque cannot be built here: {refused}")
+
+
+@pytest.fixture
+def goworker(goresque: Path, stored: Stored) -> Goworker:
+    """goworker on the namespace of the test."""
+    return Goworker(goresque, stored.url, stored.namespace)
+
+
+def random_list(chance: random.Random) -> list[Any]:
+    """Positional arguments of all kinds."""
+    return list((random_args(chance) or {}).values())
+
+
+def counted(arguments: list[Any]) -> Counter[str]:
+    """As texts, with all numbers as doubles, which is what they are to JavaScript and Go."""
+    return Counter(json.dumps(plain(args), sort_keys=True) for args in arguments)

@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from chaos.scale import FULL, SEED
-from interop.fleet import eventually, left, plain, random_args, running
-from resque.conftest import Open, Stored
+from interop.fleet import eventually, left, random_args, running
+from resque.conftest import NewWorker, Open, Stored, counted, random_list
 from resque.peers import NodeResque
-from worksong import Job, Worker
+from worksong import Job
 from worksong.domain.lifecycle import State
 
 pytestmark = pytest.mark.timeout(1500)
 MANY = 5000 if FULL else 150
-NewWorker = Callable[..., Worker]
-
-
-@pytest.fixture
-async def new_worker(stored: Stored) -> AsyncIterator[NewWorker]:
-    """Makes workers on the namespace of the test; those that it does not stop are stopped at its end."""
-    made: list[Worker] = []
-
-    def make(concurrency: int = 5, **options: Any) -> Worker:
-        url = f"resque+{stored.url}?namespace={stored.namespace}"
-        made.append(Worker(url, name="resque", concurrency=concurrency, **options))
-        return made[-1]
-
-    yield make
-    for worker in made:
-        await worker.astop(grace=1.0)
-
-
-def random_list(chance: random.Random) -> list[Any]:
-    """Positional arguments of all kinds."""
-    return list((random_args(chance) or {}).values())
-
-
-def counted(arguments: list[Any]) -> Counter[str]:
-    """As texts, with all numbers as doubles, which is what they are to JavaScript."""
-    return Counter(json.dumps(plain(args), sort_keys=True) for args in arguments)
-
 
 # many jobs
 

@@ -16,14 +16,12 @@ type enqueueRequest struct {
 	Name string                 `json:"name"`
 	Args map[string]interface{} `json:"args"`
 	In   int64                  `json:"in"`
-	Key  map[string]interface{} `json:"key"`
 }
 
 type enqueueReply struct {
-	ID        *string `json:"id"`
-	Error     *string `json:"error"`
-	RunAt     int64   `json:"run_at,omitempty"`
-	UniqueKey string  `json:"unique_key,omitempty"`
+	ID    *string `json:"id"`
+	Error *string `json:"error"`
+	RunAt int64   `json:"run_at,omitempty"`
 }
 
 func runEnqueue(argv []string) {
@@ -55,10 +53,6 @@ func enqueue(e *work.Enqueuer, req enqueueRequest) enqueueReply {
 	if err != nil {
 		return fail(err)
 	}
-	key, err := exactMap(req.Key)
-	if err != nil {
-		return fail(err)
-	}
 
 	var job *work.Job
 	var scheduled *work.ScheduledJob
@@ -71,10 +65,8 @@ func enqueue(e *work.Enqueuer, req enqueueRequest) enqueueReply {
 		job, err = e.EnqueueUnique(req.Name, args)
 	case "EnqueueUniqueIn":
 		scheduled, err = e.EnqueueUniqueIn(req.Name, req.In, args)
-	case "EnqueueUniqueByKey":
-		job, err = e.EnqueueUniqueByKey(req.Name, args, key)
-	case "EnqueueUniqueInByKey":
-		scheduled, err = e.EnqueueUniqueInByKey(req.Name, req.In, args, key)
+	case "EnqueueUniqueByKey", "EnqueueUniqueInByKey":
+		err = errors.New("gocraft/work v0.5.1 knows no jobs unique by key") // they came after its last tag
 	default:
 		err = fmt.Errorf("unknown call %q", req.Call)
 	}
@@ -84,7 +76,6 @@ func enqueue(e *work.Enqueuer, req enqueueRequest) enqueueReply {
 	}
 	if job != nil { // nil without an error means a duplicate
 		reply.ID = &job.ID
-		reply.UniqueKey = job.UniqueKey
 	}
 	if err != nil {
 		return fail(err)

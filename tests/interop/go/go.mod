@@ -3,8 +3,8 @@ module worksong.test/gopeer
 go 1.21
 
 require (
-	github.com/gocraft/work v0.5.2-0.20200429214246-5959e69ad211
+	github.com/gocraft/work v0.5.1
 	github.com/gomodule/redigo v1.8.3
 )
 
-require github.com/robfig/cron/v3 v3.0.1 // indirect
+require github.com/robfig/cron v1.2.0 // indirect

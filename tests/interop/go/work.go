@@ -119,6 +119,11 @@ func behave(job *work.Job) error {
 	if ms, ok := job.Args["_sleep_ms"].(float64); ok {
 		time.Sleep(time.Duration(ms * float64(time.Millisecond)))
 	}
+	if path, ok := job.Args["_until"].(string); ok {
+		for _, err := os.Stat(path); err != nil; _, err = os.Stat(path) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
 	if text, ok := job.Args["_fail"].(string); ok {
 		return errors.New(text)
 	}

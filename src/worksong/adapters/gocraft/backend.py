@@ -92,8 +92,7 @@ class GocraftBackend(RedisBackend):
         except Poison:
             return raw, "", "", ""
         held = self._space.held(job)
-        own = self._space.owns(job.unique_key) and bool(held or not job.fails)
-        return raw, job.id, job.unique_key if own else "", held
+        return raw, job.id, self._space.lock_of(job) if held or not job.fails else "", held
 
     async def purge(self, name: str) -> int:
         """In chunks, as many as there were at the beginning: what is enqueued meanwhile may stay."""

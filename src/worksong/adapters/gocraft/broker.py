@@ -47,7 +47,7 @@ from worksong.domain.outcome import (
     Snoozed,
     following,
 )
-from worksong.domain.poison import Poison, Reason
+from worksong.domain.poison import Poison
 from worksong.domain.turns import Share
 from worksong.ports.backend import ONCE_KEPT, Want
 from worksong.wire import gocraft
@@ -270,14 +270,10 @@ class GocraftBroker:
         return found
 
     async def _free_old_lock(self, job: Job) -> None:
-        """Release 0.5.1 of gocraft/work wrote no unique_key: its lock is named by the arguments."""
-        if job.fails:
-            return
-        try:
-            key = gocraft.unique_key(self._space.keys.unique_prefix, job.handler, _mapping(job.args), root="args")
-        except InvalidArguments as refused:
-            raise Poison(Reason.BAD_ARGS, str(refused)) from refused
-        await self._space.call("DEL", key)
+        """Of a job that names none, as release 0.5.1 of gocraft/work writes it: the fetch script knows no such lock."""
+        lock = "" if job.fails else self._space.lock_of(job)
+        if lock:
+            await self._space.call("DEL", lock)
 
     def _complain(self, names: Iterable[str]) -> None:
         for name in names:

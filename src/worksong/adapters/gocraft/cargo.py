@@ -94,11 +94,10 @@ class GocraftCargo:
 
     def _lock_of(self, job: Job, state: State) -> tuple[str, bool]:
         """The lock that the job may hold, and whether it keeps it until it is done."""
-        if not job.unique or not self._space.owns(job.unique_key):
-            return "", False
         stays = job.unique == "until_done"
         fresh = not job.fails and state in (State.QUEUED, State.SCHEDULED)  # later it was given back at the start
-        return (job.unique_key, stays) if stays or fresh else ("", False)
+        lock = self._space.lock_of(job) if stays or fresh else ""
+        return lock, bool(lock) and stays
 
     async def _opened(self) -> Load | None:
         said, jobs = await self._lying()

@@ -185,8 +185,8 @@ class Mover:
             return Move(None, raw, id=job.id, lock=key)
         # A job that has run gave its lock back at the start, unless it keeps it until it is done.
         held = self._space.held(job)
-        own = self._space.owns(job.unique_key) and bool(held or (state is State.SCHEDULED and not job.fails))
-        return Move(None, raw, id=job.id, lock=job.unique_key if own else "", held=held)
+        own = held or (state is State.SCHEDULED and not job.fails)
+        return Move(None, raw, id=job.id, lock=self._space.lock_of(job) if own else "", held=held)
 
     async def _each(self, state: State, job_ids: Sequence[str] | None, decide: Callable[[bytes], Move | None]) -> int:
         key = self._sets[state]

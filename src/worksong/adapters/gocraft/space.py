@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from worksong.adapters.redis.client import Arg, Redis, Script
 from worksong.adapters.redis.lookout import Gate
 from worksong.adapters.redis.store import Store, as_bytes, stored, text, whole
-from worksong.domain.errors import BackendRefused
+from worksong.domain.errors import BackendRefused, InvalidArguments
 from worksong.domain.job import Job, JobView, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison, Reason
@@ -120,11 +120,23 @@ class Space(Store):
 
     def held(self, job: Job) -> str:
         """The key that says who holds the lock of a job unique until it is done; '' for all others."""
-        return self.keys.held(job.unique_key) if job.unique == "until_done" and self.owns(job.unique_key) else ""
+        lock = self.lock_of(job) if job.unique == "until_done" else ""
+        return self.keys.held(lock) if lock else ""
 
-    def owns(self, unique_key: str) -> bool:
-        """Whether it is a lock of this namespace: a document could name any key."""
-        return unique_key.startswith(self.keys.unique_prefix)
+    def lock_of(self, job: Job) -> str:
+        """The key of the job's unique lock; '' when it has none, or names a key that is none of this namespace.
+
+        Release 0.5.1 of gocraft/work writes no `unique_key`: its lock is named by the arguments.
+        """
+        if not job.unique:
+            return ""
+        if job.unique_key:
+            return job.unique_key if job.unique_key.startswith(self.keys.unique_prefix) else ""
+        args = job.args if isinstance(job.args, Mapping) else None
+        try:
+            return gocraft.unique_key(self.keys.unique_prefix, job.handler, args, root="args")
+        except InvalidArguments:  # Go could not have written them, so there is no such lock
+            return ""
 
     def buried(self, raw: bytes, name: str, poison: Poison, now: float, where: str) -> Item:
         """The ending of bytes that are no job: to the dead, as they were."""

@@ -170,7 +170,7 @@ def _job(view: JobView, shown: Fields, when: str) -> Fields:
     job = view.job
     fields = {when: int(view.at), "name": job.handler, "id": job.id, "t": int(job.enqueued_at), "args": shown["args"]}
     if job.unique:
-        fields |= {"unique": True, "unique_key": shown["unique_key"]}
+        fields |= {"unique": True, **({"unique_key": shown["unique_key"]} if job.unique_key else {})}
     if job.fails:
         fields |= {"fails": job.fails}
     if job.error:

@@ -159,7 +159,17 @@ class Ward:
         reads += [("LRANGE", key, 0, -1) for key in lists]
         held: set[str] = set()
         for documents in await self.space.try_all(reads):
-            held |= _locks_of(documents or ())
+            held |= self._locks_of(documents or ())
+        return held
+
+    def _locks_of(self, documents: Collection[bytes]) -> set[str]:
+        held: set[str] = set()
+        for raw in documents:
+            if b'"unique' in raw.lower():
+                try:
+                    held.add(self.space.lock_of(gocraft.decode(raw, limit=64 * gocraft.LIMIT)))
+                except Poison:
+                    continue
         return held
 
     async def unreadable(self) -> list[Finding]:
@@ -199,14 +209,3 @@ CHECKS: tuple[Check[Ward], ...] = (
     Check("limits", "Every stored limit is of a type that is worked on.", Ward.leftovers),
     Check("pools.clocks", "No pool beats in the future.", Ward.clocks),
 )
-
-
-def _locks_of(documents: Collection[bytes]) -> set[str]:
-    held: set[str] = set()
-    for raw in documents:
-        if b"unique_key" in raw.lower():
-            try:
-                held.add(gocraft.decode(raw, limit=64 * gocraft.LIMIT).unique_key)
-            except Poison:
-                continue
-    return held

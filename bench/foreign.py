@@ -1,0 +1,46 @@
+"""worksong in the formats of others, beside the workers whose formats they are; a field for each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.environments import Refused
+from bench.goworker import Goworker, build
+from bench.plan import Measuring, Plan
+from bench.results import Field, Subject
+from bench.server import ResqueServer, running
+from bench.system import Failed, PythonSystem, System, subject
+
+PEERS = ("goworker",)
+"""Who is measured here, and nowhere else."""
+
+
+def measure(plan: Plan, directory: Path) -> list[Field]:
+    """All that was asked for; without anybody to compare with, a format is left out."""
+    fields: list[Field] = []
+    if "goworker" in plan.peers:
+        fields.append(_resque(plan, directory))
+    return fields
+
+
+def _resque(plan: Plan, directory: Path) -> Field:
+    print("worksong on Resque's format", file=sys.stderr)
+    with running(ResqueServer) as server:
+        others: list[System] = []
+        absent: list[Subject] = []
+        try:
+            others.append(Goworker(build(directory), server, seconds=plan.seconds))
+        except (Refused, Failed) as reason:
+            print(f"goworker is not measured: {reason}", file=sys.stderr)
+            absent.append(Subject(name="goworker", absent=str(reason)))
+        worksong = PythonSystem("worksong", server, seconds=plan.seconds)
+        return field("Resque", worksong, others, absent, plan)
+
+
+def field(name: str, worksong: System, others: Sequence[System], absent: Sequence[Subject], plan: Plan) -> Field:
+    """worksong beside others; who cannot be had is told."""
+    subjects = [*map(subject, [worksong, *others]), *absent]
+    pairs = Measuring(worksong, others, subjects, quick=plan.quick).carry_out(plan.rounds, [worksong])
+    return Field(name=name, subjects=subjects, pairs=pairs)

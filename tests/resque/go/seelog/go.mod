@@ -1,0 +1,3 @@
+module github.com/cihub/seelog
+
+go 1.21
