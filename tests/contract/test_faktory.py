@@ -1,8 +1,8 @@
-"""The contract on a stand-in for Faktory, whose scanners have their turn whenever the contract promotes.
+"""The contract on Faktory, whose scanners have their turn whenever the contract promotes.
 
-The server moves what is due by itself, so `promote` of the adapter does nothing: here it turns the stand-in's clock
-instead. Where Faktory keeps another promise than the contract, `OTHERWISE` says which; what it keeps is tested
-in tests/faktory.
+The server moves what is due by itself, so `promote` of the adapter does nothing: here it turns the server's clock
+instead. Where the real server cannot be had, one stands in for it. Where Faktory keeps another promise than the
+contract, `OTHERWISE` says which; what it keeps is tested in tests/faktory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import servers
+from faktory.real import Real
 from faktory.standin import Standin
 from worksong.adapters.faktory import FaktoryBackend
 from worksong.domain.errors import BackendUnavailable
@@ -96,12 +98,19 @@ class TestFaktory(BackendContract):
             pytest.skip(f"faktory:// keeps another promise: {OTHERWISE[name]}")
 
     @pytest.fixture
-    def server(self) -> Iterator[Standin]:
-        with Standin(now=T, fetch_wait=0.05) as standin:
-            yield standin
+    def server(
+        self, faktory_server: servers.Faktory | None, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Standin | Real]:
+        if faktory_server is None:
+            with Standin(now=T, fetch_wait=0.05) as standin:
+                yield standin
+            return
+        with Real(faktory_server, now=T) as real:
+            real.bend(monkeypatch)
+            yield real
 
     @pytest.fixture
-    async def backend(self, server: Standin) -> AsyncIterator[FaktoryBackend]:
+    async def backend(self, server: Standin | Real) -> AsyncIterator[FaktoryBackend]:
         class Timed(FaktoryBackend):
             def _use(self, *parts: Any) -> None:
                 super()._use(*parts)

@@ -77,11 +77,11 @@ class Broker:
         """A firing takes the place of those of its id that are on the schedule, whoever put them there."""
         ids = [job.id for job in firings if job.run_at > now + MARGIN]
         if ids:
-            await self._client.ask("MUTATE", talk.mutation("discard", "scheduled", jids=ids))
+            await self._client.mutate("discard", "scheduled", ids)
 
     async def _push(self, ready: Sequence[tuple[str, bytes]]) -> dict[str, str]:
-        """Id -> why it was refused."""
-        if len(ready) == 1 or not self._batches:
+        """Id -> why it was refused. One job goes as many do: PUSH would make its `retry` that of all jobs without."""
+        if not self._batches:
             return await self._push_singly(ready)
         try:
             reply = await self._client.ask("PUSHB", b"[%s]" % b",".join([payload for _, payload in ready]))
@@ -170,7 +170,7 @@ class Broker:
         found = lending.found
         held = await self._fail(lending, error, trace)
         if held and found.retry >= 0:
-            await self._client.ask("MUTATE", talk.mutation("kill", "retries", jids=[found.jid]))
+            await self._client.mutate("kill", "retries", [found.jid])
         return held
 
     async def _enqueue_anew(self, lending: Lending, job: Job) -> bool:
@@ -181,7 +181,7 @@ class Broker:
         found = lending.found
         if not lending.copied:
             if lending.copy and job.run_at:  # the answer was lost: if it is on the schedule, it is there once again
-                await self._client.ask("MUTATE", talk.mutation("discard", "scheduled", jids=[lending.copy]))
+                await self._client.mutate("discard", "scheduled", [lending.copy])
             else:
                 lending.copy = new_id()
             payload = wire.encode(
@@ -191,7 +191,8 @@ class Broker:
                 reserve_for=found.reserve_for,
                 fence=lending.fence,
             )
-            await self._client.ask("PUSH", payload)
+            if refused := await self._push([(lending.copy, payload)]):
+                raise Said(f"ERR {one_line(refused[lending.copy])}")
             lending.copied = True
         return await self._acknowledge(lending)
 
@@ -203,7 +204,7 @@ class Broker:
         jid = wire.jid_of(raw)
         if jid:
             await self._client.ask("FAIL", talk.failed(jid, f"Poison: {wrong}"))
-            await self._client.ask("MUTATE", talk.mutation("kill", "retries", jids=[jid]))
+            await self._client.mutate("kill", "retries", [jid])
 
     def refuse(self, lending: Lending) -> None:
         """Begin to fail a job that no handler here knows: the server tries it again, perhaps where one does."""

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from worksong.adapters.faktory.address import Address
 from worksong.adapters.faktory.connection import Connection, Reply, Said, connect
 from worksong.adapters.outage import NoAnswer, NotSent, Outage
 from worksong.domain.errors import BackendUnavailable, ConfigError
+from worksong.wire import faktory_talk as talk
 from worksong.wire.faktory_talk import Identity
 
 __all__ = ["Client", "NoAnswer", "NotSent", "Reply", "Said"]
@@ -40,6 +41,11 @@ class Client:
         """One command; `NotSent`, `NoAnswer`, `Said` when the server said no, or `ConfigError`."""
         connection = await self._take()
         return await connection.ask(b"%s %s" % (verb.encode(), what) if what else verb.encode(), patience)
+
+    async def mutate(self, order: str, target: str, jids: Sequence[str]) -> None:
+        """Have the server move or drop those of a set that have these jids."""
+        for what in talk.mutations(order, target, jids):
+            await self.ask("MUTATE", what)
 
     def identify(self, identity: Identity | None) -> None:
         """Speak for this worker from now on. The server hears who we are only when we connect."""
