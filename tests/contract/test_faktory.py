@@ -27,6 +27,7 @@ BACK = "Faktory takes jobs in at the back of a queue only"
 TURNS = "Faktory lends by queue, whatever the types of the jobs in it"
 SCANNERS = "the server queues all that is due, whoever asks"
 COUNTS = "Faktory counts, although it lists no jobs: so nothing is refused here"
+APART = "the server takes the jobs of a push one by one, and those of others in between: tests/faktory"
 TIMED = "a retry at a time that its handler chose is a scheduled job there, and not among the retries"
 
 OTHERWISE = {
@@ -52,6 +53,7 @@ OTHERWISE = {
     # order
     "test_leaving_hands_everything_back_to_the_front_in_order": BACK,
     "test_a_released_job_goes_back_to_the_front_as_it_came": BACK,
+    "test_pushes_of_many_callers_at_once_are_all_taken_in": APART,
     "test_jobs_of_several_types_can_be_pushed_together": TURNS,
     "test_no_type_exceeds_its_quota_while_another_has_jobs": TURNS,
     "test_a_type_without_a_quota_is_asked_when_the_others_have_no_more": TURNS,

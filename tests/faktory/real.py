@@ -36,7 +36,7 @@ class Kept:
         self.now = self.begun = now
         self._redis = redis.Redis(unix_socket_path=str(server.socket), decode_responses=True)
         self._server = server
-        self.later = time.time() + AHEAD - now
+        self.later = round(time.time()) + AHEAD - now
         """What the server's time is ahead of the test's, for all that is scheduled."""
 
     @property
@@ -113,6 +113,8 @@ class Real(Relay):
     def seconds(self, text: object) -> float:
         """How a client reads it: what the server does, it does now."""
         found = SECONDS(text)
+        if found >= self.store.begun + self.store.later:
+            return found - self.store.later
         return self.store.now if found > self.store.now + DAY else found
 
     def turn(self, seconds: float, *, silent: bool = False) -> None:

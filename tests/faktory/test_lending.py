@@ -303,6 +303,17 @@ async def test_what_the_server_refuses_is_named_and_the_others_are_there(
     assert [job["jid"] for job in queued(standin)] == [good.id]
 
 
+async def test_pushes_of_many_callers_at_once_are_all_taken_in_each_in_its_order(backend: FaktoryBackend) -> None:
+    pushes = [some_jobs(1 + number % 3) for number in range(60)]
+    answers = await asyncio.gather(*(push(backend, *jobs) for jobs in pushes))
+    assert answers == [[True] * len(jobs) for jobs in pushes]
+    lent = await lent_ids(backend, await join(backend), 1000)
+    for jobs in pushes:
+        ids = [job.id for job in jobs]
+        assert [job_id for job_id in lent if job_id in ids] == ids
+    assert len(lent) == sum(map(len, pushes))
+
+
 async def test_a_server_without_pushb_takes_jobs_one_by_one(
     backend: FaktoryBackend, standin: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,12 +20,16 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: faktory serve|work|push [flags]")
 		os.Exit(2)
 	}
+	os.Stdout = os.Stderr // where both libraries print what happens
 	command := commands[os.Args[1]]
 	os.Args = append(os.Args[:1], os.Args[2:]...) // the server reads its flags from there
 	command()
 }
 
-var printing sync.Mutex
+var (
+	printing sync.Mutex
+	output   = os.Stdout
+)
 
 // say prints one line of JSON, whole, whoever else prints.
 func say(what any) {
@@ -33,7 +37,7 @@ func say(what any) {
 	check(err)
 	printing.Lock()
 	defer printing.Unlock()
-	_, err = os.Stdout.Write(append(line, '\n'))
+	_, err = output.Write(append(line, '\n'))
 	check(err)
 }
 
