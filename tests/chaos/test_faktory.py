@@ -53,6 +53,7 @@ def _judged(fleet: Fleet, theatre: FaktoryTheatre) -> Verdict:
     return verdict
 
 
+@pytest.mark.skipif(not FULL, reason="A3 kills workers as well: A1 on Faktory is measured by make chaos")
 async def test_a1_workers_killed_at_random_lose_nothing(
     theatre: FaktoryTheatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
@@ -167,7 +168,7 @@ async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
     theatre: FaktoryTheatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
     # Given workers under load
-    restarts, rate = sized(30, 2), 300.0 if FULL else 100.0
+    restarts, rate = sized(30) if FULL else 1, 300.0 if FULL else 100.0
     over = asyncio.Event()
     await fleet.start(2, silent=0)
     producing = asyncio.create_task(producer.produce(lambda: Job("work", {"ms": 50.0}), rate, over.is_set))

@@ -100,10 +100,10 @@ class FaktoryTheatre:
         return sum(self._redis.llen(f"q:{name}") for name in self._redis.smembers("queues"))
 
     def expire(self) -> None:
-        """Time passes: every reservation ends, and each of those jobs is in its queue again."""
+        """Time passes: every reservation that there is ends; then each of those jobs is in its queue again."""
         far = time.time() + DAYS
-        self.server.order("turn", far, far)
-        self.server.order("turn", far, far)
+        self.server.order("turn", 0, 0, far)
+        self.server.order("turn", 0, far, 0)
 
     def orphans(self, fleet: Fleet) -> bool:
         """Whether all that is lent is lent to nobody: its worker is dead, or never heard of it."""

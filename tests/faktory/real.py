@@ -127,7 +127,7 @@ class Real(Relay):
         # What the server timed by itself, it timed by a clock that went on while the test ran.
         passed = time.time() + self.store.now - self.store.begun
         at = self.store.now + self.store.later + 0.001  # a time is not exact to the microsecond on its way
-        return int(self._server.order("turn", at, passed))
+        return int(self._server.order("turn", at, passed, passed))
 
     # what tests do
 

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 )
 
 func main() {
@@ -20,7 +21,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: faktory serve|work|push [flags]")
 		os.Exit(2)
 	}
-	os.Stdout = os.Stderr // where both libraries print what happens
+	// What libraries print goes elsewhere, whoever has got hold of the standard output already.
+	own, err := syscall.Dup(1)
+	check(err)
+	check(syscall.Dup3(2, 1, 0))
+	output = os.NewFile(uintptr(own), "output")
 	command := commands[os.Args[1]]
 	os.Args = append(os.Args[:1], os.Args[2:]...) // the server reads its flags from there
 	command()
@@ -28,7 +33,7 @@ func main() {
 
 var (
 	printing sync.Mutex
-	output   = os.Stdout
+	output   *os.File
 )
 
 // say prints one line of JSON, whole, whoever else prints.

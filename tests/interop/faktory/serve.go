@@ -60,13 +60,14 @@ func serve() {
 
 // order carries out what a test wants of the server beside its protocol.
 //
-//	turn AT RETRY    moves what is scheduled until AT, and retries and reservations due at RETRY; both Unix seconds
-//	release JID      ends a reservation, as if the job were done
-//	empty            the server as it was at first
+//	turn AT RETRY END    moves what is scheduled until AT, retries until RETRY, and reservations that end until END;
+//	                     all in Unix seconds
+//	release JID          ends a reservation, as if the job were done
+//	empty                the server as it was at first
 func order(s *server.Server, words []string) any {
 	switch words[0] {
 	case "turn":
-		return turn(s.Manager(), moment(words[1]), moment(words[2]))
+		return turn(s.Manager(), moment(words[1]), moment(words[2]), moment(words[3]))
 	case "release":
 		_, err := s.Manager().Acknowledge(context.Background(), words[1])
 		check(err)
@@ -78,13 +79,13 @@ func order(s *server.Server, words []string) any {
 }
 
 // turn answers how many jobs came into their queues. What the reaper puts off is not due at once.
-func turn(m manager.Manager, at, retry time.Time) int64 {
+func turn(m manager.Manager, at, retry, end time.Time) int64 {
 	ctx := context.Background()
 	scheduled, err := m.EnqueueScheduledJobs(ctx, at)
 	check(err)
 	again, err := m.RetryJobs(ctx, retry)
 	check(err)
-	_, err = m.ReapExpiredJobs(ctx, retry)
+	_, err = m.ReapExpiredJobs(ctx, end)
 	check(err)
 	return scheduled + again
 }
