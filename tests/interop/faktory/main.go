@@ -3,8 +3,9 @@
 //	faktory serve [-still] [-wait DURATION] [flags of the server]   see serve.go
 //	faktory work [flags]                                            see work.go
 //	faktory push [-many N]                                          see push.go
+//	faktory bench -mode MODE [flags]                                see bench.go
 //
-// The last two find their server by FAKTORY_URL.
+// All but the first find their server by FAKTORY_URL.
 package main
 
 import (
@@ -16,9 +17,9 @@ import (
 )
 
 func main() {
-	commands := map[string]func(){"serve": serve, "work": work, "push": push}
+	commands := map[string]func(){"serve": serve, "work": work, "push": push, "bench": bench}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: faktory serve|work|push [flags]")
+		fmt.Fprintln(os.Stderr, "usage: faktory serve|work|push|bench [flags]")
 		os.Exit(2)
 	}
 	// What libraries print goes elsewhere, whoever has got hold of the standard output already.
