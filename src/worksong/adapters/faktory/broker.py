@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Said
+from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Reply, Said
 from worksong.adapters.faktory.ledger import Ledger, Lending
 from worksong.domain.errors import BackendRefused, BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments
 from worksong.domain.job import Job, new_id
@@ -109,14 +109,34 @@ class Broker:
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         """See `Broker.settle`. Carries out all it can, and then raises what it could not."""
-        answers = await asyncio.gather(*[self._settle(one, now) for one in batch], return_exceptions=True)
+        if len(batch) == 1:
+            return [await self._settle(batch[0], now)]
+        through = [one for one in batch if isinstance(one.outcome, (Done, Discarded))]
+        others = [one for one in batch if not isinstance(one.outcome, (Done, Discarded))]
+        ended = iter(await self._acknowledge_all(through))
+        settled = iter(await asyncio.gather(*[self._settle(one, now) for one in others], return_exceptions=True))
+        answers = [next(ended if isinstance(one.outcome, (Done, Discarded)) else settled) for one in batch]
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        for failure in failures:
-            if not isinstance(failure, BackendUnavailable):
-                raise failure
-        for failure in failures:
+        for failure in sorted(failures, key=lambda failure: isinstance(failure, BackendUnavailable)):
             raise failure
         return [answer is True for answer in answers]
+
+    async def _acknowledge_all(self, batch: Sequence[Settlement]) -> list[bool | BaseException]:
+        """Those that are over, a few in one go: nearly all endings are these. What one met is in its place."""
+        lendings: list[Lending] = [one.delivery.receipt for one in batch]
+        held = [self._ledger.holds(lending) for lending in lendings]
+        jids = [lending.found.jid for lending, may in zip(lendings, held, strict=True) if may]
+        replies = iter(await self._client.ask_all("ACK", list(map(talk.acknowledged, jids))))
+        return [
+            self._over(lending, next(replies) if may else None, held=may)
+            for lending, may in zip(lendings, held, strict=True)
+        ]
+
+    def _over(self, lending: Lending, reply: Reply | BaseException, *, held: bool) -> bool | BaseException:
+        """Whether its ending counts; of what met a failure, nothing is known, and it may be told again."""
+        if isinstance(reply, BaseException):
+            return reply
+        return self._ledger.end(lending) and held
 
     async def _settle(self, settlement: Settlement, now: float) -> bool:
         lending: Lending = settlement.delivery.receipt
