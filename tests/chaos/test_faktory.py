@@ -1,4 +1,4 @@
-"""A1, A3, A4, B1 on the real Faktory, whose leases are reservations: only time ends them, a minute at the soonest."""
+"""A1, A3, A4, B1, C1 on the real Faktory, where a lease is a reservation: only time ends it, in a minute or more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,8 @@ from chaos.fleet import Fleet
 from chaos.ledger import Verdict, judge
 from chaos.producer import Producer
 from chaos.scale import FULL, sized, timeout
+from chaos.test_network_outage import AT_ONCE, CONCURRENCY, OUTAGE, PROCESSES, TIMEOUT, processes
+from chaos.test_network_outage import Producer as Enqueuer
 from chaos.theatre_faktory import FaktoryTheatre, quiet
 from worksong import Job
 from worksong.ports.backend import Allowance
@@ -74,7 +77,7 @@ async def test_a1_workers_killed_at_random_lose_nothing(
     await fleet.stop_all()
     verdict = _judged(fleet, theatre)
     assert verdict.acked >= JOBS
-    assert not theatre.stored
+    assert theatre.count() + theatre.count("scheduled", "retries", "dead", "working") == 0
     certify(
         "A1",
         jobs=verdict.acked,
@@ -105,7 +108,7 @@ async def test_a3_servers_and_workers_killed_at_random_lose_nothing(
             await fleet.kill(fleet.any())
             await fleet.launch(silent=0)
         await asyncio.sleep(fleet.chance.uniform(0.2, 0.8))
-        await theatre.kill(fleet.ledger)
+        await theatre.kill(lambda: fleet.ledger.ids("K") - fleet.ledger.ids("F"))
         await asyncio.sleep(1.0 if FULL else 0.5)
         await theatre.restart()
         await _resumed(fleet)
@@ -195,3 +198,62 @@ async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
     certify("B1", jobs=verdict.acked, restarts=restarts, lost=0, duplicates=0, exit_at_most_after=longest)
     if FULL:  # a FETCH that waits at the server is not broken off
         assert longest <= 0.05 + 1.0 + 2.0
+
+
+@pytest.mark.skipif(not FULL, reason="tests/faktory kills the server as well: C1 on Faktory is measured by make chaos")
+async def test_c1_an_outage_is_told_in_time_waited_out_quietly_and_costs_nothing(
+    theatre: FaktoryTheatre, tmp_path: Path, certify: Certify
+) -> None:
+    enqueuer = Enqueuer(theatre.server.url, tmp_path / "ledger")
+    with processes(theatre.server.url, tmp_path) as workers:
+        # Given two workers, and somebody who enqueues
+        for _ in workers:
+            await enqueuer.one_more_runs()
+        await enqueuer.until(lambda: all("outage" in "".join(worker.lines) for worker in workers))
+        enqueuing = asyncio.create_task(enqueuer.enqueue_all_the_time())
+        await enqueuer.until(lambda: len(enqueuer.runs) > 100)
+        said, cpu = [len(worker.lines) for worker in workers], [worker.cpu for worker in workers]
+
+        # When the server is killed and comes back after a while
+        await theatre.kill(lambda: set(map(str, enqueuer.acked - set(enqueuer.runs))), as_=_number)
+        await asyncio.sleep(OUTAGE)
+        spent = [worker.cpu - before for worker, before in zip(workers, cpu, strict=True)]
+        await theatre.restart()
+        back = time.monotonic()
+        await enqueuer.one_more_runs()
+        resumed = time.monotonic() - back
+        enqueuing.cancel()
+        await asyncio.wait([enqueuing])
+
+        # Then everything that was taken in runs, what it was asked for in vain when its reservation is over
+        await enqueuer.until(lambda: not theatre.count())
+        theatre.expire()
+        await enqueuer.until(lambda: not enqueuer.acked - set(enqueuer.runs) - set(map(int, theatre.taken)))
+        doubled = sum(times - 1 for times in enqueuer.runs.values())
+        assert doubled <= PROCESSES * CONCURRENCY
+        assert enqueuer.refused
+        assert enqueuer.longest <= TIMEOUT * 1.1
+        assert all(worker.alive for worker in workers)
+        lines = [len(worker.lines) - before for worker, before in zip(workers, said, strict=True)]
+        assert max(lines) <= OUTAGE + AT_ONCE, [worker.lines[-20:] for worker in workers]
+        assert resumed <= 10.0
+        assert max(spent) <= 0.05 * OUTAGE
+        assert [worker.stop() for worker in workers] == [0] * PROCESSES
+    await enqueuer.close()
+    certify(
+        "C1",
+        outage=OUTAGE,
+        taken_in=len(enqueuer.acked),
+        lost=0,
+        lost_by_the_server_itself=len(theatre.taken),
+        doubled=doubled,
+        refused=len(enqueuer.refused),
+        longest_call=enqueuer.longest,
+        resumed=resumed,
+        lines_per_process=max(lines),
+        cpu_per_process=max(spent),
+    )
+
+
+def _number(job: dict[str, Any]) -> str:
+    return str(job["args"][0]["number"])

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,6 @@ import redis
 
 import servers
 from chaos.fleet import Fleet
-from chaos.ledger import Ledger
 
 DAYS = 3 * 86400.0
 """Seconds that outlast every reservation and every wait."""
@@ -58,17 +57,19 @@ class FaktoryTheatre:
             finally:
                 theatre._redis.close()
 
-    async def kill(self, ledger: Ledger) -> None:
-        """SIGKILL. What it takes out of a queue it notes a moment later: what it is killed between is lost."""
+    async def kill(self, known: Callable[[], set[str]], *, as_: Callable[[dict[str, Any]], str] | None = None) -> None:
+        """SIGKILL. What it takes out of a queue it notes a moment later: what it is killed between is lost.
+
+        `known`: the jobs that were taken in and have not run, called as `as_` calls them; by their ids, if not told.
+        """
         os.kill(self.server.pid, signal.SIGSTOP)
         killed = time.monotonic()
-        stored = self.stored
         while True:  # its Redis may still carry out what it was told
-            before, stored = stored, self.stored
-            if before == stored:
-                break
+            stored = self.stored(as_ or _id)
             await asyncio.sleep(0.02)
-        self.taken |= ledger.ids("K") - ledger.ids("F") - stored
+            if stored == self.stored(as_ or _id):
+                break
+        self.taken |= known() - stored
         await asyncio.to_thread(self.server.kill)
         self.outages.append((killed, killed))
 
@@ -78,12 +79,12 @@ class FaktoryTheatre:
         self._back = time.time()
         self.outages[-1] = (self.outages[-1][0], time.monotonic())
 
-    @property
-    def stored(self) -> set[str]:
-        """The ids of all jobs that it has anywhere."""
+    def stored(self, as_: Callable[[dict[str, Any]], str]) -> set[str]:
+        """All jobs that it has anywhere, called so."""
         raw = [raw for name in self._redis.smembers("queues") for raw in self._redis.lrange(f"q:{name}", 0, -1)]
         raw += [raw for name in ("scheduled", "retries", "dead") for raw in self._redis.zrange(name, 0, -1)]
-        return {_id(json.loads(one)) for one in raw} | {lent.job for lent in self.lent}
+        lent = [json.loads(raw)["job"] for raw in self._redis.zrange("working", 0, -1)]
+        return {as_(job) for job in [*map(json.loads, raw), *lent]}
 
     @property
     def lent(self) -> list[Lent]:
