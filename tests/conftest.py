@@ -142,8 +142,13 @@ def gopeer(go_binary: GoBuild) -> Path:
 
 
 @pytest.fixture(scope="session")
-def faktory_program(go_binary: GoBuild) -> Path:
-    """The real Faktory, and workers and producers in Go on it; their modules must be had from the network."""
+def faktory_program(go: str, go_binary: GoBuild) -> Path:
+    """The real Faktory, and workers and producers in Go on it; their modules must be had from the network.
+
+    Compiling it takes a minute of a processor, once: too long for whoever did not ask for it.
+    """
+    if not os.environ.get("WORKSONG_FAKTORY") and not servers.go_has_built(go, INTEROP / "faktory"):
+        pytest.skip("the real Faktory was not compiled here before: make faktory")
     try:
         return go_binary(INTEROP / "faktory")
     except servers.GoRefused as refused:

@@ -646,6 +646,13 @@ class GoRefused(Exception):
     """The go command would not build it: the first line that says why."""
 
 
+def go_has_built(go: str, package: Path) -> bool:
+    """Whether all that the Go package in `package` needs has been compiled here before; then building is quick."""
+    ask = [go, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."]
+    found = subprocess.run(ask, cwd=package, capture_output=True, text=True, check=False)
+    return found.returncode == 0 and len(found.stdout.split()) <= 1  # itself, in another directory
+
+
 def go_build(go: str, package: Path, program: Path) -> None:
     """Build the Go package in `package`. A copy is built: go adds to go.mod and go.sum what they do not list yet."""
     # One after the other: what the first has compiled, the second need not.

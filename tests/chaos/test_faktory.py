@@ -32,7 +32,7 @@ HELD = 60.0
 LATEST = HELD + 15.0 + 44.0 + 5.0
 """Seconds after which a job must run again: until its reservation is over, the reaper looks, the back-off, a scan."""
 
-pytestmark = pytest.mark.timeout(timeout(600))
+pytestmark = pytest.mark.timeout(max(800.0, timeout(600)))
 
 
 @pytest.fixture

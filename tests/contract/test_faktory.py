@@ -92,6 +92,7 @@ ASKED = ("push", "push once", "push for later", "fetch", "fetch and wait", "enli
 ASKED += ("requeue", "delete", "pause", "resume", "purge", "admit", "examine")
 
 
+@pytest.mark.timeout(800)  # the first one waits for the server to be built
 class TestFaktory(BackendContract):
     @pytest.fixture(autouse=True)
     def otherwise(self, request: pytest.FixtureRequest) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from enum import Enum
 
 PATIENCE = 60.0
+"""Seconds in which what must happen has happened, on a slow machine."""
 
 
 class Fault(Enum):

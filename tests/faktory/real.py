@@ -17,6 +17,7 @@ import pytest
 import redis
 
 import servers
+from faktory.faults import PATIENCE
 from faktory.relay import Relay
 from faktory.store import Stored
 from worksong.adapters.faktory import doctor
@@ -88,7 +89,7 @@ class Real(Relay):
 
     @property
     def url(self) -> str:
-        return f"faktory://127.0.0.1:{self.port}"
+        return f"faktory://127.0.0.1:{self.port}?timeout={PATIENCE:g}"
 
     def __enter__(self) -> Self:
         self._server.order("empty")

@@ -78,9 +78,14 @@ class Relay(Faults):
         with self.turn_of:
             self._clients[client] = {}
         try:
-            with socket.create_connection(("127.0.0.1", self._upstream)) as server:
-                self._pass_on(client, server)
-        except OSError:
+            with client.makefile("rb") as asked:
+                client.sendall(b'+HI {"v":2}\r\n')
+                hello = asked.readline()
+                self._note(client, json.loads(hello.removeprefix(b"HELLO ")))
+                with _greeted(self._upstream, hello) as server:
+                    client.sendall(b"+OK\r\n")
+                    self._pass_on(client, asked, server)
+        except (OSError, ValueError):
             pass
         finally:
             _shut(client)
@@ -88,15 +93,12 @@ class Relay(Faults):
             with self.turn_of:
                 del self._clients[client]
 
-    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+    def _pass_on(self, client: socket.socket, asked: BinaryIO, server: socket.socket) -> None:
         """Until one of them has enough."""
-        with client.makefile("rb") as asked, server.makefile("rb") as answered:
-            client.sendall(answered.readline())  # the greeting
+        with server.makefile("rb") as answered:
             while line := asked.readline():
-                verb, _, what = line.rstrip(b"\r\n").partition(b" ")
-                if verb == b"HELLO":
-                    self._note(client, json.loads(what))
-                fault = self.fault(verb.decode(errors="replace"))
+                verb = line.rstrip(b"\r\n").partition(b" ")[0].decode(errors="replace")
+                fault = self.fault(verb)
                 if fault is Fault.CUT:
                     return
                 if fault is Fault.SHUTDOWN:
@@ -113,6 +115,18 @@ class Relay(Faults):
         with self.turn_of:
             self._clients[client] = hello
             self.hellos.append(hello)
+
+
+def _greeted(port: int, hello: bytes) -> socket.socket:
+    """A connection through with its handshake; the server, which gives it two seconds, may need to be asked again."""
+    while True:
+        server = socket.create_connection(("127.0.0.1", port))
+        with contextlib.suppress(OSError):
+            server.sendall(hello)
+            with server.makefile("rb", buffering=0) as answers:
+                if [answers.readline()[:3] for _ in range(2)] == [b"+HI", b"+OK"]:
+                    return server
+        server.close()
 
 
 def _reply(answered: BinaryIO) -> bytes:

@@ -19,11 +19,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, Self, TypeVar
 
-from faktory.faults import Fault, Faults
+from faktory.faults import PATIENCE, Fault, Faults
 from faktory.store import Store, Stored, Wrong, floats, job_of, parse, written
 
 R = TypeVar("R")
-HANDSHAKE = 2.0
+HANDSHAKE = 60.0
+"""Seconds; the real one gives two, which a busy machine may take."""
 SILENT_WORKER = 60.0
 
 
@@ -65,7 +66,7 @@ class Standin(Faults):
     @property
     def url(self) -> str:
         login = f":{self.password}@" if self.password else ""
-        return f"faktory{'+tls' if self.tls else ''}://{login}127.0.0.1:{self.port}"
+        return f"faktory{'+tls' if self.tls else ''}://{login}127.0.0.1:{self.port}?timeout={PATIENCE:g}"
 
     def __enter__(self) -> Self:
         self.start()

@@ -22,6 +22,7 @@ from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Said
 from worksong.adapters.tls import Tls
 from worksong.wire.faktory_talk import Identity
 
+pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
 PATIENCE = 60.0
 Server = Standin | Real
 

@@ -24,6 +24,7 @@ from worksong.domain.turns import Share
 from worksong.ports.backend import Allowance, Beat, Want
 from worksong.testing.contract.steps import T, a_job, beat, fetch, join, lend, lent_ids, push, settle, some_jobs
 
+pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
 PATIENCE = 60.0
 Server = Standin | Real
 
@@ -350,7 +351,7 @@ async def test_firings_of_periodic_jobs_are_on_the_schedule_once_whoever_puts_th
 
 
 async def test_a_namespace_stands_before_every_queue(server: Server) -> None:
-    backend = FaktoryBackend(f"{server.url}?namespace=shop", namespace="")
+    backend = FaktoryBackend(f"{server.url}&namespace=shop", namespace="")
     other = FaktoryBackend(server.url, namespace="")
     job = a_job(queue="low")
     await push(backend, job)

@@ -12,8 +12,7 @@ from worksong.adapters.faktory import FaktoryBackend
 from worksong.domain.finding import Severity
 from worksong.wire.faktory_talk import Info, info
 
-PATIENCE = 60.0
-pytestmark = pytest.mark.timeout(400)  # the first one waits for the server to be built
+pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
 
 
 async def asked(backend: FaktoryBackend) -> Info:
@@ -27,7 +26,7 @@ async def test_the_server_of_these_tests_is_the_real_one(
 ) -> None:
     """Skipped, with the reason, where a stand-in has answered instead."""
     assert faktory_server, f"{faktory_program} does not start"
-    backend = FaktoryBackend(faktory_server.url, namespace="")
+    backend = FaktoryBackend(f"{faktory_server.url}?timeout=60", namespace="")
     try:
         told = await asked(backend)
     finally:
@@ -41,7 +40,7 @@ async def test_a_worker_finds_nothing_wrong_with_a_server_that_has_just_started(
 ) -> None:
     assert faktory_server, f"{faktory_program} does not start"
     faktory_server.order("empty")
-    backend = FaktoryBackend(faktory_server.url, namespace="")
+    backend = FaktoryBackend(f"{faktory_server.url}?timeout=60", namespace="")
     try:
         findings = await backend.examine(time.time())
     finally:

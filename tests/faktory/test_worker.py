@@ -25,6 +25,7 @@ from worksong.faces.cli import worksong as commands
 
 Server = Standin | Real
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
 PATIENCE = 60.0
 
 

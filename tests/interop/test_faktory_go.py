@@ -109,7 +109,7 @@ def still(faktory_program: Path, faktory_server: servers.Faktory | None) -> serv
 @pytest.fixture
 async def producer(still: servers.Faktory) -> AsyncIterator[Worker]:
     """One of ours that runs nothing."""
-    producer = Worker(still.url)
+    producer = Worker(f"{still.url}?timeout=60", patience=PATIENCE)
     yield producer
     await producer.astop()
 
@@ -122,7 +122,7 @@ def peer(faktory_program: Path, server: servers.Faktory) -> Go:
 @pytest.fixture
 async def worker(server: servers.Faktory) -> AsyncIterator[Worker]:
     """One of ours, on a queue that no other test uses; it knows the job type "send"."""
-    worker = Worker(f"{server.url}?timeout=60", concurrency=10, queues=(f"here.{new_id()}",))
+    worker = Worker(f"{server.url}?timeout=60", concurrency=10, patience=PATIENCE, queues=(f"here.{new_id()}",))
     yield worker
     await worker.astop(grace=1.0)
 
@@ -187,7 +187,7 @@ async def test_what_fails_in_one_language_is_tried_again_in_the_other(
     still: servers.Faktory, producer: Worker, faktory_program: Path
 ) -> None:
     # Given a job that fails here, and one that fails there
-    worker, ran = Worker(still.url), list[Job]()
+    worker, ran = Worker(f"{still.url}?timeout=60", patience=PATIENCE), list[Job]()
 
     @worker.job(name="once", max_fails=5, timeout=900)
     async def once(job: Job) -> None:
@@ -226,7 +226,7 @@ async def test_what_fails_in_one_language_is_tried_again_in_the_other(
 
 
 async def test_a_wrong_password_is_told(server: servers.Faktory) -> None:
-    wrong = Worker(server.url.replace("s3cret", "wrong"))
+    wrong = Worker(server.url.replace("s3cret", "wrong"), patience=PATIENCE)
     try:
         with pytest.raises(ConfigError, match="refused the login"):
             await wrong.aperform(Job("send"))
