@@ -45,15 +45,19 @@ machine: $(DEV) ## run the stateful property tests on every backend
 
 interop: $(DEV) ## run the tests against the real peers (needs Go; says so when it has none)
 	@$(BIN)/python tests/servers.py
-	@$(BIN)/pytest tests/interop $(ARGS)
+	@WORKSONG_FAKTORY=1 $(BIN)/pytest tests/interop $(ARGS)
 
 rabbitmq: $(DEV) ## run the tests of amqp://, and those beside Go, which `make test` leaves out
 	@$(BIN)/python tests/servers.py
 	@WORKSONG_RABBITMQ=1 $(BIN)/pytest tests/amqp tests/contract/test_amqp.py tests/interop/test_amqp_go.py $(ARGS)
 
+faktory: $(DEV) ## build the real Faktory with Go, and run the tests of faktory:// on it, and beside Go
+	@$(BIN)/python tests/servers.py
+	@WORKSONG_FAKTORY=1 $(BIN)/pytest tests/faktory tests/contract/test_faktory.py tests/interop/test_faktory_go.py $(ARGS)
+
 chaos: $(DEV) ## kill workers and servers, and write what was measured into docs/guarantees.md; SCALE=10 for longer
 	@$(BIN)/python tests/servers.py
-	@CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/chaos --certificates tests/chaos/certificates.json $(ARGS)
+	@WORKSONG_FAKTORY=1 CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/chaos --certificates tests/chaos/certificates.json $(ARGS)
 	@$(BIN)/python -m tests.chaos.certificates tests/chaos/certificates.json docs/guarantees.md
 
 browser: $(DEV) ## run the tests of the web console in Chromium (needs chromium, node and npm)

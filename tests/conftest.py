@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -139,6 +139,31 @@ def gopeer(go_binary: GoBuild) -> Path:
         return go_binary(INTEROP / "go")
     except servers.GoRefused as refused:
         pytest.skip(f"gopeer cannot be built here: {refused}")
+
+
+@pytest.fixture(scope="session")
+def faktory_program(go: str, go_binary: GoBuild) -> Path:
+    """The real Faktory, and workers and producers in Go on it; their modules must be had from the network.
+
+    Compiling it takes a minute of a processor, once: too long for whoever did not ask for it.
+    """
+    if not os.environ.get("WORKSONG_FAKTORY") and not servers.go_has_built(go, INTEROP / "faktory"):
+        pytest.skip("the real Faktory was not compiled here before: make faktory")
+    try:
+        return go_binary(INTEROP / "faktory")
+    except servers.GoRefused as refused:
+        pytest.skip(f"the real Faktory cannot be built here: {refused}")
+
+
+@pytest.fixture(scope="session")
+def faktory_server(request: pytest.FixtureRequest) -> Iterator[servers.Faktory | None]:
+    """The real Faktory for the whole run; it moves what is due when it is told. None: tests take a stand-in for it."""
+    server = None
+    with ExitStack() as running:
+        with suppress(pytest.skip.Exception, servers.Missing):
+            program = request.getfixturevalue("faktory_program")
+            server = running.enter_context(servers.faktory(program, "-still", "-wait", "50ms"))
+        yield server
 
 
 # nothing is left behind

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import random
 import shutil
@@ -15,10 +16,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 PATIENCE = 20.0
 """Seconds a server may take to answer."""
@@ -86,9 +89,9 @@ def _where(program: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """One installation at a time: test processes may run side by side."""
-    with (Path(tempfile.gettempdir()) / "worksong-tests-apt.lock").open("w") as lock:
+def _alone(what: str = "apt") -> Iterator[None]:
+    """One installation at a time, or one of whatever else: test processes may run side by side."""
+    with (Path(tempfile.gettempdir()) / f"worksong-tests-{what}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -399,6 +402,117 @@ def rabbitmq(settings: str = "") -> Iterator[Broker]:
                 broker.kill()
 
 
+class Faktory:
+    """A Faktory of our own: the program of `interop/faktory`, which is the real server and takes orders from us."""
+
+    def __init__(self, program: Path, directory: Path, *flags: str, password: str = "") -> None:
+        """`flags`: of `faktory serve`, beside those that say where it is."""
+        self.directory, self.password = directory, password
+        self.socket = directory / "redis.sock"
+        """Where its own Redis listens."""
+        self._program, self._flags = program, flags
+        self._ordering = threading.Lock()
+        for _ in range(TRIES):
+            self.port, self.web_port = _lasting_port(), _lasting_port()
+            process = self._start()
+            if process:
+                self._process = process
+                return
+        raise Missing("faktory", f"it did not start: {self.said}")
+
+    @property
+    def url(self) -> str:
+        login = f":{quote(self.password, safe='')}@" if self.password else ""
+        return f"faktory://{login}127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def said(self) -> str:
+        return (self.directory / "server.log").read_text(errors="replace").strip()[-500:]
+
+    def order(self, *words: object) -> Any:
+        """What is not in its protocol: see `order` in `interop/faktory/serve.go`."""
+        assert self._process.stdin
+        assert self._process.stdout
+        with self._ordering:
+            self._process.stdin.write(f"{' '.join(map(str, words))}\n".encode())
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        assert line, f"the server does not answer {words}: {self.said}"
+        return json.loads(line)
+
+    def kill(self) -> None:
+        """SIGKILL. Its Redis is told by the kernel: it stores what it has, and ends."""
+        self._process.kill()
+        self._over()
+        until = time.monotonic() + SLOW
+        while _unix_listens(self.socket):
+            assert time.monotonic() < until, "the Redis of the server does not end"
+            time.sleep(0.005)
+
+    def start(self) -> None:
+        """Again, on what it stored."""
+        process = self._start()
+        if not process:
+            raise Missing("faktory", f"it did not start again: {self.said}")
+        self._process = process
+
+    def end(self) -> None:
+        """In order, with its Redis."""
+        _end(self._process)
+        self._over()
+
+    def _over(self) -> None:
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        place = ["-d", str(self.directory), "-c", str(self.directory)]
+        place += ["-b", f"127.0.0.1:{self.port}", "-w", f"127.0.0.1:{self.web_port}", "-e", "development", "-l", "warn"]
+        with (self.directory / "server.log").open("ab") as output:
+            process = subprocess.Popen(
+                [self._program, "serve", *self._flags, *place],
+                env={**os.environ, "FAKTORY_PASSWORD": self.password},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+            )
+        try:
+            if _answers(process, self.port, "faktory", _greets, patience=SLOW):
+                return process
+        except BaseException:
+            _end(process)
+            raise
+        return None
+
+
+def _unix_listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
+def _greets(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=5.0) as connection:
+        return connection.recv(16).startswith(b"+HI")
+
+
+@contextlib.contextmanager
+def faktory(program: Path, *flags: str, password: str = "") -> Iterator[Faktory]:
+    """The Faktory that this program is, with these flags of `faktory serve`; `Missing` when it does not start."""
+    find("redis-server")  # it starts one
+    with tempfile.TemporaryDirectory(prefix="worksong-faktory-", ignore_cleanup_errors=True) as name:
+        server = Faktory(program, Path(name), *flags, password=password)
+        try:
+            yield server
+        finally:
+            server.end()
+
+
 def self_signed(directory: Path) -> Path | None:
     """A certificate for `localhost`, beside `key.pem`; None where there is no openssl."""
     if not shutil.which("openssl"):
@@ -532,9 +646,17 @@ class GoRefused(Exception):
     """The go command would not build it: the first line that says why."""
 
 
+def go_has_built(go: str, package: Path) -> bool:
+    """Whether all that the Go package in `package` needs has been compiled here before; then building is quick."""
+    ask = [go, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."]
+    found = subprocess.run(ask, cwd=package, capture_output=True, text=True, check=False)
+    return found.returncode == 0 and len(found.stdout.split()) <= 1  # itself, in another directory
+
+
 def go_build(go: str, package: Path, program: Path) -> None:
     """Build the Go package in `package`. A copy is built: go adds to go.mod and go.sum what they do not list yet."""
-    with tempfile.TemporaryDirectory(prefix="worksong-go-") as name:
+    # One after the other: what the first has compiled, the second need not.
+    with tempfile.TemporaryDirectory(prefix="worksong-go-") as name, _alone("go"):
         copy = shutil.copytree(package, Path(name) / "source")
         built = subprocess.run(
             [go, "build", "-mod=mod", "-o", str(program), "."], cwd=copy, capture_output=True, text=True, check=False

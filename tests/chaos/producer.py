@@ -13,6 +13,7 @@ from chaos.ledger import Journal
 from worksong.adapters import connect
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.job import Job, new_id
+from worksong.ports.backend import Allowance
 
 TURN = 0.02
 """Seconds between two pushes of a producer that keeps a rate."""
@@ -23,8 +24,10 @@ PAUSE = 0.1
 class Producer:
     """Pushes jobs without `once`, under ids of its own: so the ledger knows of an attempt before the server does."""
 
-    def __init__(self, url: str, directory: Path) -> None:
+    def __init__(self, url: str, directory: Path, *, allowance: Allowance | None = None) -> None:
+        """`allowance`: of every job type, where the store must know it at the push."""
         self._backend = connect(url, namespace="chaos")
+        self._backend.advise(lambda _: allowance)
         self._journal = Journal(directory, "producer")
         self.acked = 0
 

@@ -1,8 +1,8 @@
-"""The contract on a stand-in for Faktory, whose scanners have their turn whenever the contract promotes.
+"""The contract on Faktory, whose scanners have their turn whenever the contract promotes.
 
-The server moves what is due by itself, so `promote` of the adapter does nothing: here it turns the stand-in's clock
-instead. Where Faktory keeps another promise than the contract, `OTHERWISE` says which; what it keeps is tested
-in tests/faktory.
+The server moves what is due by itself, so `promote` of the adapter does nothing: here it turns the server's clock
+instead. Where the real server cannot be had, one stands in for it. Where Faktory keeps another promise than the
+contract, `OTHERWISE` says which; what it keeps is tested in tests/faktory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import servers
+from faktory.real import Real
 from faktory.standin import Standin
 from worksong.adapters.faktory import FaktoryBackend
 from worksong.domain.errors import BackendUnavailable
@@ -25,6 +27,7 @@ BACK = "Faktory takes jobs in at the back of a queue only"
 TURNS = "Faktory lends by queue, whatever the types of the jobs in it"
 SCANNERS = "the server queues all that is due, whoever asks"
 COUNTS = "Faktory counts, although it lists no jobs: so nothing is refused here"
+APART = "the server takes the jobs of a push one by one, and those of others in between: tests/faktory"
 TIMED = "a retry at a time that its handler chose is a scheduled job there, and not among the retries"
 
 OTHERWISE = {
@@ -50,6 +53,7 @@ OTHERWISE = {
     # order
     "test_leaving_hands_everything_back_to_the_front_in_order": BACK,
     "test_a_released_job_goes_back_to_the_front_as_it_came": BACK,
+    "test_pushes_of_many_callers_at_once_are_all_taken_in": APART,
     "test_jobs_of_several_types_can_be_pushed_together": TURNS,
     "test_no_type_exceeds_its_quota_while_another_has_jobs": TURNS,
     "test_a_type_without_a_quota_is_asked_when_the_others_have_no_more": TURNS,
@@ -88,6 +92,7 @@ ASKED = ("push", "push once", "push for later", "fetch", "fetch and wait", "enli
 ASKED += ("requeue", "delete", "pause", "resume", "purge", "admit", "examine")
 
 
+@pytest.mark.timeout(800)  # the first one waits for the server to be built
 class TestFaktory(BackendContract):
     @pytest.fixture(autouse=True)
     def otherwise(self, request: pytest.FixtureRequest) -> None:
@@ -96,12 +101,19 @@ class TestFaktory(BackendContract):
             pytest.skip(f"faktory:// keeps another promise: {OTHERWISE[name]}")
 
     @pytest.fixture
-    def server(self) -> Iterator[Standin]:
-        with Standin(now=T, fetch_wait=0.05) as standin:
-            yield standin
+    def server(
+        self, faktory_server: servers.Faktory | None, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[Standin | Real]:
+        if faktory_server is None:
+            with Standin(now=T, fetch_wait=0.05) as standin:
+                yield standin
+            return
+        with Real(faktory_server, now=T) as real:
+            real.bend(monkeypatch)
+            yield real
 
     @pytest.fixture
-    async def backend(self, server: Standin) -> AsyncIterator[FaktoryBackend]:
+    async def backend(self, server: Standin | Real) -> AsyncIterator[FaktoryBackend]:
         class Timed(FaktoryBackend):
             def _use(self, *parts: Any) -> None:
                 super()._use(*parts)

@@ -1,13 +1,12 @@
-"""A stand-in for the Faktory server: its protocol over real sockets, as strict as it is described, and no more.
+"""A stand-in for the Faktory server: its protocol over real sockets, where the real one cannot be had or will not do.
 
-It is not Faktory: what it does was written down from a description of version 1.10, and no test against it shows what
-the real server does. It lives in threads of its own; its clock stands still unless a test turns it, and only the two
-deadlines of a connection (of the handshake, and of a FETCH that waits) are real time. It can be told to fail.
+The same tests run on both, so what it does is what version 1.10 does. It lives in threads of its own; its clock stands
+still unless a test turns it, and only the two deadlines of a connection (of the handshake, and of a FETCH that waits)
+are real time. It can be told to fail.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import json
@@ -16,27 +15,17 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from enum import Enum
 from typing import BinaryIO, Self, TypeVar
 
+from faktory.faults import PATIENCE, Fault, Faults
 from faktory.store import Store, Stored, Wrong, floats, job_of, parse, written
 
 R = TypeVar("R")
-HANDSHAKE = 2.0
-PATIENCE = 60.0
+HANDSHAKE = 60.0
+"""Seconds; the real one gives two, which a busy machine may take."""
 SILENT_WORKER = 60.0
-
-
-class Fault(Enum):
-    """What goes wrong with a command."""
-
-    LOST = "it is carried out, and the connection breaks before the answer"
-    CUT = "the connection breaks before it is carried out"
-    MUTE = "it is carried out, and nothing is answered on a connection that stays"
-    SHUTDOWN = "the server is shutting down"
 
 
 class _Worker:
@@ -47,7 +36,7 @@ class _Worker:
         self.connections: set[_Line] = set()
 
 
-class Standin:
+class Standin(Faults):
     """`with Standin() as server`: its `url`, its `store`, and what was asked of it."""
 
     def __init__(
@@ -62,26 +51,22 @@ class Standin:
         version: str = "1.10.0",
     ) -> None:
         """`fetch_wait`: seconds that a FETCH waits for a job. `most`: connections. `greeting`: another one."""
+        super().__init__()
         self.store = Store(now)
         self.password, self.fetch_wait, self.most, self.tls = password, fetch_wait, most, tls
         self.greeting, self.version = greeting, version
         self.port = 0
-        self.seen: Counter[str] = Counter()
-        """How often each verb came."""
         self.hellos: list[Stored] = []
         self.workers: dict[str, _Worker] = {}
         self.workers_reaped = 0
-        self._faults: dict[str, list[Fault]] = {}
         self._lines: set[_Line] = set()
-        self.turn_of = threading.Condition()
-        """Whoever touches anything here has it; told when something has changed."""
         self._listener: socket.socket | None = None
         self._threads: list[threading.Thread] = []
 
     @property
     def url(self) -> str:
         login = f":{self.password}@" if self.password else ""
-        return f"faktory{'+tls' if self.tls else ''}://{login}127.0.0.1:{self.port}"
+        return f"faktory{'+tls' if self.tls else ''}://{login}127.0.0.1:{self.port}?timeout={PATIENCE:g}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -113,7 +98,7 @@ class Standin:
             self._threads[-1].join(0.05)
             self._threads = [thread for thread in self._threads if thread.is_alive()]
         self.workers.clear()
-        self._faults.clear()
+        self.forget()
 
     def turn(self, seconds: float, *, silent: bool = False) -> None:
         """Let time pass; the scanners and the reapers have their turn then. `silent`: no worker beats meanwhile."""
@@ -135,17 +120,6 @@ class Standin:
     def tell(self, state: str) -> None:
         """Let an operator send every worker this state."""
         self.do(lambda: [setattr(worker, "state", state) for worker in self.workers.values()])
-
-    def fail(self, verb: str, *faults: Fault) -> None:
-        """The next commands of this verb meet these."""
-        self.do(lambda: self._faults.setdefault(verb, []).extend(faults))
-
-    async def asked(self, verb: str) -> None:
-        """Wait until somebody has asked this."""
-        until = time.monotonic() + PATIENCE
-        while not self.seen[verb]:
-            assert time.monotonic() < until, f"nobody asked {verb}"
-            await asyncio.to_thread(time.sleep, 0.01)
 
     def do(self, what: Callable[[], R]) -> R:
         """Do it while nobody else does anything here."""
@@ -206,10 +180,6 @@ class Standin:
     def crowd(self) -> int:
         return len(self._lines)
 
-    def fault(self, verb: str) -> Fault | None:
-        planned = self._faults.get(verb)
-        return planned.pop(0) if planned else None
-
     def info(self) -> Stored:
         store = self.store
         now = datetime.fromtimestamp(store.now, UTC)
@@ -225,7 +195,7 @@ class Standin:
                 },
                 "total_failures": store.counts["failures"],
                 "total_processed": store.counts["processed"],
-                "total_enqueued": store.counts["enqueued"],
+                "total_enqueued": sum(map(len, store.queues.values())),
                 "total_queues": len(store.queues),
             },
             "server": {
@@ -271,7 +241,6 @@ class _Line:
     def carry_out(self, verb: str, what: bytes) -> bool:
         """Whether the connection lives on."""
         with self.server.turn_of:
-            self.server.seen[verb] += 1
             fault = self.server.fault(verb)
             if fault is Fault.CUT or verb == "END":
                 return False
@@ -344,7 +313,9 @@ class _Line:
         return b"$%d\r\n%s\r\n" % (len(text), text) if text else b"$-1\r\n"
 
     def on_push(self, what: bytes) -> None:
-        self.store.push(job_of(parse(what)))
+        job = job_of(parse(what))
+        self.store.usual_retry = job.get("retry", self.store.usual_retry)
+        self.store.push(job)
 
     def on_pushb(self, what: bytes) -> str:
         refused: dict[str, str] = {}
@@ -424,10 +395,10 @@ class _Line:
         self.store.mutate(parse(what))
 
     def on_batch(self, _: bytes) -> None:
-        raise Wrong("batches are only available in Faktory Enterprise")
+        raise Wrong("batch subsystem is only available in Faktory Enterprise")
 
     def on_track(self, _: bytes) -> None:
-        raise Wrong("tracking is only available in Faktory Enterprise")
+        raise Wrong("tracking subsystem is only available in Faktory Enterprise")
 
 
 _HELLO = {"v": int, "pid": int, "hostname": str, "wid": str, "pwdhash": str, "username": str, "labels": list}

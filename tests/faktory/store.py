@@ -1,7 +1,4 @@
-"""What the stand-in keeps: jobs in queues, sets and under reservation, by a clock that tests turn.
-
-Written from a description of Faktory 1.10, not from its code.
-"""
+"""What the stand-in keeps: jobs in queues, sets and under reservation, by a clock that tests turn."""
 
 from __future__ import annotations
 
@@ -14,7 +11,9 @@ from typing import Any
 
 TEXTS = ("jid", "jobtype", "queue", "at", "created_at", "enqueued_at")
 NUMBERS = ("reserve_for", "retry", "backtrace")
-MEMBERS = (*TEXTS, *NUMBERS, "args", "custom", "failure")
+MEMBERS = ("retry", "failure", "custom", "jid", "queue", "jobtype", "created_at", "enqueued_at", "at", "args")
+MEMBERS += ("reserve_for", "backtrace")
+"""In the order in which the server writes them."""
 QUEUE = re.compile(r"[a-zA-Z0-9._-]+")
 DAY = 86400
 
@@ -32,6 +31,8 @@ class Store:
     def __init__(self, now: float) -> None:
         self.now = now
         self._tick = 0
+        self.usual_retry = 25
+        """Of a job that says nothing; the last PUSH has changed it."""
         self.clear()
 
     def clear(self) -> None:
@@ -57,7 +58,7 @@ class Store:
         at = moment(job.get("at") or "")
         job = {**job, "queue": job.get("queue") or "default", "created_at": job.get("created_at") or self.stamp()}
         if job.get("retry") is None:
-            job["retry"] = 25
+            job["retry"] = self.usual_retry
         if at > self.now:
             self.sets["scheduled"].append((at, job))
         else:
@@ -71,6 +72,10 @@ class Store:
         if name not in self.queues and not QUEUE.fullmatch(name):
             raise Wrong(f'cannot get "{name}" queue: queue names must match {QUEUE.pattern}')
         return self.queues.setdefault(name, deque())
+
+    def release(self) -> None:
+        """Every reservation ends, as if its job were done."""
+        self.working.clear()
 
     # out
 
@@ -154,10 +159,12 @@ class Store:
             if order["cmd"] == "kill":
                 self.sets["dead"].append((self.now + 180 * DAY, job))
             elif order["cmd"] == "requeue":
-                self.enqueue(job)
+                self.queue(job["queue"]).append(job)  # as it is: one that was only scheduled has no time yet
 
     def latency(self, name: str) -> float:
         queue = self.queues.get(name)
+        if queue and "enqueued_at" not in queue[0]:
+            raise Wrong('QUEUE: parsing time "" as "2006-01-02T15:04:05.999999999Z07:00": cannot parse "" as "2006"')
         return self.now - moment(queue[0]["enqueued_at"]) if queue else 0.0
 
     def stamp(self, at: float | None = None) -> str:
@@ -170,10 +177,11 @@ class Store:
 
 
 def chooser(wanted: Stored) -> Any:
-    if "jids" in wanted:
-        return lambda job: job["jid"] in wanted["jids"]
+    if wanted.get("jids"):  # quoted as in Go, where JSON would escape more, and wherever they are
+        texts = [f'"jid":{json.dumps(jid, ensure_ascii=False)}' for jid in wanted["jids"]]
+        return lambda job: any(text in written(job) for text in texts)
     if wanted.get("jobtype"):
-        return lambda job: job["jobtype"] == wanted["jobtype"]
+        return lambda job: f'"jobtype":{json.dumps(wanted["jobtype"], ensure_ascii=False)}' in written(job)
     if wanted.get("regexp"):
         pattern = glob(wanted["regexp"])
         return lambda job: bool(pattern.fullmatch(written(job)))
@@ -254,7 +262,15 @@ def floats(value: Any) -> Any:
 
 
 def written(job: Stored) -> str:
-    text = json.dumps(job, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """The payload as the server writes it."""
+    ordered = {name: _sorted(job[name]) for name in MEMBERS if name in job}
+    text = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value

@@ -13,18 +13,22 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from faktory.standin import Fault, Standin
+from faktory.faults import Fault
+from faktory.real import Real
+from faktory.standin import Standin
 from worksong import ConfigError
 from worksong.adapters.faktory.address import parse
 from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Said
 from worksong.adapters.tls import Tls
 from worksong.wire.faktory_talk import Identity
 
+pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
 PATIENCE = 60.0
+Server = Standin | Real
 
 
 @asynccontextmanager
-async def client_of(server: Standin, **changes: object) -> AsyncIterator[Client]:
+async def client_of(server: Server, **changes: object) -> AsyncIterator[Client]:
     client = Client(replace(parse(server.url, {}), **changes), draw=lambda: 0.0)
     try:
         yield client
@@ -77,7 +81,7 @@ async def test_a_newer_version_is_tried_and_told_of(caplog: pytest.LogCaptureFix
     assert "speaks version 3" in caplog.text
 
 
-async def test_an_error_leaves_the_connection_in_use(server: Standin) -> None:
+async def test_an_error_leaves_the_connection_in_use(server: Server) -> None:
     async with client_of(server, connections=2) as client:
         with pytest.raises(Said, match="unknown command push"):
             await client.ask("push", b"{}")
@@ -85,7 +89,7 @@ async def test_an_error_leaves_the_connection_in_use(server: Standin) -> None:
         assert len(server.hellos) == 1
 
 
-async def test_a_missing_answer_costs_the_connection_and_nothing_is_repeated(server: Standin) -> None:
+async def test_a_missing_answer_costs_the_connection_and_nothing_is_repeated(server: Server) -> None:
     async with client_of(server) as client:
         server.fail("INFO", Fault.MUTE)
         with pytest.raises(NoAnswer, match=r"no answer within 0\.3 s"):
@@ -94,7 +98,7 @@ async def test_a_missing_answer_costs_the_connection_and_nothing_is_repeated(ser
         assert (server.seen["INFO"], len(server.hellos)) == (2, 2)
 
 
-async def test_who_is_cancelled_leaves_the_answer_to_nobody(server: Standin) -> None:
+async def test_who_is_cancelled_leaves_the_answer_to_nobody(server: Server) -> None:
     # Given a command that is given up while it waits at the server
     async with client_of(server, connections=2) as client:
         waiting = asyncio.create_task(client.ask("FETCH", b"default"))
@@ -106,14 +110,14 @@ async def test_who_is_cancelled_leaves_the_answer_to_nobody(server: Standin) -> 
         assert len(server.hellos) <= 2
 
 
-async def test_more_tasks_than_connections_take_turns(server: Standin) -> None:
+async def test_more_tasks_than_connections_take_turns(server: Server) -> None:
     async with client_of(server, connections=3) as client:
         answers = await asyncio.gather(*(client.ask("ACK", b'{"jid":"x"}') for _ in range(200)))
         assert answers == [b"OK"] * 200
         assert len(server.hellos) <= 3
 
 
-async def test_a_waiting_task_that_is_cancelled_holds_up_nobody(server: Standin) -> None:
+async def test_a_waiting_task_that_is_cancelled_holds_up_nobody(server: Server) -> None:
     async with client_of(server, connections=2) as client:
         tasks = [asyncio.create_task(client.ask("ACK", b'{"jid":"x"}')) for _ in range(60)]
         await asyncio.sleep(0)
@@ -132,7 +136,7 @@ async def test_too_many_connections_are_no_answer_to_a_question() -> None:
                     await client.ask("INFO")
 
 
-async def test_a_server_that_shuts_down_has_carried_out_nothing(server: Standin) -> None:
+async def test_a_server_that_shuts_down_has_carried_out_nothing(server: Server) -> None:
     async with client_of(server) as client:
         await client.ask("INFO")
         server.fail("PUSH", Fault.SHUTDOWN)
@@ -141,7 +145,7 @@ async def test_a_server_that_shuts_down_has_carried_out_nothing(server: Standin)
         await client.ask("INFO")
 
 
-async def test_a_server_that_comes_back_is_found_again(server: Standin) -> None:
+async def test_a_server_that_comes_back_is_found_again(server: Server) -> None:
     async with client_of(server) as client:
         await client.ask("INFO")
         server.kill()
@@ -158,7 +162,7 @@ async def test_a_server_that_comes_back_is_found_again(server: Standin) -> None:
                     await asyncio.sleep(0.02)
 
 
-async def test_a_worker_names_itself_on_connections_made_from_then_on(server: Standin) -> None:
+async def test_a_worker_names_itself_on_connections_made_from_then_on(server: Server) -> None:
     async with client_of(server) as client:
         await client.ask("INFO")
         client.identify(Identity("the-wid", "host", 7, ("python",)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from faktory.store import glob
+from faktory.store import glob, job_of, parse, written
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import Job
 from worksong.domain.poison import Poison
@@ -171,9 +171,31 @@ def test_an_order_holds_no_space_whatever_the_ids() -> None:
 @pytest.mark.parametrize("job_id", ["plain-id-1", "star*[a-z]?id", 'quote"back\\slash', "größe-1234"])
 def test_a_job_is_found_by_its_first_id_and_no_other_is(job_id: str) -> None:
     pattern = glob(json.loads(talk.mutation("kill", "dead", pattern=talk.known_as(job_id)))["filter"]["regexp"])
-    raw = wire.encode(Job("send", {"id": "x"}, id=job_id), jid="another-jid").decode()
-    assert pattern.fullmatch(raw)
-    assert not pattern.fullmatch(wire.encode(Job("send", {"id": job_id}, id="somebody-else"), jid="third-jid").decode())
+    assert pattern.fullmatch(stored(Job("send", {"id": "x"}, id=job_id)))
+    assert not pattern.fullmatch(stored(Job("send", {"id": job_id, "as": job_id}, id="somebody-else")))
+
+
+def stored(job: Job) -> str:
+    """A copy of the job, as the server writes it."""
+    return written(job_of(parse(wire.encode(job, jid="another-jid"))))
+
+
+def test_jobs_of_a_namespace_are_found_by_their_queue_and_no_other_is() -> None:
+    pattern = glob(json.loads(talk.mutation("discard", "dead", pattern=talk.queued_in("shop.")))["filter"]["regexp"])
+    assert pattern.fullmatch(stored(Job("send", {"queue": "bar"}, queue="shop.low", id="12345678")))
+    assert not pattern.fullmatch(stored(Job("send", {"queue": "shop.low"}, queue="bar", id="12345678")))
+    assert not pattern.fullmatch(stored(Job("send", queue="bar", id="12345678", meta={"queue": "shop.low"})))
+
+
+def test_ids_that_go_and_json_write_differently_are_looked_for_as_they_are_stored() -> None:
+    plain, *others = talk.mutations("kill", "retries", ["plain-id", "a<b>&c-12", "größe-123"])
+    assert json.loads(plain)["filter"] == {"jids": ["plain-id"]}
+    for order, job_id in zip(others, ("a<b>&c-12", "größe-123"), strict=True):
+        pattern = glob(json.loads(order)["filter"]["regexp"])
+        found = json.dumps(job_id, ensure_ascii=False)
+        for char in "<>&":
+            found = found.replace(char, f"\\u{ord(char):04x}")
+        assert pattern.fullmatch(f'{{"retry":25,"jid":{found},"queue":"default"}}')
 
 
 @pytest.mark.parametrize(

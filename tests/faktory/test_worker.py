@@ -1,4 +1,4 @@
-"""Whole workers on the stand-in: jobs of other languages, failures, orders, kills and restarts."""
+"""Whole workers: jobs of other languages, failures, orders, kills and restarts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from faktory.real import Real
 from faktory.standin import Standin
 from worksong import Job, Unsupported, Worker
 from worksong.adapters.faktory import pulse
 from worksong.faces.cli import worksong as commands
 
+Server = Standin | Real
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
 PATIENCE = 60.0
 
 
@@ -46,7 +49,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "BEAT_EVERY", 0.0)
 
 
-async def test_jobs_run_and_those_of_other_languages_too(server: Standin) -> None:
+async def test_jobs_run_and_those_of_other_languages_too(server: Server) -> None:
     # Given handlers, our own jobs, and jobs as fwa and Ruby write them
     seen: list[object] = []
     worker = Worker(server.url, concurrency=3)
@@ -73,7 +76,7 @@ async def test_jobs_run_and_those_of_other_languages_too(server: Standin) -> Non
     assert not any(server.store.queues.values())
 
 
-async def test_the_server_tries_again_as_often_as_the_job_type_allows(server: Standin) -> None:
+async def test_the_server_tries_again_as_often_as_the_job_type_allows(server: Server) -> None:
     worker = Worker(server.url)
     attempts: list[int] = []
 
@@ -95,7 +98,7 @@ async def test_the_server_tries_again_as_often_as_the_job_type_allows(server: St
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Standin) -> None:
+async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Server) -> None:
     worker, seen = Worker(server.url), list[int]()
     worker.register("note", seen.append)
     async with worker:
@@ -114,7 +117,7 @@ async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Standin)
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_worker_that_the_server_ends_comes_to_its_end(server: Standin) -> None:
+def test_a_worker_that_the_server_ends_comes_to_its_end(server: Server) -> None:
     worker, begun = Worker(server.url), threading.Event()
     heard = threading.Event()
     worker.on_dismissed = heard.set
@@ -132,7 +135,7 @@ def test_a_worker_that_the_server_ends_comes_to_its_end(server: Standin) -> None
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_worker_within_another_program_goes_quiet_and_tells_it(server: Standin) -> None:
+async def test_a_worker_within_another_program_goes_quiet_and_tells_it(server: Server) -> None:
     worker, heard = Worker(server.url), asyncio.Event()
     loop = asyncio.get_running_loop()
     worker.on_dismissed = lambda: loop.call_soon_threadsafe(heard.set)
@@ -143,7 +146,7 @@ async def test_a_worker_within_another_program_goes_quiet_and_tells_it(server: S
         assert await worker.aperform(Job("later", id="still-enqueues"))
 
 
-async def test_a_stop_hands_running_jobs_back_with_nothing_counted(server: Standin) -> None:
+async def test_a_stop_hands_running_jobs_back_with_nothing_counted(server: Server) -> None:
     worker, begun = Worker(server.url), asyncio.Event()
 
     @worker.job()
@@ -158,13 +161,13 @@ async def test_a_stop_hands_running_jobs_back_with_nothing_counted(server: Stand
         await begun.wait()
     await worker.astop(grace=0.0)
     (back,) = server.store.queues["default"]
-    assert back["custom"]["worksong"]["id"] == handle.id
+    assert back["custom"]["worksong"]["as"] == handle.id
     assert "failure" not in back
     assert not server.store.working
     await until(lambda: not server.workers)
 
 
-def test_the_job_of_a_killed_process_runs_again(server: Standin) -> None:
+def test_the_job_of_a_killed_process_runs_again(server: Server) -> None:
     # Given a worker process in the middle of a job
     environment = {**os.environ, "FAKTORY_URL": server.url.replace("faktory", "tcp"), "PYTHONPATH": str(HERE)}
     environment.pop("FAKTORY_PROVIDER", None)
@@ -193,7 +196,7 @@ def test_the_job_of_a_killed_process_runs_again(server: Standin) -> None:
     assert not server.store.working
 
 
-async def test_a_server_that_is_killed_and_comes_back_loses_no_job(server: Standin) -> None:
+async def test_a_server_that_is_killed_and_comes_back_loses_no_job(server: Server) -> None:
     worker, seen = Worker(server.url, concurrency=5, patience=PATIENCE), Counter[int]()
 
     @worker.job()
@@ -218,7 +221,7 @@ async def test_a_server_that_is_killed_and_comes_back_loses_no_job(server: Stand
     assert set(seen) == set(range(300))
 
 
-def test_the_command_line_shows_what_the_server_tells(server: Standin) -> None:
+def test_the_command_line_shows_what_the_server_tells(server: Server) -> None:
     def asked(*words: str) -> str:
         result = CliRunner().invoke(
             commands, [*words, "--url", server.url], env={"NO_COLOR": "1"}, prog_name="worksong"
@@ -239,7 +242,7 @@ async def erase(worker: Worker) -> None:
     await worker.backend().erase()
 
 
-def test_what_faktory_cannot_do_is_refused_with_what_to_do_instead(server: Standin) -> None:
+def test_what_faktory_cannot_do_is_refused_with_what_to_do_instead(server: Server) -> None:
     worker = Worker(server.url)
     with pytest.raises(Unsupported, match="use the server's own tools"):
         worker.admin.dead()

@@ -42,7 +42,7 @@ class _Payload(msgspec.Struct, omit_defaults=True):
     queue: str
     created_at: str = ""
     at: str = ""
-    retry: int | None = None
+    retry: int = -2  # never left out: see `encode`
     reserve_for: int = 0
     custom: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -50,10 +50,11 @@ class _Payload(msgspec.Struct, omit_defaults=True):
 class History(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a job that was enqueued anew takes along, and how its arguments are to be read."""
 
+    id: str = msgspec.field(default="", name="as")
+    """The job's id, where its jid is another one. By this name it is the first member in the server's order too, and a
+    pattern tells it from an `id` among the arguments."""
     named: bool = True
     """False: the list is the arguments; True: its one member is."""
-    id: str = ""
-    """The job's id, where its jid is another one."""
     fails: int = 0
     error: str = ""
     failed_at: float = 0.0
@@ -70,7 +71,8 @@ def encode(
 ) -> bytes:
     """The payload of `job`, or `InvalidArguments`. With `jid` it is enqueued anew under that, its history with it.
 
-    `retry` and `reserve_for` as the server counts them; None: as it likes.
+    `retry` and `reserve_for` as the server counts them; None: its usual ones. `retry` is always written: the server
+    gives a job without it what the last PUSH said, whosever that was.
     """
     if wrong := wrong_with_queue(job.queue):
         raise InvalidArguments(f"job {job.handler!r}: {wrong}")
@@ -96,7 +98,7 @@ def encode(
             queue=job.queue,
             created_at=stamp(job.enqueued_at) if job.enqueued_at else "",
             at=stamp(job.run_at) if job.run_at else "",
-            retry=retry,
+            retry=USUAL_RETRY if retry is None else retry,
             reserve_for=0 if reserve_for is None else reservation(reserve_for),
             custom=msgspec.Raw(_custom(job, history)),
         )

@@ -20,6 +20,8 @@ MOST_ROUNDS = 100_000
 """Rounds of a password's hash beyond which no server would go."""
 
 _KIND = re.compile(r"([A-Za-z_][\w.]{0,98}): ", re.ASCII)
+_ALIKE = re.compile(r"[ -%'-;=?-~]*")
+"""What the server writes in a job as it compares with it: it looks for a jid quoted as in Go, among texts in JSON."""
 _GLOB = re.compile(r"([\\*?\[\]^-])")
 _json = msgspec.json.Encoder()
 
@@ -109,14 +111,27 @@ def mutation(order: str, target: str, *, jids: Sequence[str] | None = None, patt
     return _json.encode(said).replace(b" ", b"\\u0020")
 
 
+def mutations(order: str, target: str, jids: Sequence[str]) -> list[bytes]:
+    """What MUTATE takes, one after the other, for the jobs with these jids, whatever they are made of."""
+    alike = [jid for jid in jids if _ALIKE.fullmatch(jid)]
+    others = [jid for jid in jids if not _ALIKE.fullmatch(jid)]
+    found = [mutation(order, target, jids=alike)] if alike else []
+    return found + [mutation(order, target, pattern=f'*"jid":{_literal(jid)}*') for jid in others]
+
+
 def known_as(job_id: str) -> str:
     """A pattern for the payloads of a job that was enqueued anew under another jid."""
-    return f'*"{OWN}":{{*"id":{_GLOB.sub(_escaped, gojson.encode(job_id).decode())}*'
+    return f'*"{OWN}":{{"as":{_literal(job_id)}*'
 
 
 def queued_in(prefix: str) -> str:
-    """A pattern for the payloads whose queue begins so."""
-    return f'*"queue":"{_GLOB.sub(_escaped, prefix)}*'
+    """A pattern for the payloads whose queue begins so; arguments that hold a `queue` are no reason to match."""
+    return f'*"jid":"*","queue":"{_GLOB.sub(_escaped, prefix)}*","jobtype":"*'
+
+
+def _literal(text: str) -> str:
+    """The text as the server stores it, for a pattern."""
+    return _GLOB.sub(_escaped, gojson.encode(text, legacy=False).decode())
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Said
+from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Reply, Said
 from worksong.adapters.faktory.ledger import Ledger, Lending
 from worksong.domain.errors import BackendRefused, BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments
 from worksong.domain.job import Job, new_id
@@ -77,11 +77,11 @@ class Broker:
         """A firing takes the place of those of its id that are on the schedule, whoever put them there."""
         ids = [job.id for job in firings if job.run_at > now + MARGIN]
         if ids:
-            await self._client.ask("MUTATE", talk.mutation("discard", "scheduled", jids=ids))
+            await self._client.mutate("discard", "scheduled", ids)
 
     async def _push(self, ready: Sequence[tuple[str, bytes]]) -> dict[str, str]:
-        """Id -> why it was refused."""
-        if len(ready) == 1 or not self._batches:
+        """Id -> why it was refused. One job goes as many do: PUSH would make its `retry` that of all jobs without."""
+        if not self._batches:
             return await self._push_singly(ready)
         try:
             reply = await self._client.ask("PUSHB", b"[%s]" % b",".join([payload for _, payload in ready]))
@@ -109,14 +109,34 @@ class Broker:
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         """See `Broker.settle`. Carries out all it can, and then raises what it could not."""
-        answers = await asyncio.gather(*[self._settle(one, now) for one in batch], return_exceptions=True)
+        if len(batch) == 1:
+            return [await self._settle(batch[0], now)]
+        through = [one for one in batch if isinstance(one.outcome, (Done, Discarded))]
+        others = [one for one in batch if not isinstance(one.outcome, (Done, Discarded))]
+        ended = iter(await self._acknowledge_all(through))
+        settled = iter(await asyncio.gather(*[self._settle(one, now) for one in others], return_exceptions=True))
+        answers = [next(ended if isinstance(one.outcome, (Done, Discarded)) else settled) for one in batch]
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
-        for failure in failures:
-            if not isinstance(failure, BackendUnavailable):
-                raise failure
-        for failure in failures:
+        for failure in sorted(failures, key=lambda failure: isinstance(failure, BackendUnavailable)):
             raise failure
         return [answer is True for answer in answers]
+
+    async def _acknowledge_all(self, batch: Sequence[Settlement]) -> list[bool | BaseException]:
+        """Those that are over, a few in one go: nearly all endings are these. What one met is in its place."""
+        lendings: list[Lending] = [one.delivery.receipt for one in batch]
+        held = [self._ledger.holds(lending) for lending in lendings]
+        jids = [lending.found.jid for lending, may in zip(lendings, held, strict=True) if may]
+        replies = iter(await self._client.ask_all("ACK", list(map(talk.acknowledged, jids))))
+        return [
+            self._over(lending, next(replies) if may else None, held=may)
+            for lending, may in zip(lendings, held, strict=True)
+        ]
+
+    def _over(self, lending: Lending, reply: Reply | BaseException, *, held: bool) -> bool | BaseException:
+        """Whether its ending counts; of what met a failure, nothing is known, and it may be told again."""
+        if isinstance(reply, BaseException):
+            return reply
+        return self._ledger.end(lending) and held
 
     async def _settle(self, settlement: Settlement, now: float) -> bool:
         lending: Lending = settlement.delivery.receipt
@@ -170,7 +190,7 @@ class Broker:
         found = lending.found
         held = await self._fail(lending, error, trace)
         if held and found.retry >= 0:
-            await self._client.ask("MUTATE", talk.mutation("kill", "retries", jids=[found.jid]))
+            await self._client.mutate("kill", "retries", [found.jid])
         return held
 
     async def _enqueue_anew(self, lending: Lending, job: Job) -> bool:
@@ -181,7 +201,7 @@ class Broker:
         found = lending.found
         if not lending.copied:
             if lending.copy and job.run_at:  # the answer was lost: if it is on the schedule, it is there once again
-                await self._client.ask("MUTATE", talk.mutation("discard", "scheduled", jids=[lending.copy]))
+                await self._client.mutate("discard", "scheduled", [lending.copy])
             else:
                 lending.copy = new_id()
             payload = wire.encode(
@@ -191,7 +211,8 @@ class Broker:
                 reserve_for=found.reserve_for,
                 fence=lending.fence,
             )
-            await self._client.ask("PUSH", payload)
+            if refused := await self._push([(lending.copy, payload)]):
+                raise Said(f"ERR {one_line(refused[lending.copy])}")
             lending.copied = True
         return await self._acknowledge(lending)
 
@@ -203,7 +224,7 @@ class Broker:
         jid = wire.jid_of(raw)
         if jid:
             await self._client.ask("FAIL", talk.failed(jid, f"Poison: {wrong}"))
-            await self._client.ask("MUTATE", talk.mutation("kill", "retries", jids=[jid]))
+            await self._client.mutate("kill", "retries", [jid])
 
     def refuse(self, lending: Lending) -> None:
         """Begin to fail a job that no handler here knows: the server tries it again, perhaps where one does."""

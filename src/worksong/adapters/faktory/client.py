@@ -1,4 +1,4 @@
-"""A few connections to one Faktory server, for many tasks of one event loop: each carries one command at a time."""
+"""A few connections to one Faktory server, for many tasks of one event loop: each serves one of them at a time."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from worksong.adapters.faktory.address import Address
 from worksong.adapters.faktory.connection import Connection, Reply, Said, connect
 from worksong.adapters.outage import NoAnswer, NotSent, Outage
 from worksong.domain.errors import BackendUnavailable, ConfigError
+from worksong.wire import faktory_talk as talk
 from worksong.wire.faktory_talk import Identity
 
 __all__ = ["Client", "NoAnswer", "NotSent", "Reply", "Said"]
+
+IN_ONE_GO = 8
+"""Commands sent together: the server carries them out one after the other, and others wait for none of them."""
 
 log = logging.getLogger("worksong.faktory")
 
@@ -40,6 +44,27 @@ class Client:
         """One command; `NotSent`, `NoAnswer`, `Said` when the server said no, or `ConfigError`."""
         connection = await self._take()
         return await connection.ask(b"%s %s" % (verb.encode(), what) if what else verb.encode(), patience)
+
+    async def ask_all(self, verb: str, whats: Sequence[bytes]) -> list[Reply | BaseException]:
+        """The command with each of these: its reply, or what `ask` would raise. Several go over one connection."""
+        portions = [whats[start : start + IN_ONE_GO] for start in range(0, len(whats), IN_ONE_GO)]
+        if len(portions) == 1:
+            return await self._ask_portion(verb, portions[0])
+        found = await asyncio.gather(*(self._ask_portion(verb, portion) for portion in portions))
+        return [reply for replies in found for reply in replies]
+
+    async def _ask_portion(self, verb: str, whats: Sequence[bytes]) -> list[Reply | BaseException]:
+        try:
+            connection = await self._take()
+            answers = connection.ask_all([b"%s %s" % (verb.encode(), what) for what in whats])
+        except (BackendUnavailable, ConfigError) as failure:
+            return [failure] * len(whats)
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    async def mutate(self, order: str, target: str, jids: Sequence[str]) -> None:
+        """Have the server move or drop those of a set that have these jids."""
+        for what in talk.mutations(order, target, jids):
+            await self.ask("MUTATE", what)
 
     def identify(self, identity: Identity | None) -> None:
         """Speak for this worker from now on. The server hears who we are only when we connect."""

@@ -1,4 +1,4 @@
-"""One connection to a Faktory server: one command at a time, its answer, and no use after a broken one."""
+"""One connection to a Faktory server: commands, their answers in order, and no use after a broken one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
 from worksong.adapters.faktory.address import Address
@@ -40,7 +41,8 @@ class Said(BackendRefused):
 
 
 class Connection(asyncio.Protocol):
-    """Carries one command after the other. `freed` hears when it may carry the next, `lost` when it has ended."""
+    """Carries commands for one caller after the other. `freed` hears when it is the next one's turn, `lost` when it
+    has ended."""
 
     def __init__(
         self,
@@ -61,25 +63,32 @@ class Connection(asyncio.Protocol):
         self._asked = False
         self.greeting: asyncio.Future[Reply] = self.loop.create_future()
         """What the server says first, unasked."""
-        self._answer: asyncio.Future[Reply] | None = self.greeting
+        self._answers: deque[asyncio.Future[Reply]] = deque([self.greeting])
+        """Still to come."""
         self._gone: asyncio.Future[None] = self.loop.create_future()
 
     @property
     def busy(self) -> bool:
         """Whether an answer is still to come."""
-        return self._answer is not None
+        return bool(self._answers)
 
     def ask(self, line: bytes, patience: float | None = None) -> asyncio.Future[Reply]:
         """Send a command. Who cancels the future gives up the answer, not the command."""
+        (answer,) = self.ask_all([line], patience)
+        return answer
+
+    def ask_all(self, lines: Sequence[bytes], patience: float | None = None) -> list[asyncio.Future[Reply]]:
+        """Send them in one go: the server reads one after the other, and so it answers. `patience`: for each."""
         if not self.alive or self._transport.is_closing():
             raise NotSent(f"{self._address.shown} was not asked: {self.cause or 'the connection is closing'}")
-        assert self._answer is None, "one command at a time"
-        self._answer = answer = self.loop.create_future()
+        assert not self._answers, "one caller at a time"
+        answers = [self.loop.create_future() for _ in lines]
+        self._answers.extend(answers)
         self._asked = True
         self._patience = patience or self._address.timeout
-        self._transport.write(line + b"\r\n")
+        self._transport.write(b"%s\r\n" % b"\r\n".join(lines))
         self._timer = self.loop.call_later(self._patience, self._overdue)
-        return answer
+        return answers
 
     def abort(self, cause: str) -> None:
         """End at once; whoever waits is told."""
@@ -121,24 +130,23 @@ class Connection(asyncio.Protocol):
             self.abort(f"what came is no answer of Faktory ({wrong})")
 
     def _hear(self, reply: Reply | Said) -> None:
-        answer = self._answer
         if isinstance(reply, Said) and str(reply).startswith(_UNTOUCHED):
             self.cause = str(reply)
             self._asked = False
             self._transport.abort()
             return
-        if answer is None:
+        if not self._answers:
             raise ValueError("an answer to no question")
-        self._answer = None
+        answer = self._answers.popleft()
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer = self.loop.call_later(self._patience, self._overdue) if self._answers else None
         if not answer.done():  # else its caller was cancelled
             if isinstance(reply, Said):
                 answer.set_exception(reply)
             else:
                 answer.set_result(reply)
-        if self.ready:
+        if self.ready and not self._answers:
             self._freed(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -146,13 +154,13 @@ class Connection(asyncio.Protocol):
         self.cause = self.cause or str(exc or "closed by the server")
         if self._timer is not None:
             self._timer.cancel()
-        answer, self._answer = self._answer, None
-        missed = answer is not None and not answer.done()
-        if answer is not None and not answer.done():
+        missed = [answer for answer in self._answers if not answer.done()]
+        self._answers.clear()
+        for answer in missed:
             answer.set_exception(self._failure())
         if not self._gone.done():
             self._gone.set_result(None)
-        self._lost(self, self.cause, missed)
+        self._lost(self, self.cause, bool(missed))
 
     def _failure(self) -> BackendUnavailable:
         shown = self._address.shown

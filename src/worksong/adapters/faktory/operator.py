@@ -53,8 +53,9 @@ class Operator:
         if job_ids is None:
             await self._order(order, target, pattern=self._ours())
         elif job_ids:
-            await self._client.ask("MUTATE", talk.mutation(order, target, jids=list(dict.fromkeys(job_ids))))
-            for job_id in dict.fromkeys(job_ids):
+            jids = list(dict.fromkeys(job_ids))
+            await self._client.mutate(order, target, jids)
+            for job_id in jids:
                 await self._order(order, target, pattern=talk.known_as(job_id))
         return max(0, before - await self._size(target))
 
@@ -104,11 +105,18 @@ class Operator:
         return self._client.address.queue(name)
 
     async def _latencies(self, queues: Sequence[str]) -> dict[str, float]:
-        """Servers before 1.9.2 do not tell."""
+        """As far as the server tells: those before 1.9.2 do not."""
         if not queues:
             return {}
         try:
             reply = await self._client.ask("QUEUE", f"LATENCY {' '.join(queues)}".encode())
+        except Said as refusal:
+            if len(queues) == 1 or "no such QUEUE subcommand" in str(refusal):
+                return {}
+            # It tells none when there is one that it cannot: a job that an operator queued was never dated.
+            each = [await self._latencies([queue]) for queue in queues]
+            return {queue: waited for one in each for queue, waited in one.items()}
+        try:
             return msgspec.json.decode(reply if isinstance(reply, bytes) else b"{}", type=dict[str, float])
-        except (Said, msgspec.DecodeError):
+        except msgspec.DecodeError:
             return {}
