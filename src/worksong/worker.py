@@ -410,6 +410,8 @@ class Worker:
         """What runs this worker's jobs in the running loop, not started yet."""
         if self.history and Capability.HISTORY in self.capabilities:
             self.measured().keep_history()
+            if Capability.NOTES in self.capabilities:
+                self.measured().keep_attempts()
         return Engine(
             self.backend(),
             self.registry,

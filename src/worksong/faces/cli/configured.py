@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from logging import Handler
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
+from worksong.domain.capability import Capability
 from worksong.domain.errors import ConfigError
 from worksong.faces.cli.app import load
 from worksong.faces.cli.screen import complain
@@ -47,6 +49,11 @@ def configured(app: str, settings: Settings) -> Worker:
     if worker.ledgers and settings.retention is not None:
         worker.ledgers.origin.retention = settings.retention
     return worker
+
+
+def scribe_of(worker: Worker) -> Handler | None:
+    """Who keeps what handlers log, where the store is told of runs that failed."""
+    return worker.measured().scribe if worker.history and Capability.NOTES in worker.capabilities else None
 
 
 def keep_records(worker: Worker, settings: Settings) -> None:

@@ -24,7 +24,7 @@ from worksong.faces.cli.app import directory
 from worksong.faces.cli.banner import Start, greet, take_leave
 from worksong.faces.cli.changes import watch
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.configured import config_option, configured, keep_records, settings_of
+from worksong.faces.cli.configured import config_option, configured, keep_records, scribe_of, settings_of
 from worksong.faces.cli.goworker import goworker_options
 from worksong.faces.cli.listening import address
 from worksong.faces.cli.logs import set_up
@@ -187,7 +187,8 @@ async def _run_supervisor(asked: Options, worker: Worker, census: Census) -> tup
 def _prepare(asked: Options, *, tag: str) -> Worker:
     """The app's worker, as the command line wants it."""
     worker = configured(asked.app, asked.settings)
-    set_up(asked.settings.log_format, tag=tag, debug=bool(click.get_current_context().meta.get("worksong.debug")))
+    debug = bool(click.get_current_context().meta.get("worksong.debug"))
+    set_up(asked.settings.log_format, tag=tag, debug=debug, scribe=scribe_of(worker))
     if asked.settings.records:
         keep_records(worker, asked.settings)
     worker.scheduler = worker.scheduler and not asked.no_scheduler

@@ -16,7 +16,7 @@ from worksong.domain.errors import ConfigError
 from worksong.domain.names import one_line
 from worksong.engine.signals import listen
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.configured import config_option, configured, keep_records, settings_of
+from worksong.faces.cli.configured import config_option, configured, keep_records, scribe_of, settings_of
 from worksong.faces.cli.fronts import GRPC_NEEDS, grpc_front, http_front
 from worksong.faces.cli.listening import address, needed
 from worksong.faces.cli.logs import set_up
@@ -79,7 +79,8 @@ def serve(app: str, config: Path | None, no_worker: bool, insecure_no_auth: bool
     if no_worker:
         _check_apart(worker, settings)
     keep_records(worker, settings)
-    set_up(settings.log_format, tag="", debug=bool(click.get_current_context().meta.get("worksong.debug")))
+    debug = bool(click.get_current_context().meta.get("worksong.debug"))
+    set_up(settings.log_format, tag="", debug=debug, scribe=scribe_of(worker))
     with contextlib.ExitStack() as sockets, asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(asked, worker, access, sockets))
 
