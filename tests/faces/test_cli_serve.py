@@ -106,6 +106,9 @@ def test_it_serves_and_runs_jobs_until_told_to_stop(app: Path, start: Start) -> 
     assert (place.result(made.json()["id"]), place.result(other.id)) == (8, 10)
     # And the console is under the same roof
     assert "shop" in until(lambda: place.ask("GET", "/"), lambda page: page.status_code == 200).text
+    # And what its jobs did is told to Prometheus
+    scraped = until(lambda: place.ask("GET", "/metrics"), lambda answer: answer.status_code == 200).text
+    assert 'handler="double"' in scraped
 
     # When it is told to stop while a job runs
     place.ask("POST", "/api/jobs", {"name": "c", "task_name": "wait"})

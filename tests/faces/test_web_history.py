@@ -18,6 +18,7 @@ from worksong.domain.course import DAY
 from worksong.domain.outcome import Buried, Done, Retried
 from worksong.domain.tally import Spread
 from worksong.faces.web.charts import nice
+from worksong.metrics import Metrics
 from worksong.ports.clock import SystemClock
 from worksong.service.course import PERIODS, course_fields, read
 from worksong.service.desk import Store
@@ -44,6 +45,39 @@ async def remember(worker: Worker) -> None:
 
 
 # pages
+
+
+async def test_queues_show_how_many_waited_when_somebody_looked(worker: Worker) -> None:
+    clock = worker.clock
+    assert isinstance(clock, FakeClock)
+    worker.register("mail", lambda: None)
+    async with visiting(worker) as visitor:
+        # Given somebody who looks while jobs come
+        for _ in range(3):
+            await visitor.json("/counts")
+            await worker.aperform_many([Job("mail") for _ in range(10)])
+            await clock.aadvance(20)
+        # Then the page has the course of the queue, and its pace
+        page = await visitor.read("/queues")
+        assert 'class="spark"' in page
+        assert "default 30 +30/min" in text_of(page)
+
+
+async def test_the_metrics_of_a_worker_are_for_those_who_may_look(worker: Worker) -> None:
+    token = "viewer-token-0123456789"
+    metrics = Metrics(worker)
+    try:
+        async with visiting(worker, viewer_token=token, metrics=metrics) as visitor:
+            assert (await visitor.get("/metrics", headers={"Accept": "application/json"})).status_code in (303, 401)
+            answer = await visitor.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+            assert answer.headers["content-type"].startswith("text/plain; version=")
+            assert "worksong_build_info" in answer.text
+            other = {"Authorization": f"Bearer {token}", "Accept": "application/openmetrics-text"}
+            assert (await visitor.get("/metrics", headers=other)).text.endswith("# EOF\n")
+    finally:
+        metrics.close()
+    async with visiting(worker) as visitor:
+        assert (await visitor.get("/metrics")).status_code == 404
 
 
 async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:

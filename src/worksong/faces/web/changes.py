@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncIterator, Generator, Hashable
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -59,7 +59,7 @@ class Changes:
                 yield LOOK
 
     @contextlib.contextmanager
-    def _listening(self) -> Iterator[asyncio.Event]:
+    def _listening(self) -> Generator[asyncio.Event]:
         """The first one has the watcher begin, the last one has it end."""
         bell = asyncio.Event()
         self._bells.add(bell)

@@ -29,6 +29,8 @@ from worksong.service.dossier import Dossier
 from worksong.service.glance import Glance
 from worksong.service.search import ARGS, LISTED, QUALIFIERS, Search, parse
 
+COURSES = 200
+"""Queues whose course is drawn, in the order of the page."""
 CELLS = 60
 """Points of a sparkline."""
 LATE = 60.0
@@ -151,7 +153,7 @@ class Pages:
             queues=glance.queues,
             most=most,
             hints={name: desk.lacking(NEEDS[name]) for name in ("pause", "purge")},
-            course_of=lambda name: desk.waiting.course(name, now, CELLS),
+            courses={queue.name: desk.waiting.course(queue.name, now, CELLS) for queue in glance.queues[:COURSES]},
             pace_of=desk.waiting.per_minute,
         )
 
@@ -291,7 +293,7 @@ def _moments(dossier: Dossier) -> list[tuple[str, float, str]]:
             State.RETRY: f"To run again, try {job['attempt']}",
             State.DEAD: "Died",
         }
-        if dossier.state in words:
+        if dossier.state and dossier.state in words:
             found.append((dossier.state, job["at"], words[dossier.state]))
     if facts["started_at"]:
         found.append(("running", facts["started_at"], "Started"))
