@@ -17,13 +17,16 @@ from worksong.domain.capability import Capability
 from worksong.domain.course import DAY
 from worksong.domain.outcome import Buried, Done, Retried
 from worksong.domain.tally import Spread
+from worksong.engine.releases import announce, releases
 from worksong.faces.web.charts import nice
 from worksong.metrics import Metrics
 from worksong.ports.clock import SystemClock
+from worksong.ports.notebook import Line
 from worksong.service.course import PERIODS, course_fields, read
 from worksong.service.desk import Store
 from worksong.testing.clock import FakeClock
 from worksong.testing.contract.chronicles import a_tally
+from worksong.testing.flaky import FlakyBackend, error
 
 HOUR = 1_700_002_800.0
 """The beginning of an hour."""
@@ -94,6 +97,37 @@ async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:
         # And the longer periods have what is older
         assert "540 runs did well and 5 failed" in await visitor.read("/?period=24h")
         assert "9,540 runs did well and 5 failed" in await visitor.read("/?period=30d")
+
+
+async def test_charts_show_when_a_release_was_started(worker: Worker) -> None:
+    # Given a release of a while ago, and workers of the next one that start at about the same time
+    clock, backend = worker.clock, worker.backend()
+    assert isinstance(clock, FakeClock)
+    await remember(worker)
+    await announce(backend, "2.4.0", NOW - 7200)
+    for name, age in (("2.4.1 <b>", 600), ("2.4.1 <b>", 590), ("2.4.0", 300)):
+        await announce(backend, name, NOW - age)
+    await backend.jot([Line("releases", "{", 100, 60.0)], NOW)
+    async with visiting(worker) as visitor:
+        # Then the charts of the hour have a line for each that began in it
+        page = await visitor.read("/")
+        assert page.count('<g class="release">') == 2 * 3
+        assert "Releases: 2.4.1 <b> 10 min ago , 2.4.0 5 min ago" in text_of(page)
+        assert (await visitor.json("/history?period=1h"))["releases"] == [
+            {"at": NOW - 600, "name": "2.4.1 <b>"},
+            {"at": NOW - 300, "name": "2.4.0"},
+        ]
+    # And a store that is away keeps no worker from its work
+    await announce(FlakyBackend(backend, {"lines": [error]}), "2.5.0", NOW)
+
+
+async def test_a_worker_tells_its_release_when_it_starts() -> None:
+    worker = Worker()
+    worker.release = "2.4.1"
+    for _ in range(2):
+        async with worker:
+            pass
+    assert [release.name for release in await releases(worker.backend())] == ["2.4.1"]
 
 
 async def test_the_same_is_there_in_numbers(worker: Worker) -> None:

@@ -45,13 +45,13 @@ class Attempts:
 
     def __init__(self, scribe: Scribe) -> None:
         """`scribe`: who knows what handlers have logged."""
-        self._scribe = scribe
+        self.scribe = scribe
         self._failed: deque[_Failed] = deque(maxlen=AT_ONCE)
         self._worker = one_line(f"{socket.gethostname()} {os.getpid()}")
 
     def note(self, running: Running, outcome: Outcome, now: float) -> None:
         """A run has ended; of one that has not failed, nothing is kept."""
-        lines = self._scribe.take(running.delivery.job)
+        lines = self.scribe.take(running.delivery.job)
         if isinstance(outcome, (Retried, Buried)):
             self._failed.append(_Failed(running, outcome, now, lines))
 

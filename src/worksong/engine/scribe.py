@@ -24,7 +24,8 @@ class Scribe(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._runs: OrderedDict[Key, deque[str]] = OrderedDict()
+        self.runs: OrderedDict[Key, deque[str]] = OrderedDict()
+        """The lines of each run that has logged; to be looked at only, but for this class."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line that was logged within a run; our own lines tell what the page of a job says anyway."""
@@ -32,20 +33,20 @@ class Scribe(logging.Handler):
         if context is None or record.name.partition(".")[0] == "worksong":
             return
         key = _key(context.job)
-        lines = self._runs.get(key)
+        lines = self.runs.get(key)
         if lines is None:
-            lines = self._runs[key] = deque(maxlen=LINES)
-            if len(self._runs) > RUNS:
-                self._runs.popitem(last=False)
+            lines = self.runs[key] = deque(maxlen=LINES)
+            if len(self.runs) > RUNS:
+                self.runs.popitem(last=False)
         lines.append(one_line(f"{record.levelname} {record.name}: {_said(record)}"[:LONGEST]))
 
     def take(self, job: Job) -> tuple[str, ...]:
         """The lines of the run of a job that has ended."""
-        if not self._runs:
+        if not self.runs:
             return ()
         self.acquire()  # other threads may be logging
         try:
-            return tuple(self._runs.pop(_key(job), ()))
+            return tuple(self.runs.pop(_key(job), ()))
         finally:
             self.release()
 

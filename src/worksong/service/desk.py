@@ -19,6 +19,7 @@ from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.why import reasons
+from worksong.engine.releases import Release, releases
 from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
@@ -131,8 +132,16 @@ class Desk:
             at, known = self._courses.get(period, (now - period.kept, None))
             if known is None or now - at >= period.kept:
                 known = await read(self.store.backend(), period, self.clock.now())
+                known = replace(known, releases=await self._releases(known))
                 self._courses[period] = now, known
             return known
+
+    async def _releases(self, course: Course) -> list[Release]:
+        """Those that began within its time."""
+        if Capability.NOTES not in self.capabilities:
+            return []
+        begin = course.points[0].at
+        return [release for release in await releases(self.store.backend()) if release.at >= begin]
 
     def busy_fields(self, view: BusyView) -> dict[str, Any]:
         """A busy worker."""

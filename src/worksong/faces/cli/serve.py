@@ -16,7 +16,14 @@ from worksong.domain.errors import ConfigError
 from worksong.domain.names import one_line
 from worksong.engine.signals import listen
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.configured import config_option, configured, keep_records, scribe_of, settings_of
+from worksong.faces.cli.configured import (
+    config_option,
+    configured,
+    keep_records,
+    release_option,
+    scribe_of,
+    settings_of,
+)
 from worksong.faces.cli.fronts import GRPC_NEEDS, grpc_front, http_front
 from worksong.faces.cli.listening import address, needed
 from worksong.faces.cli.logs import set_up
@@ -62,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name under which it answers; may be repeated.")
 @click.option("--insecure-no-auth", is_flag=True, help="Let everybody who reaches it do everything.")
+@release_option
 @click.option("--grace", type=duration, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
 def serve(app: str, config: Path | None, no_worker: bool, insecure_no_auth: bool, **options: Any) -> None:
