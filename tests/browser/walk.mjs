@@ -124,6 +124,17 @@ await stretch("keys lead through the pages", light, async (page, problems) => {
   await until(page, "[data-chosen]", "1 chosen");
 });
 
+await stretch("the search suggests how its last word goes on", light, async (page, problems) => {
+  await page.goto(address + "/jobs?state=dead");
+  const suggested = () => page.evaluate(() => [...document.querySelector("#hints").options].map((option) => option.value));
+  await page.focus("#q");
+  if (!(await suggested()).includes("handler:")) problems.push("it does not suggest qualifiers");
+  await page.keyboard.type("state:dead h");
+  if (!(await suggested()).includes("state:dead handler:")) problems.push("it does not suggest a second word");
+  await page.keyboard.type('andler:x error:"timed o');
+  if (!(await suggested()).every((text) => text.startsWith("state:dead handler:x "))) problems.push("it suggests within quotes");
+});
+
 await stretch("chosen jobs are deleted after a question", light, async (page, problems) => {
   await page.goto(address + "/jobs?state=dead");
   await page.check('input[value="dead-1"]');

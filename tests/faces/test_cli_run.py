@@ -14,13 +14,11 @@ from faces.stage import PATIENCE, Cli, Program, Shop, Start
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.engine.releases import releases
-from worksong.service.attempts import attempts_of
 
 APP = """
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from pathlib import Path
@@ -46,7 +44,6 @@ async def hold() -> None:
 
 @worker.job(max_fails=1)
 def fail() -> None:
-    logging.getLogger("choir").warning("the tenor is late")
     raise ValueError("out of tune\\n\\x1b[31m redis://u:hunter2@host/")
 
 
@@ -101,17 +98,9 @@ def test_a_failure_is_logged_so_that_it_can_forge_nothing_and_reveals_no_login(
     assert "hunter2" not in program.output
 
 
-def test_what_failed_is_told_to_the_store_with_what_was_logged_and_which_release_it_was(
-    start: Start, shop: Shop, url: str
-) -> None:
-    # Given a job that fails, and two processes of a release
-    (job_id,) = shop.push(Job("fail"))
+def test_processes_tell_the_store_which_release_they_are_of(start: Start, shop: Shop, url: str) -> None:
     program = _run(start, url, "--burst", "--processes", "2", "--release", "2.4.1")
     assert program.wait() == 0, program.output
-    # Then its store knows of the try, with the line, and when the release was started
-    (attempt,) = shop.do(lambda backend: attempts_of(backend, job_id))
-    assert "out of tune" in attempt["error"]
-    assert attempt["lines"] == ["WARNING choir: the tenor is late"]
     assert [release.name for release in shop.do(releases)] == ["2.4.1"]
 
 

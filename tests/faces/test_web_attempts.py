@@ -20,6 +20,7 @@ from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Done, Outcome, Retried
+from worksong.engine import annals
 from worksong.engine.attempts import AT_ONCE, MOST, Attempts
 from worksong.engine.current import CURRENT
 from worksong.engine.scribe import LINES, RUNS, Scribe
@@ -42,8 +43,13 @@ def heard() -> Iterator[logging.Logger]:
 
 @pytest.mark.parametrize("scheme", ["memory", "sqlite", "redis"])
 async def test_each_failed_try_is_told_with_what_was_logged(
-    scheme: str, request: pytest.FixtureRequest, tmp_path: Path, heard: logging.Logger
+    scheme: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    heard: logging.Logger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(annals, "PATIENCE", PATIENCE)  # what is told at a stop, however slow the store is
     # Given a job that fails twice, and says something before
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/jobs.db"}
     url = urls.get(scheme) or f"{request.getfixturevalue('redis_url')}?namespace={new_id()}"

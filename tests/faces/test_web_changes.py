@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -61,8 +62,7 @@ class Page:
             return await self._heard.get()
 
     async def is_told_to_look(self) -> None:
-        while await self.hears() != changes.LOOK:
-            pass
+        assert await self.hears() == changes.LOOK
 
     async def ends(self) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -81,6 +81,7 @@ async def listening(console: Console, count: int = 1) -> AsyncIterator[list[Page
         for page in pages:
             assert await page.hears() == b"retry: 1000\n\n"
             assert page.status == 200
+            await page.is_told_to_look()  # once soon after it began, whatever happens
         yield pages
     finally:
         for page in pages:
@@ -121,7 +122,8 @@ async def test_a_change_is_told_to_every_page_by_one_watcher() -> None:
     backend = Counting(worker.backend())
     console = Console(store_of(backend))
     async with listening(console, 20) as pages:
-        # When a job is enqueued
+        # When a job is enqueued, and the watcher has seen that there was none
+        await until(partial(_has_looked, backend))
         await Yard(worker.backend()).push(Job("mail", id="q1"))
         # Then all are told to look, and one watcher has asked for all of them
         for page in pages:
@@ -134,16 +136,20 @@ async def test_a_change_is_told_to_every_page_by_one_watcher() -> None:
     assert backend.looks == seen
 
 
+async def _has_looked(backend: Counting) -> bool:
+    return backend.looks > 0
+
+
 async def _no_watcher() -> bool:
     return not [task for task in asyncio.all_tasks() if "Changes._watch" in repr(task.get_coro())]
 
 
 async def test_that_the_backend_goes_away_and_comes_back_is_a_change() -> None:
     worker = Worker()
-    flaky = FlakyBackend(worker.backend())
+    flaky = Counting(worker.backend())
     async with listening(Console(store_of(flaky))) as (page,):
+        await until(partial(_has_looked, flaky))
         flaky.plan["counts"] = iter([error])
-        await page.is_told_to_look()
         await page.is_told_to_look()
 
 
@@ -170,6 +176,7 @@ async def test_a_stream_ends_by_itself_and_the_browser_opens_the_next(monkeypatc
     page = Page(Console(Worker()))
     await page.ends()
     assert page.status == 200
+    assert await page.hears() == b"retry: 1000\n\n"
 
 
 async def test_there_are_no_more_streams_than_a_server_bears(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,7 @@ async def test_it_is_stopped_and_what_is_not_queued_stays_dead() -> None:
     async with visiting(store_of(worker.backend())._replace(clock=clock)) as visitor:
         await begin(visitor, 1)
         await until_dead(visitor, 5)
+        await asleep(clock)
         (found,) = (await visitor.json("/errors"))["trickles"]
         assert (found["handler"], found["total"], found["left"], found["per_minute"]) == ("charge", 5, 4, 1.0)
         # A second time is refused while it goes on

@@ -48,14 +48,15 @@ class Changes:
 
     async def _stream(self) -> AsyncIterator[bytes]:
         now = asyncio.get_running_loop().time
-        end = now() + LONGEST
+        end, pause = now() + LONGEST, EVERY  # the first look soon: what changed before this began was told to others
         with self._listening() as bell:
             yield b"retry: 1000\n\n"
             while not self._over and (left := end - now()) > 0:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, SELDOM)):
+                    async with asyncio.timeout(min(left, pause)):
                         await bell.wait()
                 bell.clear()
+                pause = SELDOM
                 yield LOOK
 
     @contextlib.contextmanager

@@ -89,6 +89,22 @@
     tell();
   }
 
+  // the search suggests how its last word may go on, whatever stands before it
+
+  let words = null;
+
+  function suggest() {
+    const field = one("#q");
+    if (!field || document.activeElement !== field) return;
+    const options = [...field.list.options];
+    const open = field.value.split('"').length % 2 === 0;
+    const before = open ? null : field.value.slice(0, field.value.lastIndexOf(" ") + 1);
+    if (before === null || field.list.dataset.before === before) return;
+    if (field.list.dataset.before === undefined) words = options.map((option) => option.value);
+    field.list.dataset.before = before;
+    field.list.replaceChildren(...words.map((word) => new Option("", before + word)));
+  }
+
   // keys
 
   const places = {};
@@ -151,6 +167,7 @@
   }
 
   function dress() {
+    suggest();
     opened.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
     all("[data-copy]").forEach((button) => (button.hidden = !button.dataset.copy));
     choose();
@@ -172,6 +189,8 @@
     listen();
   });
   document.addEventListener("keydown", press);
+  document.addEventListener("input", (event) => event.target.id === "q" && suggest());
+  document.addEventListener("focusin", (event) => event.target.id === "q" && suggest());
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-all]")) {
       all("#live input[name=id]").forEach((box) => (box.checked = event.target.checked));
