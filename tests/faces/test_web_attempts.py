@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from faces.visitor import check_page, text_of, visiting
 from worksong import Worker
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain.capability import Capability
-from worksong.domain.errors import BackendUnavailable
+from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Done, Outcome, Retried
@@ -26,6 +26,7 @@ from worksong.engine.current import CURRENT
 from worksong.engine.scribe import LINES, RUNS, Scribe
 from worksong.ports.backend import Running
 from worksong.ports.context import Context
+from worksong.ports.notebook import Line
 from worksong.service.attempts import attempts_of
 from worksong.testing.flaky import FlakyBackend, error
 
@@ -141,6 +142,24 @@ async def test_where_more_fail_than_can_be_told_the_last_ones_are() -> None:
     assert await attempts_of(backend, "j9") == []
     assert len(await attempts_of(backend, f"j{AT_ONCE + 9}")) == 1
     assert len(await attempts_of(backend, "late")) == 1
+
+
+class Full(MemoryBackend):
+    """Refuses to keep any line."""
+
+    async def jot(self, lines: Sequence[Line], now: float) -> None:
+        raise BackendRefused("out of memory")
+
+
+async def test_what_the_store_refuses_is_told_once_and_holds_up_nothing() -> None:
+    backend, attempts = MemoryBackend(), Attempts(Scribe())
+    attempts.note(a_run("j"), Buried("no"), 101.0)
+    with pytest.raises(BackendRefused):
+        await attempts.write(Full(), 0.0)
+    attempts.note(a_run("next"), Buried("no"), 101.0)
+    await attempts.write(backend, 0.0)
+    assert await attempts_of(backend, "j") == []
+    assert len(await attempts_of(backend, "next")) == 1
 
 
 def test_of_what_a_run_logs_the_last_lines_are_kept_and_only_those() -> None:

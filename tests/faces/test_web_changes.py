@@ -104,22 +104,10 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "LONGEST", 3600.0)
 
 
-class Counting(FlakyBackend):
-    """Counts how often somebody asks how many jobs there are."""
-
-    def __init__(self, inner: Any) -> None:
-        super().__init__(inner)
-        self.looks = 0
-
-    async def counts(self) -> Any:
-        self.looks += 1
-        return await super().counts()
-
-
 async def test_a_change_is_told_to_every_page_by_one_watcher() -> None:
     # Given many pages that listen
     worker = Worker()
-    backend = Counting(worker.backend())
+    backend = FlakyBackend(worker.backend())
     console = Console(store_of(backend))
     async with listening(console, 20) as pages:
         # When a job is enqueued, and the watcher has seen that there was none
@@ -131,13 +119,13 @@ async def test_a_change_is_told_to_every_page_by_one_watcher() -> None:
         assert len([task for task in asyncio.all_tasks() if "Changes._watch" in repr(task.get_coro())]) == 1
     # And nobody watches once nobody listens
     await until(_no_watcher)
-    seen = backend.looks
+    seen = backend.calls["counts"]
     await asyncio.sleep(0.05)
-    assert backend.looks == seen
+    assert backend.calls["counts"] == seen
 
 
-async def _has_looked(backend: Counting) -> bool:
-    return backend.looks > 0
+async def _has_looked(backend: FlakyBackend) -> bool:
+    return backend.calls["counts"] > 0
 
 
 async def _no_watcher() -> bool:
@@ -146,10 +134,10 @@ async def _no_watcher() -> bool:
 
 async def test_that_the_backend_goes_away_and_comes_back_is_a_change() -> None:
     worker = Worker()
-    flaky = Counting(worker.backend())
+    flaky = FlakyBackend(worker.backend())
     async with listening(Console(store_of(flaky))) as (page,):
         await until(partial(_has_looked, flaky))
-        flaky.plan["counts"] = iter([error])
+        flaky.expect("counts", [error])
         await page.is_told_to_look()
 
 
@@ -216,7 +204,7 @@ def test_behind_wsgi_pages_ask_by_the_clock() -> None:
 
 async def test_pages_that_look_share_what_the_first_of_them_sees() -> None:
     worker, clock = Worker(), FakeClock()
-    backend = Counting(worker.backend())
+    backend = FlakyBackend(worker.backend())
     await stock(worker)
     store = store_of(backend)._replace(clock=clock)
     async with visiting(store, token="admin-token-0123456789", viewer_token=VIEWER) as visitor:
@@ -226,16 +214,16 @@ async def test_pages_that_look_share_what_the_first_of_them_sees() -> None:
             *(visitor.get("/queues", headers={"Accept": "text/html", **look}) for _ in range(20))
         )
         # Then the backend was asked once
-        assert backend.looks == 1
+        assert backend.calls["counts"] == 1
         assert len({page.text for page in pages}) == 1
         # And somebody with another role, another page, or who comes anew sees for himself
         other = {**look, "Accept": "text/html", "Authorization": "Bearer admin-token-0123456789"}
         assert 'name="act"' in (await visitor.get("/queues", headers=other)).text
         await visitor.get("/workers", headers=look)
-        assert backend.looks == 3
+        assert backend.calls["counts"] == 3
         await visitor.get("/queues", headers={"Accept": "text/html", "Authorization": look["Authorization"]})
-        assert backend.looks == 4
+        assert backend.calls["counts"] == 4
         # And a little later it is asked again
         await clock.aadvance(1)
         await visitor.get("/queues", headers={"Accept": "text/html", **look})
-        assert backend.looks == 5
+        assert backend.calls["counts"] == 5

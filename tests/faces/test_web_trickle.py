@@ -116,7 +116,7 @@ async def test_many_a_minute_go_together_and_an_outage_loses_none() -> None:
     await fallen(worker, 25)
     flaky = FlakyBackend(worker.backend())
     async with visiting(store_of(flaky)._replace(clock=clock)) as visitor:
-        flaky.plan["requeue"] = iter([error])
+        flaky.expect("requeue", [error])
         await begin(visitor, 600)
         await asleep(clock)
         assert await dead(visitor) == 26  # nobody was there

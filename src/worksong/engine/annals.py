@@ -33,8 +33,11 @@ class Annals:
 
         One who is cancelled meanwhile does not tell it again: it may be under way.
         """
+        await self._write_counts(store, now)
         if self._board.attempts:
             await self._board.attempts.write(store, now)
+
+    async def _write_counts(self, store: Chronicle, now: float) -> None:
         found = self._board.by_handler()
         news = {handler: new for handler, tally in found.items() if (new := tally - self._told.get(handler, Tally()))}
         if news:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from worksong.domain.attempt import LONGEST_ERROR, Attempt
+from worksong.domain.errors import BackendUnavailable
 from worksong.domain.names import one_line
 from worksong.domain.outcome import Buried, Outcome, Retried
 from worksong.engine.scribe import Scribe
@@ -56,14 +57,14 @@ class Attempts:
             self._failed.append(_Failed(running, outcome, now, lines))
 
     async def write(self, notebook: Notebook, now: float) -> None:
-        """Tell the store what is new; what could not be told is told the next time."""
+        """Tell the store what is new; what it was away for is told the next time, and what it refuses is not kept."""
         bringing = list(self._failed)
         if not bringing:
             return
         self._failed.clear()
         try:
             await notebook.jot([self._line(failed) for failed in bringing], now)
-        except Exception:
+        except BackendUnavailable:
             room = AT_ONCE - len(self._failed)
             self._failed.extendleft(reversed(bringing[-room:] if room else ()))
             raise
