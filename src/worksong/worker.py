@@ -36,6 +36,7 @@ from worksong.engine.compile import check_middleware
 from worksong.engine.engine import Engine
 from worksong.engine.isolation import check_importable
 from worksong.engine.meter import Meter
+from worksong.engine.releases import announce
 from worksong.engine.signals import listen
 from worksong.engine.stats import Stats
 from worksong.enqueueing import Delay
@@ -69,6 +70,9 @@ log = logging.getLogger("worksong")
 
 class Worker:
     """Job types, and the queue they are enqueued to and run from."""
+
+    release = ""
+    """Which release of the application this is: charts show when its first worker was started; empty: not told."""
 
     def __init__(
         self,
@@ -395,6 +399,8 @@ class Worker:
             await be_admitted(self.backend(), warns=self.warns)
             await self._try_store()
             await engine.start(burst=burst)
+            if self.release and Capability.NOTES in self.capabilities:
+                await announce(self.backend(), self.release, self.clock.now())
         except BaseException:
             self._engine = None
             raise
@@ -410,6 +416,8 @@ class Worker:
         """What runs this worker's jobs in the running loop, not started yet."""
         if self.history and Capability.HISTORY in self.capabilities:
             self.measured().keep_history()
+            if Capability.NOTES in self.capabilities:
+                self.measured().keep_attempts()
         return Engine(
             self.backend(),
             self.registry,

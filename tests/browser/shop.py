@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import random
 import time
@@ -10,11 +11,19 @@ from collections.abc import Sequence
 
 from worksong import Worker
 from worksong.domain.job import Delivery, Job, new_id
-from worksong.domain.outcome import Buried, Done, Outcome, Retried, Settlement
+from worksong.domain.outcome import Buried, Done, Failure, Outcome, Retried, Settlement
+from worksong.domain.record import JobRecord, PipelineRecord
+from worksong.domain.result import Result
 from worksong.domain.tally import Tally
 from worksong.domain.turns import Share
+from worksong.engine.attempts import Attempts
 from worksong.engine.board import Board
+from worksong.engine.current import CURRENT
+from worksong.engine.scribe import Scribe
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
+from worksong.ports.clock import SystemClock
+from worksong.ports.context import Context
+from worksong.service.journal import Journal, Order
 
 T = 1_000_000.0
 DECLINED = """Traceback (most recent call last):
@@ -36,6 +45,8 @@ async def seeded() -> tuple[Worker, asyncio.Task[None]]:
     backend = worker.backend()
     await _fail(backend, chance, now)
     await _remember(backend, chance, now)
+    await _tell(backend, now)
+    await _pipelines(worker, now)
     for queue, handler, count in WAITING:
         await backend.push([_job(handler, {"id": n, "locale": "en"}, queue, now) for n in range(count)], now)
     later = [_job("remind_cart", {"user_id": 400 + n}, "mail", now) for n in range(14)]
@@ -48,7 +59,7 @@ async def seeded() -> tuple[Worker, asyncio.Task[None]]:
 
 
 def _application() -> Worker:
-    worker = Worker(name="shop")
+    worker = Worker(name="shop", records="memory://")
     worker.register("charge_card", lambda args: None, redact=("card",), max_fails=4)
     for name, spec, zone in (
         ("nightly_report", "0 3 * * *", "Europe/Berlin"),
@@ -94,6 +105,63 @@ async def _fail(backend: Backend, chance: random.Random, now: float) -> None:
         await _end(
             backend, _job("send_receipt", {"order": 8100 + n}, "mail", now), outcome, now - chance.uniform(9, 600)
         )
+
+
+async def _tell(backend: Backend, now: float) -> None:
+    """What became of the tries of a dead job, and what was ordered."""
+    scribe = Scribe()
+    attempts = Attempts(scribe)
+    for number in range(1, 5):
+        context, run = (
+            Context(),
+            Running(Delivery(Job("charge_card", id="dead-0", attempt=number), None, 0), 0, now - 9),
+        )
+        context.begin(run, time.time)
+        token = CURRENT.set(context)
+        for text in ("charging 4900 cents", f"the bank says no, try {number}"):
+            scribe.handle(logging.LogRecord("shop.bank", logging.INFO, "", 0, text, (), None))
+        CURRENT.reset(token)
+        error = DECLINED % 7000
+        attempts.note(run, Buried(error) if number == 4 else Retried(0.0, error), now - 8.2)
+    await attempts.write(backend, now)
+    journal = Journal(lambda: backend, SystemClock())
+    for age, who, status, told, done in (
+        (86_000, "eve", 200, "queued 12 dead jobs", 12),
+        (7_200, "carl", 403, "", 0),
+        (3_000, "admin", 303, "purged imports: 1,204 jobs dropped", 1_204),
+        (40, "eve", 303, "paused reports", 1),
+    ):
+        did = "POST /api/v1/jobs" if status == 200 else "POST /act/queue"
+        order = Order(at=now - age, who=who, address="10.0.0.7", did=did, status=status, told=told, done=done)
+        await journal.keep(order)
+
+
+async def _pipelines(worker: Worker, now: float) -> None:
+    """One that is through, one on its way, one that has failed, one that waits."""
+    assert worker.ledgers is not None
+    ledger = worker.ledgers.here()
+    for number, (name, through, lost) in enumerate(
+        (("import", 4, 0), ("nightly export", 2, 0), ("mail", 1, 1), ("x", 0, 0))
+    ):
+        ids = [f"{name}-{step}" for step in range(4)]
+        tasks = ("read_file", "index_product", "resize_image", "send_receipt")
+        behind = [*ids[1:], ""]
+        at = now - 4000 + 900 * number
+        jobs = [
+            JobRecord(id=job_id, task=task, pipeline_id=f"pipe-{number}", next_id=then, created_at=at)
+            for job_id, task, then in zip(ids, tasks, behind, strict=True)
+        ]
+        whole = PipelineRecord(
+            id=f"pipe-{number}", job_ids=tuple(ids), name=name, created_at=at, description="of the shop"
+        )
+        await ledger.open_pipeline(whole, jobs)
+        for step in range(through):
+            await ledger.begin(ids[step])
+            await ledger.put([Result(ids[step], at + 60 * step + 20)])
+        if lost:
+            await ledger.begin(ids[through])
+            failure = Failure("LookupError", "there is no template 'summer'")
+            await ledger.put([Result(ids[through], at + 300, failure=failure)])
 
 
 async def _end(backend: Backend, job: Job, outcome: Outcome, at: float) -> None:

@@ -33,7 +33,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 PATIENCE = 1200.0
 PICTURES = Path(os.environ.get("WORKSONG_PICTURES", "") or HERE / "pictures")
 """Where to put pictures of the pages."""
-PAGES = ("/", "/queues", "/jobs", "/workers", "/cron", "/errors")
+PAGES = ("/", "/queues", "/jobs", "/workers", "/cron", "/errors", "/audit")
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(PATIENCE)]
 

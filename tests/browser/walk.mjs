@@ -10,7 +10,7 @@ const PATIENCE = 60_000;
 const PAGES = {
   overview: "/", queues: "/queues", queued: "/jobs?state=queued", running: "/jobs?state=running", dead: "/jobs?state=dead",
   job: "/job?id=dead-0", "running-job": "/job?id=run-0", workers: "/workers", cron: "/cron", handlers: "/handlers",
-  day: "/?period=24h", month: "/?period=30d", history: "/history", errors: "/errors", login: "/login",
+  day: "/?period=24h", month: "/?period=30d", history: "/history", errors: "/errors", audit: "/audit", pipelines: "/pipelines", pipeline: "/pipeline?id=pipe-1", login: "/login",
 };
 const SHAPES = [
   ["light", { colorScheme: "light", viewport: { width: 1360, height: 860 } }],
@@ -76,6 +76,32 @@ await stretch("a page that is open follows the jobs", light, async (page) => {
   if (!(await page.evaluate(() => window.untouched))) throw new Error("the page was loaded anew");
 });
 
+await stretch("a page that is told does not ask by the clock", light, async (page, problems) => {
+  let asked = 0;
+  page.on("request", (request) => (asked += request.headers()["hx-request"] === "true" ? 1 : 0));
+  const told = page.waitForResponse((response) => response.url().endsWith("/changes"));
+  await page.goto(address + "/queues");
+  await told;
+  await page.waitForFunction(() => document.querySelector("#pulse").textContent === "live");
+  await page.click("#pulse");
+  await page.waitForFunction(() => document.querySelector("#pulse").textContent === "still");
+  const before = asked;
+  await fetch(`${address}/api/v1/queues`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ queue: "images", act: "pause" }) });
+  await page.click("#pulse");
+  await page.waitForSelector('button[aria-label="Resume images"]');
+  if (asked === before) problems.push("it did not look");
+});
+
+await stretch("what was opened stays open when the page is written anew", light, async (page, problems) => {
+  await page.goto(address + "/job?id=dead-0");
+  await page.click(".tries li:first-child summary");
+  const again = page.waitForResponse((response) => response.request().headers()["hx-request"] === "true");
+  await page.keyboard.press("u");
+  await again;
+  await page.evaluate(() => new Promise((settled) => requestAnimationFrame(() => setTimeout(settled, 0))));
+  if (!(await page.$(".tries li:first-child details[open]"))) problems.push("it was closed");
+});
+
 await stretch("keys lead through the pages", light, async (page, problems) => {
   await page.goto(address + "/");
   await page.keyboard.press("g");
@@ -96,6 +122,17 @@ await stretch("keys lead through the pages", light, async (page, problems) => {
   await page.keyboard.press("n");
   await page.keyboard.press("x");
   await until(page, "[data-chosen]", "1 chosen");
+});
+
+await stretch("the search suggests how its last word goes on", light, async (page, problems) => {
+  await page.goto(address + "/jobs?state=dead");
+  const suggested = () => page.evaluate(() => [...document.querySelector("#hints").options].map((option) => option.value));
+  await page.focus("#q");
+  if (!(await suggested()).includes("handler:")) problems.push("it does not suggest qualifiers");
+  await page.keyboard.type("state:dead h");
+  if (!(await suggested()).includes("state:dead handler:")) problems.push("it does not suggest a second word");
+  await page.keyboard.type('andler:x error:"timed o');
+  if (!(await suggested()).every((text) => text.startsWith("state:dead handler:x "))) problems.push("it suggests within quotes");
 });
 
 await stretch("chosen jobs are deleted after a question", light, async (page, problems) => {

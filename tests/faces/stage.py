@@ -34,6 +34,7 @@ class Cli:
     """The command, called in this process."""
 
     def __init__(self, url: str = "") -> None:
+        self.url = url
         self._env = {"WORKSONG_URL": url or None, "NO_COLOR": "1"}
 
     def __call__(self, *args: str) -> Result:

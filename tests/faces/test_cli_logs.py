@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 from pathlib import Path
 from typing import Any
 
 from faces.stage import Shop, Start
-from worksong import Job
+from worksong import Job, Worker
+from worksong.faces.cli.configured import scribe_of
+from worksong.faces.cli.logs import set_up
 
 APP = """
 from __future__ import annotations
@@ -55,3 +58,17 @@ def test_a_line_of_a_handler_or_about_a_job_names_it(start: Start, shop: Shop, t
     # And what is no job's names none
     program.send(signal.SIGTERM)
     assert "job" not in line("stopped after")
+
+
+def test_what_handlers_log_is_kept_where_the_store_is_told_of_failures() -> None:
+    worker, root = Worker(history=True), logging.getLogger()
+    scribe = scribe_of(worker)
+    assert scribe is worker.measured().scribe
+    assert scribe_of(Worker(history=False)) is None
+    handlers, level = root.handlers[:], root.level
+    try:
+        set_up("json", tag="", debug=False, scribe=scribe)
+        assert scribe in root.handlers
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)

@@ -13,6 +13,7 @@ import pytest
 from faces.stage import PATIENCE, Cli, Program, Shop, Start
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
+from worksong.engine.releases import releases
 
 APP = """
 from __future__ import annotations
@@ -95,6 +96,12 @@ def test_a_failure_is_logged_so_that_it_can_forge_nothing_and_reveals_no_login(
     program.wait()
     assert "out of tune\\n\\x1b[31m redis://***@host/" in program.output
     assert "hunter2" not in program.output
+
+
+def test_processes_tell_the_store_which_release_they_are_of(start: Start, shop: Shop, url: str) -> None:
+    program = _run(start, url, "--burst", "--processes", "2", "--release", "2.4.1")
+    assert program.wait() == 0, program.output
+    assert [release.name for release in shop.do(releases)] == ["2.4.1"]
 
 
 def test_json_logs_are_one_object_per_line(start: Start, shop: Shop, url: str) -> None:

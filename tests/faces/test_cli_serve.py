@@ -22,6 +22,7 @@ import pytest
 import servers
 from faces.stage import PATIENCE, Cli, Program, Start
 from worksong.faces.grpc.wire import job_pb2, task_pb2
+from worksong.service.passwords import hashed, line_of
 
 APP = """
 import asyncio
@@ -45,6 +46,7 @@ async def wait(params):
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-shop-0123"
 LOOKER = "a-token-to-look-with-0123"
+PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
@@ -106,6 +108,9 @@ def test_it_serves_and_runs_jobs_until_told_to_stop(app: Path, start: Start) -> 
     assert (place.result(made.json()["id"]), place.result(other.id)) == (8, 10)
     # And the console is under the same roof
     assert "shop" in until(lambda: place.ask("GET", "/"), lambda page: page.status_code == 200).text
+    # And what its jobs did is told to Prometheus
+    scraped = until(lambda: place.ask("GET", "/metrics"), lambda answer: answer.status_code == 200).text
+    assert 'handler="double"' in scraped
 
     # When it is told to stop while a job runs
     place.ask("POST", "/api/jobs", {"name": "c", "task_name": "wait"})
@@ -134,7 +139,9 @@ def test_tokens_open_both_faces(app: Path, start: Start) -> None:
             }
         )
     )
-    place = Place(start("serve", "shop_app:worker", "--config", "service.yaml"))
+    # And somebody who looks after the jobs with a password
+    (app / "users.txt").write_text(line_of("eve", "operator", hashed(PASSWORD)) + "\n")
+    place = Place(start("serve", "shop_app:worker", "--config", "service.yaml", "--users", "users.txt"))
     place.http = place.http.replace("0.0.0.0", "127.0.0.1")
     # Then each may do what its scopes say, on HTTP
     job = {"name": "a", "task_name": "double", "task_params": {"n": 4}}
@@ -148,6 +155,13 @@ def test_tokens_open_both_faces(app: Path, start: Start) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             place.call(job_pb2.CreateJobRequest(), "/job.Job/Create", job_pb2.CreateJobResponse, token)
         assert refused.value.code() is code
+    # And who has a password is let into the console
+    eve = httpx2.BasicAuth("eve", PASSWORD)
+    counts = until(
+        lambda: httpx2.get(f"{place.http}/api/v1/counts", auth=eve, timeout=PATIENCE),
+        lambda one: one.status_code == 200,
+    )
+    assert counts.json()["namespace"] == "shop"
 
 
 def test_both_faces_speak_tls(app: Path, start: Start) -> None:

@@ -17,12 +17,16 @@ from worksong.domain.capability import Capability
 from worksong.domain.course import DAY
 from worksong.domain.outcome import Buried, Done, Retried
 from worksong.domain.tally import Spread
+from worksong.engine.releases import announce, releases
 from worksong.faces.web.charts import nice
+from worksong.metrics import Metrics
 from worksong.ports.clock import SystemClock
+from worksong.ports.notebook import Line
 from worksong.service.course import PERIODS, course_fields, read
 from worksong.service.desk import Store
 from worksong.testing.clock import FakeClock
 from worksong.testing.contract.chronicles import a_tally
+from worksong.testing.flaky import FlakyBackend, error
 
 HOUR = 1_700_002_800.0
 """The beginning of an hour."""
@@ -46,6 +50,39 @@ async def remember(worker: Worker) -> None:
 # pages
 
 
+async def test_queues_show_how_many_waited_when_somebody_looked(worker: Worker) -> None:
+    clock = worker.clock
+    assert isinstance(clock, FakeClock)
+    worker.register("mail", lambda: None)
+    async with visiting(worker) as visitor:
+        # Given somebody who looks while jobs come
+        for _ in range(3):
+            await visitor.json("/counts")
+            await worker.aperform_many([Job("mail") for _ in range(10)])
+            await clock.aadvance(20)
+        # Then the page has the course of the queue, and its pace
+        page = await visitor.read("/queues")
+        assert 'class="spark"' in page
+        assert "default 30 +30/min" in text_of(page)
+
+
+async def test_the_metrics_of_a_worker_are_for_those_who_may_look(worker: Worker) -> None:
+    token = "viewer-token-0123456789"
+    metrics = Metrics(worker)
+    try:
+        async with visiting(worker, viewer_token=token, metrics=metrics) as visitor:
+            assert (await visitor.get("/metrics", headers={"Accept": "application/json"})).status_code in (303, 401)
+            answer = await visitor.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+            assert answer.headers["content-type"].startswith("text/plain; version=")
+            assert "worksong_build_info" in answer.text
+            other = {"Authorization": f"Bearer {token}", "Accept": "application/openmetrics-text"}
+            assert (await visitor.get("/metrics", headers=other)).text.endswith("# EOF\n")
+    finally:
+        metrics.close()
+    async with visiting(worker) as visitor:
+        assert (await visitor.get("/metrics")).status_code == 404
+
+
 async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:
     await remember(worker)
     async with visiting(worker) as visitor:
@@ -60,6 +97,37 @@ async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:
         # And the longer periods have what is older
         assert "540 runs did well and 5 failed" in await visitor.read("/?period=24h")
         assert "9,540 runs did well and 5 failed" in await visitor.read("/?period=30d")
+
+
+async def test_charts_show_when_a_release_was_started(worker: Worker) -> None:
+    # Given a release of a while ago, and workers of the next one that start at about the same time
+    clock, backend = worker.clock, worker.backend()
+    assert isinstance(clock, FakeClock)
+    await remember(worker)
+    await announce(backend, "2.4.0", NOW - 7200)
+    for name, age in (("2.4.1 <b>", 600), ("2.4.1 <b>", 590), ("2.4.0", 300)):
+        await announce(backend, name, NOW - age)
+    await backend.jot([Line("releases", "{", 100, 60.0)], NOW)
+    async with visiting(worker) as visitor:
+        # Then the charts of the hour have a line for each that began in it
+        page = await visitor.read("/")
+        assert page.count('<g class="release">') == 2 * 3
+        assert "Releases: 2.4.1 <b> 10 min ago , 2.4.0 5 min ago" in text_of(page)
+        assert (await visitor.json("/history?period=1h"))["releases"] == [
+            {"at": NOW - 600, "name": "2.4.1 <b>"},
+            {"at": NOW - 300, "name": "2.4.0"},
+        ]
+    # And a store that is away keeps no worker from its work
+    await announce(FlakyBackend(backend, {"lines": [error]}), "2.5.0", NOW)
+
+
+async def test_a_worker_tells_its_release_when_it_starts() -> None:
+    worker = Worker()
+    worker.release = "2.4.1"
+    for _ in range(2):
+        async with worker:
+            pass
+    assert [release.name for release in await releases(worker.backend())] == ["2.4.1"]
 
 
 async def test_the_same_is_there_in_numbers(worker: Worker) -> None:

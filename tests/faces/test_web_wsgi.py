@@ -40,7 +40,7 @@ def test_no_route_answers_without_a_token(credential: dict[str, str]) -> None:
         for method, path, options in requests():
             given = {**options.get("headers", {}), **credential}
             answer = client.request(method, path, **{**options, "headers": given})
-            assert answer.status_code == (303 if method == "GET" and "/api/" not in path else 401), path
+            assert answer.status_code in (303 if method == "GET" and "/api/" not in path else 401, 429), path
             assert "charge" not in answer.text
 
 
@@ -49,7 +49,7 @@ def test_who_only_looks_sees_all_and_changes_nothing(token: str, read_only: bool
     with visiting(Worker(), token=OPERATOR, viewer_token=VIEWER, read_only=read_only) as client:
         client.headers["Authorization"] = f"Bearer {token}"
         for path in GETS[:-1]:
-            assert client.get(path).status_code == 200, path
+            assert client.get(path).status_code == (403 if path.endswith("/audit") else 200), path
         for method, path, options in requests():
             if method == "POST":
                 assert client.request(method, path, **options).status_code == 403

@@ -59,10 +59,14 @@ async def visiting(
     **options: Any,
 ) -> AsyncIterator[Visitor]:
     """Somebody in front of a console of its own; the backend is closed when they leave."""
-    transport = ASGITransport(Console(jobs, patience=patience, **options), client=client)
-    async with AsyncClient(transport=transport, base_url=base) as browser:
-        yield Visitor(browser)
-    await jobs.backend().close()
+    console = Console(jobs, patience=patience, **options)
+    transport = ASGITransport(console, client=client)
+    try:
+        async with AsyncClient(transport=transport, base_url=base) as browser:
+            yield Visitor(browser)
+    finally:
+        console.leave()
+        await jobs.backend().close()
 
 
 def text_of(page: str) -> str:

@@ -269,10 +269,12 @@ class TheConsole(TestCase):
         with self.captureOnCommitCallbacks(execute=True):  # Django's way to see a commit in a test
             shared.perform(Job(pay.name))
 
-    def enter(self, name: str, *, staff: bool = True, operates: bool = False) -> None:
+    def enter(self, name: str, *, staff: bool = True, operates: bool = False, administers: bool = False) -> None:
         user = User.objects.create_user(name, is_staff=staff)
         if operates:
             user.user_permissions.add(Permission.objects.get(codename="operate"))
+        if administers:
+            user.user_permissions.add(Permission.objects.get(codename="administer"))
         self.client.force_login(user)
 
     def order(self, **headers: str) -> int:
@@ -311,6 +313,17 @@ class TheConsole(TestCase):
         self.assertEqual(self.client.get("/back/office/api/v1/counts").json()["paused"], ["default"])
         self.assertEqual(self.order(**{"Sec-Fetch-Site": "cross-site"}), 403)
         self.assertEqual(self.order(), 403)
+
+    def test_what_sweeps_needs_a_permission_of_its_own_and_is_told_by_name(self) -> None:
+        purge = json.dumps({"queue": "default", "act": "purge", "dry_run": True})
+        for name, status in (("eve", 403), ("adam", 200)):
+            self.enter(name, operates=True, administers=name == "adam")
+            answer = self.client.post("/back/office/api/v1/queues", purge, content_type="application/json")
+            self.assertEqual(answer.status_code, status)
+            self.assertEqual(self.client.get("/back/office/audit").status_code, status)
+        page = self.client.get("/back/office/audit").content.decode()
+        self.assertIn("eve", page)
+        self.assertIn('data-changes=""', page)
 
     def test_another_name_is_refused_as_django_does(self) -> None:
         self.enter("eve", operates=True)

@@ -392,7 +392,7 @@ async def test_orders_at_the_console_are_noted_too(firm: Firm, caplog: pytest.Lo
     lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "worksong.audit"]
     assert [(line["who"], line["did"], line["status"]) for line in lines] == [
         ("manage", "POST /api/v1/queues", 400),
-        ("viewer", "POST /api/v1/queues", 403),
+        ("read", "POST /api/v1/queues", 403),
     ]
 
 

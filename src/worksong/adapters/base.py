@@ -36,6 +36,7 @@ from worksong.ports.backend import (
     Window,
 )
 from worksong.ports.cargo import Known, Landing, Load
+from worksong.ports.notebook import Line
 
 
 class BaseBackend:
@@ -183,6 +184,12 @@ class BaseBackend:
 
     async def course(self, grain: Grain, since: float, until: float) -> Sequence[Slot]:
         self.refuse(Capability.HISTORY)
+
+    async def jot(self, lines: Sequence[Line], now: float) -> None:
+        self.refuse(Capability.NOTES)
+
+    async def lines(self, page: str) -> list[str]:
+        self.refuse(Capability.NOTES)
 
 
 async def precede(backend: Backend, batch: Sequence[Settlement], now: float) -> None:

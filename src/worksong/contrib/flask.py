@@ -40,8 +40,8 @@ class Worksong:
 
     `WORKSONG_URL`, `WORKSONG_NAME`: where the jobs are, and the worker's name; otherwise as the variable WORKSONG_URL
     says, or the worker itself. `WORKSONG_CONSOLE`: the path of the console, such as `/jobs`; none by default.
-    `WORKSONG_CONSOLE_TOKEN`, `WORKSONG_CONSOLE_VIEWER_TOKEN`, `WORKSONG_CONSOLE_HOSTS`: who is let in, and under which
-    names; without tokens it answers this machine only.
+    `WORKSONG_CONSOLE_TOKEN`, `WORKSONG_CONSOLE_OPERATOR_TOKEN`, `WORKSONG_CONSOLE_VIEWER_TOKEN`: who is let in, as an
+    admin, to operate or to look, and under which names `WORKSONG_CONSOLE_HOSTS`; without tokens, this machine only.
     """
 
     def __init__(self, app: Flask | None = None, worker: Worker | None = None) -> None:
@@ -72,6 +72,7 @@ class Worksong:
         console = WsgiConsole(
             self.worker,
             token=said.get("WORKSONG_CONSOLE_TOKEN"),
+            operator_token=said.get("WORKSONG_CONSOLE_OPERATOR_TOKEN"),
             viewer_token=said.get("WORKSONG_CONSOLE_VIEWER_TOKEN"),
             allowed_hosts=said.get("WORKSONG_CONSOLE_HOSTS", ()),
         )

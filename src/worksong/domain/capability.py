@@ -33,6 +33,7 @@ class Capability(Enum):
     EFFECT = "a handler's changes and its job's ending are one transaction"
     MOVE = "jobs can be moved to another backend and back"
     HISTORY = "what jobs did is kept over time, for charts"
+    NOTES = "orders of operators, and the failed tries of a job, are kept for a time"
 
 
 INSTEAD: dict[Capability, str] = {
@@ -57,6 +58,7 @@ INSTEAD: dict[Capability, str] = {
     Capability.EFFECT: "keep the jobs in the database that the handler writes to (sqlite:///..., postgresql://..., "
     "mysql://...), or let the handler compare ctx.fence",
     Capability.HISTORY: "let Prometheus keep it: worksong run --metrics, docs/guides/monitoring.md",
+    Capability.NOTES: "read the logs: worksong.audit has the orders, worksong the failures",
     Capability.MOVE: "let the workers finish its jobs, and enqueue new ones elsewhere",
 }
 """What to do on a backend that lacks the capability."""

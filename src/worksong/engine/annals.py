@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Protocol
 
 from worksong.domain.tally import Tally
 from worksong.engine.board import Board
 from worksong.ports.chronicle import Chronicle
+from worksong.ports.notebook import Notebook
 
 PATIENCE = 1.0
 """Seconds that the last counts of a process may take on their way."""
 
 log = logging.getLogger("worksong")
+
+
+class Store(Chronicle, Notebook, Protocol):
+    """Both that things are told to."""
 
 
 class Annals:
@@ -22,11 +28,16 @@ class Annals:
         self._board = board
         self._told: dict[str, Tally] = {}
 
-    async def write(self, store: Chronicle, now: float) -> None:
+    async def write(self, store: Store, now: float) -> None:
         """Tell the store what is new. Where that fails it is told again: what was lost is the answer, at worst.
 
         One who is cancelled meanwhile does not tell it again: it may be under way.
         """
+        await self._write_counts(store, now)
+        if self._board.attempts:
+            await self._board.attempts.write(store, now)
+
+    async def _write_counts(self, store: Chronicle, now: float) -> None:
         found = self._board.by_handler()
         news = {handler: new for handler, tally in found.items() if (new := tally - self._told.get(handler, Tally()))}
         if news:
@@ -37,7 +48,7 @@ class Annals:
                 self._told = before
                 raise
 
-    async def conclude(self, store: Chronicle, now: float) -> None:
+    async def conclude(self, store: Store, now: float) -> None:
         """The last time; a store that is away is not waited for, and nothing that goes wrong holds up a stop."""
         try:
             async with asyncio.timeout(PATIENCE):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 
-from worksong.domain.outcome import Outcome
+from worksong.domain.outcome import Buried, Outcome, Retried
 from worksong.domain.tally import BOUNDS, OTHER, PLACE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
+from worksong.engine.attempts import Attempts
 from worksong.ports.backend import Running
 
 MOST = 1000
 """Pairs of job type and queue that are told apart; whoever enqueues may invent queues without end."""
+FAILED = PLACE[Retried], PLACE[Buried]
 RAN_FROM, WAITED_FROM = RAN + 1, WAITED + 1
 
 
@@ -22,6 +24,8 @@ class Board:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], list[float]] = {}
+        self.attempts: Attempts | None = None
+        """Who is told of each run as well; None: nobody."""
 
     def note(self, running: Running, outcome: Outcome, now: float) -> None:
         """A run has ended. It is on the way of every job: half a microsecond."""
@@ -40,6 +44,9 @@ class Board:
             waited = began - ready if began > ready else 0.0
             row[WAITED] += waited
             row[WAITED_FROM + bisect_left(BOUNDS, waited)] += 1
+        attempts = self.attempts
+        if attempts and (place in FAILED or attempts.scribe.runs):  # most jobs neither fail nor log
+            attempts.note(running, outcome, now)
 
     def note_stray(self, outcome: Outcome) -> None:
         """A job ended that nobody here has a handler for."""

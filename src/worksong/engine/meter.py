@@ -6,10 +6,12 @@ from collections import Counter
 
 from worksong.domain.job import new_id
 from worksong.engine.annals import Annals
+from worksong.engine.attempts import Attempts
 from worksong.engine.board import Board
 from worksong.engine.lag import Lag
 from worksong.engine.lane import Lane
 from worksong.engine.measures import Measures, entries
+from worksong.engine.scribe import Scribe
 
 
 class Meter:
@@ -19,6 +21,8 @@ class Meter:
         self.board = Board()
         self.annals: Annals | None = None
         """Who tells the store of it; None: nobody does."""
+        self.scribe = Scribe()
+        """Who keeps what handlers log, if a logger has it."""
         self._life = new_id()
         self._lag = Lag()
         self._lane: Lane | None = None
@@ -28,6 +32,10 @@ class Meter:
     def keep_history(self) -> None:
         """Tell the store what is counted."""
         self.annals = self.annals or Annals(self.board)
+
+    def keep_attempts(self) -> None:
+        """Tell the store of each run that failed, beside the history."""
+        self.board.attempts = self.board.attempts or Attempts(self.scribe)
 
     def attend(self, lane: Lane) -> None:
         """It begins to run jobs, in this loop."""

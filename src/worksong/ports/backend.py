@@ -27,6 +27,7 @@ from worksong.domain.outcome import Settlement
 from worksong.domain.turns import Share
 from worksong.ports.cargo import Cargo
 from worksong.ports.chronicle import Chronicle
+from worksong.ports.notebook import Notebook
 from worksong.ports.results import Results
 
 BEAT_EVERY = 1.0
@@ -444,7 +445,7 @@ class Doctor(Protocol):
         ...
 
 
-class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Cargo, Chronicle, Protocol):
+class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Cargo, Chronicle, Notebook, Protocol):
     """A store of jobs, all ports; what it cannot do it does not declare."""
 
     @property

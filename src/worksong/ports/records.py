@@ -16,6 +16,8 @@ class Kind(StrEnum):
     PIPELINE = "pipeline"
     RESULT = "result"
     KEY = "key"
+    PAGE = "page"
+    """Of a notebook: lines that people read."""
 
 
 class Ref(NamedTuple):

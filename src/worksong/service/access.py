@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from enum import IntEnum, StrEnum
+from typing import Protocol
 
 import msgspec
 
@@ -20,7 +21,8 @@ from worksong.domain.errors import ConfigError
 SHORTEST = 16
 """Characters of a token; fewer could be guessed."""
 _SIGN = b"worksong console, signed in"
-_NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+"""How tokens and users are called."""
 _MAKE_ONE = 'make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
 
 
@@ -41,7 +43,11 @@ class Role(IntEnum):
 
     NOBODY = 0
     VIEWER = 1
+    """Looks."""
     OPERATOR = 2
+    """Acts on jobs and groups of them, and pauses queues."""
+    ADMIN = 3
+    """Empties queues and states, ends worker processes, and sees who ordered what."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -56,6 +62,8 @@ class Caller(msgspec.Struct, frozen=True):
 
     @property
     def role(self) -> Role:
+        if self.may(Scope.ADMIN):
+            return Role.ADMIN
         if self.may(Scope.MANAGE):
             return Role.OPERATOR
         return Role.VIEWER if self.may(Scope.READ) else Role.NOBODY
@@ -70,6 +78,21 @@ class Token(msgspec.Struct, frozen=True):
     """Unix seconds when it ends; 0: never."""
 
 
+class Person(Protocol):
+    """Somebody who signs in with a name and a password; see `worksong.service.passwords`."""
+
+    @property
+    def caller(self) -> Caller: ...
+    @property
+    def key(self) -> bytes:
+        """What signs of his are made from."""
+        ...
+
+    def proves(self, password: str) -> bool:
+        """Whether it is his; takes its time, so call it in a thread."""
+        ...
+
+
 ANYBODY = Caller("anybody", frozenset({Scope.ADMIN}))
 """Who comes where no token is asked for."""
 
@@ -82,27 +105,32 @@ class Access:
         token: str | None = None,
         viewer_token: str | None = None,
         *,
+        operator_token: str | None = None,
         tokens: Sequence[Token] = (),
+        users: Sequence[Person] = (),
         read_only: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`token` and `viewer_token`: an operator's and a viewer's of the console, beside `tokens`."""
-        if token is not None and token == viewer_token:
-            raise ConfigError("operators and viewers of the console need different tokens")
-        own = [
-            accepted(name, [scope], text)
-            for name, scope, text in (("operator", Scope.ADMIN, token), ("viewer", Scope.READ, viewer_token))
-            if text is not None
-        ]
-        self._tokens = (*own, *tokens)
+        """`token`, `operator_token` and `viewer_token`: of who may do everything at the console, who only operates and
+        who only looks, beside `tokens`. `users`: who signs in there with a password."""
+        given = (("admin", Scope.ADMIN, token), ("operator", Scope.MANAGE, operator_token))
+        named = [one for one in (*given, ("viewer", Scope.READ, viewer_token)) if one[2] is not None]
+        if len({text for *_, text in named}) < len(named):
+            raise ConfigError("admins, operators and viewers of the console need different tokens")
+        own = [accepted(name, [scope], text) for name, scope, text in named if text is not None]
+        self._tokens, self.users = (*own, *tokens), {user.caller.name: user for user in users}
         if len({one.digest for one in self._tokens}) < len(self._tokens):
             raise ConfigError("two of the tokens are equal: each has its own scopes, so each must be another one")
-        self._most, self._now = Role.VIEWER if read_only else Role.OPERATOR, now
+        self._most, self._now = Role.VIEWER if read_only else Role.ADMIN, now
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is asked for."""
-        return not self._tokens
+        """Whether neither a token nor a password is asked for."""
+        return not self._tokens and not self.users
+
+    @property
+    def has_tokens(self) -> bool:
+        return bool(self._tokens)
 
     def caller_of(self, token: str) -> Caller | None:
         """Whose token it is. All are compared, by digests, so that the time taken tells nothing."""
@@ -111,18 +139,34 @@ class Access:
 
     def role_of(self, token: str) -> Role:
         """What its owner may do at the console."""
-        caller = self.caller_of(token)
-        return min(caller.role, self._most) if caller else Role.NOBODY
+        return self.role_for(self.caller_of(token))
+
+    def caller_of_sign(self, sign: str) -> Caller | None:
+        """Whose sign it is."""
+        given = digest_of(sign)
+        found = self._found(given, lambda one: digest_of(_sign(one.digest)))
+        caller = found.caller if found else None
+        for user in self.users.values():
+            if hmac.compare_digest(given, digest_of(_sign(user.key))):
+                caller = user.caller
+        return caller
 
     def role_of_sign(self, sign: str) -> Role:
-        """The same of a sign."""
-        found = self._found(digest_of(sign), lambda one: digest_of(_sign(one.digest)))
-        return min(found.caller.role, self._most) if found else Role.NOBODY
+        """What who has the sign may do at the console."""
+        return self.role_for(self.caller_of_sign(sign))
+
+    def role_for(self, caller: Caller | None) -> Role:
+        """What somebody may do at the console; None: who was not recognized."""
+        return min(caller.role, self._most) if caller else Role.NOBODY
 
     def sign_for(self, token: str) -> str | None:
         """What a browser keeps instead of the token; it holds as long as the token does. None: no such token."""
         found = self._found(digest_of(token), lambda one: one.digest)
         return _sign(found.digest) if found else None
+
+    def sign_for_user(self, user: Person) -> str:
+        """The same of somebody whose password was right; it holds as long as his line in the file stays as it is."""
+        return _sign(user.key)
 
     @property
     def anybody(self) -> Role:
@@ -153,7 +197,7 @@ def accepted(name: str, scopes: Sequence[Scope], text: str, *, until: float = 0.
 
 def accepted_digest(name: str, scopes: Sequence[Scope], digest: str, *, until: float = 0.0) -> Token:
     """The same from the SHA-256 of the token, in 64 hex digits; `sha256:` may stand before them."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ConfigError(f"{name!r} is no name of a token: 1 to 64 letters, digits and the characters _ . @ - are")
     if not scopes:
         raise ConfigError(f"the token {name!r} may do nothing: give it scopes, of {', '.join(Scope)}")

@@ -11,6 +11,7 @@ from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Backend, BusyView, Direction, PoolView, QueueView
 from worksong.registry import Periodic
+from worksong.service.moments import span
 
 NEEDS = {
     "pause": Capability.PAUSE,
@@ -53,6 +54,8 @@ class Act(NamedTuple):
     """What must be answered with yes before; empty: nothing that could be regretted."""
     reach: int = 0
     """How many it would reach, as far as more may come until it is done; 0: just what was named."""
+    sweeping: bool = False
+    """Whether it drops whatever is somewhere, or ends a process: more than the daily business of an operator."""
 
 
 def on_queue(name: str, view: QueueView) -> Act:
@@ -72,7 +75,12 @@ def on_queue(name: str, view: QueueView) -> Act:
         return Told(f"purged {queue}: {_jobs(count)} dropped", count)
 
     if name == "purge":
-        return Act(purge, f"Purge {queue}? {_jobs(view.count, 'waiting ')} would be dropped for good.", view.count)
+        return Act(
+            purge,
+            f"Purge {queue}? {_jobs(view.count, 'waiting ')} would be dropped for good.",
+            view.count,
+            sweeping=True,
+        )
     return Act(resume if view.paused else pause)
 
 
@@ -97,8 +105,9 @@ def on_pool(name: str, view: PoolView) -> Act:
         return Told(f"told {pool} to {'end' if name == 'dismiss' else 'go quiet'}: it hears that with its next beat")
 
     if name == "dismiss":
-        return Act(tell, f"Have {pool} end? It fetches nothing more, and what it runs may finish.")
-    return Act(tell, f"Have {pool} go quiet? What it runs goes on; it fetches nothing more for as long as it lives.")
+        return Act(tell, f"Have {pool} end? It fetches nothing more, and what it runs may finish.", sweeping=True)
+    question = f"Have {pool} go quiet? What it runs goes on; it fetches nothing more for as long as it lives."
+    return Act(tell, question, sweeping=True)
 
 
 def on_periodic(entry: Periodic) -> Act:
@@ -130,6 +139,20 @@ def on_job(name: str, view: JobView) -> Act:
     return Act(requeue)
 
 
+def on_trickle(begin: Callable[[], object], count: int, per_minute: float) -> Act:
+    """Queue dead jobs, so many a minute."""
+
+    async def start(backend: Backend, now: float) -> Told:
+        begin()
+        return Told(f"began to queue {_jobs(count, 'dead ')}, {per_minute:g} a minute", count)
+
+    question = (
+        f"Queue {_jobs(count, 'dead ')}, {per_minute:g} a minute? That takes about {span(60 * count / per_minute)}, "
+        "and goes on as long as this console runs; what is not queued by then stays dead."
+    )
+    return Act(start, question, count)
+
+
 def on_all(name: str, state: State, total: int) -> Act:
     """Queue or delete all jobs of the state."""
 
@@ -140,7 +163,9 @@ def on_all(name: str, state: State, total: int) -> Act:
         return _told("deleted", await backend.delete(state, None), state)
 
     if name == "delete_all":
-        return Act(delete, f"Delete all {_jobs(total, f'{state} ')}? They would be dropped for good.", total)
+        return Act(
+            delete, f"Delete all {_jobs(total, f'{state} ')}? They would be dropped for good.", total, sweeping=True
+        )
     return Act(requeue, f"Queue all {_jobs(total, f'{state} ')} at once?", total)
 
 

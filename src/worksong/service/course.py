@@ -11,6 +11,7 @@ import msgspec
 from worksong.domain.course import DAY, Grain, Slot
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.tally import BOUNDS, ENDINGS, RELEASED, Spread, Tally, total
+from worksong.engine.releases import Release
 from worksong.ports.chronicle import Chronicle
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -66,6 +67,8 @@ class Course(msgspec.Struct, frozen=True):
 
     period: Period
     points: Sequence[Point]
+    releases: Sequence[Release] = ()
+    """Those of the application that began meanwhile, the earliest first."""
 
     @property
     def handlers(self) -> dict[str, Tally]:
@@ -126,7 +129,8 @@ def _spread_fields(spread: Spread) -> dict[str, Any]:
 def course_fields(course: Course) -> dict[str, Any]:
     """The course of things for programs."""
     points = [{"at": float(point.at), **tally_fields(point.tally)} for point in course.points]
-    return {"period": course.period.name, "step_seconds": course.period.step, "points": points}
+    releases = [{"at": float(release.at), "name": release.name} for release in course.releases]
+    return {"period": course.period.name, "step_seconds": course.period.step, "points": points, "releases": releases}
 
 
 def handler_fields(course: Course) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,26 +18,34 @@ from worksong.domain.capability import INSTEAD, Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
-from worksong.domain.result import Result
-from worksong.domain.why import Facts, Reason, reasons
+from worksong.domain.why import reasons
+from worksong.engine.releases import Release, releases
 from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
-from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_pool, on_queue, on_some
+from worksong.service.acts import NEEDS, Act, Told, on_all, on_periodic, on_pool, on_queue, on_some, on_trickle
 from worksong.service.ailments import Group, grouped, key_of
+from worksong.service.attempts import attempts_of
 from worksong.service.course import Course, Period, read
+from worksong.service.dossier import Dossier, facts_fields, result_fields
 from worksong.service.explanation import told
-from worksong.service.fields import LONGEST, arguments, job_fields, plain, without
+from worksong.service.fields import arguments, job_fields, plain, without
 from worksong.service.firings import bare_spec, entry_fields, ticks
 from worksong.service.glance import Glance, look
+from worksong.service.history import History
 from worksong.service.redaction import redacted, without_logins
 from worksong.service.search import Found, Search, find
+from worksong.service.trickle import Trickles
 
 PAGE = 50
 LAST_PAGE = 10_000
 FIRINGS = 3
+LOOKS_EVERY = 2.0
+"""Seconds between two looks of a page that is open, as far as it asks by the clock."""
+QUEUES = 200
+"""Queues whose course is kept, the longest ones."""
 ACTS: dict[State, tuple[str, ...]] = {
     State.QUEUED: ("cancel",),
     State.RUNNING: ("cancel",),
@@ -79,25 +88,15 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """A search: how many there are in the state."""
 
 
-class Dossier(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is known of one job."""
-
-    id: str
-    state: State | None
-    job: dict[str, Any] | None
-    reasons: list[tuple[Reason, str]]
-    facts: dict[str, Any]
-    busy: dict[str, Any] | None
-    result: dict[str, Any] | None
-    max_fails: int | None
-
-
 class Desk:
     """One for a console. All it answers may be shown to whoever may look at all."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.clock = store, store.clock
         self._admin = Admin(store.backend, Background(), store.clock)
+        self.counted, self.waiting = History(LOOKS_EVERY), History(LOOKS_EVERY)
+        """How many jobs were in each state, and how many waited in each queue, whenever somebody looked."""
+        self.trickles = Trickles(store.backend, store.clock)
         self._courses: dict[Period, tuple[float, Course]] = {}
         self._reading: defaultdict[Period, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -120,7 +119,11 @@ class Desk:
 
     async def glance(self) -> Glance:
         """Counts, queues, pools and busy workers."""
-        return await look(self._admin)
+        glance, now = await look(self._admin), self.clock.monotonic()
+        self.counted.note(now, glance.counts)
+        longest = heapq.nlargest(QUEUES, glance.queues, key=lambda queue: queue.count)
+        self.waiting.note(now, {queue.name: queue.count for queue in longest})
+        return glance
 
     async def course(self, period: Period) -> Course:
         """What jobs did; read again when what was read is no longer fresh. Raises `Unsupported`."""
@@ -129,8 +132,16 @@ class Desk:
             at, known = self._courses.get(period, (now - period.kept, None))
             if known is None or now - at >= period.kept:
                 known = await read(self.store.backend(), period, self.clock.now())
+                known = replace(known, releases=await self._releases(known))
                 self._courses[period] = now, known
             return known
+
+    async def _releases(self, course: Course) -> list[Release]:
+        """Those that began within its time."""
+        if Capability.NOTES not in self.capabilities:
+            return []
+        begin = course.points[0].at
+        return [release for release in await releases(self.store.backend()) if release.at >= begin]
 
     def busy_fields(self, view: BusyView) -> dict[str, Any]:
         """A busy worker."""
@@ -202,11 +213,17 @@ class Desk:
             state=facts.state,
             job=self.job_fields(view) if view else None,
             reasons=[(reason, told(reason, facts)) for reason in reasons(facts)],
-            facts=_shown(facts),
+            facts=facts_fields(facts),
             busy=self.busy_fields(busy) if busy else None,
             result=await self._result(job_id),
             max_fails=spec.options.max_fails if spec else None,
+            attempts=await self._attempts(job_id),
         )
+
+    async def _attempts(self, job_id: str) -> list[dict[str, Any]] | None:
+        if Capability.NOTES not in self.capabilities:
+            return None
+        return await attempts_of(self.store.backend(), job_id)
 
     async def _result(self, job_id: str) -> dict[str, Any] | None:
         if self.store.results is None and Capability.RESULTS not in self.capabilities:
@@ -215,7 +232,7 @@ class Desk:
             found = await (self.store.results or self.store.backend)().result(job_id)
         except Unsupported:
             return None
-        return _result_fields(found) if found else None
+        return result_fields(found) if found else None
 
     async def ailments(self) -> tuple[list[Group], dict[State, Found]]:
         """Failing jobs in groups, and how many of each state were looked at."""
@@ -273,16 +290,39 @@ class Desk:
         if job_ids is not None:
             return on_some(act, state, job_ids)
         if search.narrows:
-            return _on_found(act, state, (await self._found(state, search)).jobs)
+            found = _on_found(act, state, (await self._found(state, search)).jobs)
+            return found._replace(sweeping=act != "requeue")
         if act == "cancel":
             raise InvalidArguments("all jobs of a state cannot be cancelled at once: choose them, or purge their queue")
         return on_all(f"{act}_all", state, (await self._admin.acounts()).get(state, 0))
 
-    async def on_group(self, state: State, act: str, handler: str, error: str) -> Act:
-        """Do something with the jobs of one group of `ailments`, and with no other that a search would find as well."""
+    async def on_group(self, state: State, act: str, handler: str, error: str, per_minute: float | None = None) -> Act:
+        """Do something with the jobs of one group of `ailments`, and with no other that a search would find as well.
+
+        `per_minute`: the pace at which dead ones are queued; None: all at once.
+        """
         self._check_of(state, act)
         looked = await find(self.store.backend(), state, Search())
-        return _on_found(act, state, [view for view in looked.jobs if key_of(view) == (handler, error)])
+        group = handler, error
+        found = [view for view in looked.jobs if key_of(view) == group]
+        if per_minute is None:
+            return _on_found(act, state, found)
+        if (state, act) != (State.DEAD, "requeue"):
+            raise InvalidArguments("a pace is for dead jobs that are queued again: leave it out")
+        ids = [view.id for view in found if view.id]
+        return on_trickle(lambda: self.trickles.begin(group, ids, per_minute), len(ids), per_minute)
+
+    def on_trickling(self, trickle_id: str) -> Act:
+        """Queue no more of a group that is being queued some a minute."""
+        found = next((trickle for trickle in self.trickles.running if trickle.id == trickle_id), None)
+        if found is None:
+            raise InvalidArguments("these jobs are no longer being queued: nothing was done")
+
+        async def stop(backend: Backend, now: float) -> Told:
+            self.trickles.stop(trickle_id)
+            return Told(f"stopped queueing {found.group[0]}: {found.left:,} stay dead", found.left)
+
+        return Act(stop)
 
     def _check_of(self, state: State, act: str) -> None:
         if act not in ACTS.get(state, ()):
@@ -311,30 +351,3 @@ def _on_found(act: str, state: State, views: Sequence[JobView]) -> Act:
 
 def _really(act: str, count: int, state: State) -> str:
     return f"Queue {count:,} {state} job{'' if count == 1 else 's'} at once?" if act == "requeue" else ""
-
-
-def _shown(facts: Facts) -> dict[str, Any]:
-    """What is known about a job, without the job."""
-    fields: dict[str, Any] = msgspec.to_builtins(replace(facts, job=None))
-    return fields | {"checkin": without_logins(facts.checkin)}
-
-
-def _result_fields(found: Result) -> dict[str, Any]:
-    failure = found.failure
-    return {
-        "at": float(found.at),
-        "ended": "failed" if failure else "succeeded",
-        "value": None if failure or found.lost else _value(found.value),
-        "error": without_logins(": ".join(filter(None, (failure.type, failure.message)))) if failure else "",
-        "trace": without_logins(failure.trace) if failure else "",
-        "lost": without_logins(found.lost),
-    }
-
-
-def _value(text: bytes) -> object:
-    if len(text) > LONGEST:
-        return f"({len(text):,} bytes)"
-    try:
-        return redacted(msgspec.json.decode(text))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return "(unreadable)"

@@ -27,7 +27,8 @@ class Sample(NamedTuple):
     """What one look found."""
 
     at: float
-    counts: Mapping[State, int]
+    counts: Mapping[str, int]
+    """By state, or by queue."""
 
 
 class History:
@@ -39,13 +40,14 @@ class History:
         self._gap = interval * MISSED + 1
         self._samples: deque[Sample] = deque()
 
-    def note(self, at: float, counts: Mapping[State, int]) -> None:
+    def note(self, at: float, counts: Mapping[State, int] | Mapping[str, int]) -> None:
         """Keep what was seen, and forget what is too old."""
-        self._samples.append(Sample(at, {state: min(count, MOST) for state, count in counts.items()}))
+        kept: dict[str, int] = {name: min(count, MOST) for name, count in counts.items()}
+        self._samples.append(Sample(at, kept))
         while self._samples[0].at < at - self.span - self._gap:
             self._samples.popleft()
 
-    def per_minute(self, state: State) -> float | None:
+    def per_minute(self, state: str) -> float | None:
         """By how much the count grows, judged by the last minute; None while too little was seen."""
         if not self._samples:
             return None
@@ -56,14 +58,14 @@ class History:
             return None
         return (last.counts.get(state, 0) - recent[0].counts.get(state, 0)) * 60.0 / seconds
 
-    def empty_in(self, state: State) -> float | None:
+    def empty_in(self, state: str) -> float | None:
         """In how many seconds nothing is left at this pace; None when it does not fall."""
         pace = self.per_minute(state)
         if pace is None or pace >= 0:
             return None
         return self._samples[-1].counts.get(state, 0) * 60.0 / -pace
 
-    def course(self, state: State, now: float, cells: int) -> list[int | None]:
+    def course(self, state: str, now: float, cells: int) -> list[int | None]:
         """The highest count in each of `cells` equal parts of the span; None where nobody looked."""
         width = self.span / cells
         found: list[int | None] = [None] * cells

@@ -36,6 +36,7 @@ from worksong.ports.backend import (
     Window,
 )
 from worksong.ports.cargo import Known, Landing, Load
+from worksong.ports.notebook import Line
 
 T = TypeVar("T")
 
@@ -250,6 +251,14 @@ class FlakyBackend:
 
     async def course(self, grain: Grain, since: float, until: float) -> Sequence[Slot]:
         return await self._do("course", lambda: self.inner.course(grain, since, until))
+
+    # Notebook
+
+    async def jot(self, lines: Sequence[Line], now: float) -> None:
+        await self._do("jot", lambda: self.inner.jot(lines, now))
+
+    async def lines(self, page: str) -> list[str]:
+        return await self._do("lines", lambda: self.inner.lines(page))
 
 
 class _FlakyDeed:

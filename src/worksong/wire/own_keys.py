@@ -72,3 +72,7 @@ class OwnKeys:
     def course(self, seconds: int, at: int) -> str:
         """hash: `NUMBER:JOB TYPE` -> what jobs did in the slot so many seconds long that begins at that Unix second."""
         return f"{self.own_prefix}course:{seconds}:{at}"
+
+    def page(self, name: str) -> str:
+        """list: lines that people read, the latest first."""
+        return f"{self.own_prefix}page:{name}"

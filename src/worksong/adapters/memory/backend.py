@@ -38,6 +38,7 @@ from worksong.ports.backend import (
     Window,
 )
 from worksong.ports.cargo import Known, Landing, Load
+from worksong.ports.notebook import Line
 from worksong.wire import gojson
 
 LARGEST = 1 << 20
@@ -363,6 +364,16 @@ class MemoryBackend(BaseBackend):
     async def course(self, grain: Grain, since: float, until: float) -> list[Slot]:
         with self._store.guard:
             return self._store.chronicle.course(grain, since, until)
+
+    # Notebook
+
+    async def jot(self, lines: Sequence[Line], now: float) -> None:
+        with self._store.guard:
+            self._store.notebook.jot(lines, now)
+
+    async def lines(self, page: str) -> list[str]:
+        with self._store.guard:
+            return self._store.notebook.lines(page)
 
 
 def _mode(job: Job) -> str | None:

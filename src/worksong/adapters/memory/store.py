@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from worksong.adapters.memory.chronicle import Chronicle
+from worksong.adapters.memory.notebook import Notebook
 from worksong.adapters.memory.results import MemoryResults
 from worksong.domain.job import Delivery, Job
 from worksong.domain.lifecycle import State
@@ -105,6 +106,7 @@ class Store:
         self.cancelled: set[str] = set()
         self.results = MemoryResults()
         self.chronicle = Chronicle()
+        self.notebook = Notebook()
         self.crashes: dict[str, tuple[int, float]] = {}
         self._orders = itertools.count(1)
         self._fronts = itertools.count(-1, -1)
@@ -311,7 +313,7 @@ class Store:
         self.unlock(record.job)
 
     def prune(self, now: float) -> int:
-        """Forget ids pushed once, crashes and results that are old enough."""
+        """Forget ids pushed once, crashes, results and pages that are old enough."""
         once = [job_id for job_id, until in self.once.items() if until <= now]
         crashes = [job_id for job_id, (_, since) in self.crashes.items() if now - since > CRASHES_KEPT]
         for job_id in once:
@@ -319,7 +321,7 @@ class Store:
             self.foreign.discard(job_id)
         for job_id in crashes:
             del self.crashes[job_id]
-        return len(once) + len(crashes) + self.results.prune(now)
+        return len(once) + len(crashes) + self.results.prune(now) + self.notebook.prune(now)
 
     # looked at
 

@@ -10,6 +10,7 @@ from worksong.adapters.base import BaseBackend
 from worksong.adapters.redis.chronicle import RedisChronicle
 from worksong.adapters.redis.directing import tell
 from worksong.adapters.redis.lookout import Lookout
+from worksong.adapters.redis.notebook import RedisNotebook
 from worksong.adapters.redis.store import Store
 from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import ConfigError
@@ -33,6 +34,7 @@ from worksong.ports.backend import (
     Want,
     Window,
 )
+from worksong.ports.notebook import Line
 from worksong.wire.own_keys import OwnKeys
 
 
@@ -241,6 +243,18 @@ class RedisBackend(BaseBackend, ABC):
 
     async def course(self, grain: Grain, since: float, until: float) -> list[Slot]:
         return await self._chronicle.course(grain, since, until)
+
+    # Notebook
+
+    async def jot(self, lines: Sequence[Line], now: float) -> None:
+        await self._notebook.jot(lines)
+
+    async def lines(self, page: str) -> list[str]:
+        return await self._notebook.lines(page)
+
+    @property
+    def _notebook(self) -> RedisNotebook:
+        return RedisNotebook(self._parts.store, self._parts.keys.page)
 
     @property
     def _chronicle(self) -> RedisChronicle:

@@ -20,6 +20,7 @@ from worksong.adapters.sql.front import Front
 from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.lent import joined
+from worksong.adapters.sql.notebook import SqlNotebook
 from worksong.adapters.sql.results import SqlResults
 from worksong.adapters.sql.rows import checked
 from worksong.adapters.sql.shortest import Shortest
@@ -51,6 +52,7 @@ from worksong.ports.backend import (
     Window,
 )
 from worksong.ports.cargo import Known, Landing, Load
+from worksong.ports.notebook import Line
 
 
 class SqlBackend(BaseBackend):
@@ -76,6 +78,7 @@ class SqlBackend(BaseBackend):
         self._upkeep = SqlUpkeep(space, places, keep, own_clock=store.own_clock)
         self._inspector, self._admin = SqlInspector(space, own_clock=store.own_clock), SqlAdmin(space, places)
         self._cargo, self._chronicle = SqlCargo(space), SqlChronicle(space)
+        self._notebook = SqlNotebook(store, namespace)
         self._keeps_history = keep.seconds > 0
         self._doctor = SqlDoctor(store, namespace)
 
@@ -220,6 +223,7 @@ class SqlBackend(BaseBackend):
             pruned += dropped
         pruned += await self._results.prune(now)
         pruned += await self._store.run(lambda: self._chronicle.prune(now))
+        pruned += await self._notebook.prune(now)
         if self._keeps_history:
             pruned += await self._store.run(lambda: self._upkeep.prune_history(now))
         return pruned
@@ -360,6 +364,14 @@ class SqlBackend(BaseBackend):
 
     async def course(self, grain: Grain, since: float, until: float) -> list[Slot]:
         return await self._store.run(lambda: self._chronicle.course(grain, since, until), write=False)
+
+    # Notebook
+
+    async def jot(self, lines: Sequence[Line], now: float) -> None:
+        await self._notebook.jot(lines, now)
+
+    async def lines(self, page: str) -> list[str]:
+        return await self._notebook.lines(page)
 
 
 def brings_jobs(outcome: Outcome) -> bool:

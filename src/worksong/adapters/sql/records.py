@@ -46,7 +46,7 @@ class SqlRecords:
         if not refs:
             return []
         found = await self._store.run(lambda: self._pages.read(refs), write=False)
-        known = {record.ref: record for record in map(_record, found)}
+        known = {record.ref: record for record in map(record_of, found)}
         return [known.get(ref) for ref in refs]
 
     async def listed(
@@ -55,11 +55,11 @@ class SqlRecords:
         found = await self._store.run(
             lambda: self._pages.listed(kind, status, after or BEFORE_ALL, most), write=False, alone=True
         )
-        return list(map(_record, found))
+        return list(map(record_of, found))
 
     async def unsent(self, since: float, most: int) -> list[Record]:
         found = await self._store.run(lambda: self._pages.unsent(since, most), write=False, alone=True)
-        return list(map(_record, found))
+        return list(map(record_of, found))
 
     async def prune(self, now: float) -> int:
         return await self._store.run(lambda: self._pages.prune(now))
@@ -138,6 +138,7 @@ def _row(record: Record) -> Row:
     )
 
 
-def _record(row: Row) -> Record:
+def record_of(row: Row) -> Record:
+    """From the columns of the fragment `record`."""
     kind, record_id, body, created_at, status, unsent_since, until, version = row
     return Record(Ref(Kind(kind), record_id), bytes(body), created_at, status, unsent_since, until, version)

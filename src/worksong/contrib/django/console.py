@@ -1,4 +1,5 @@
-"""The web console as a view: who is staff may look, who has the permission `worksong.operate` may act."""
+"""The web console as a view: who is staff may look; the permissions `worksong.operate` and `worksong.administer` let
+people act."""
 
 from __future__ import annotations
 
@@ -16,11 +17,11 @@ from django.views.decorators.csrf import csrf_exempt
 from starlette.types import Scope
 
 from worksong.contrib.django.project import project_worker
-from worksong.faces.web import Role, WsgiConsole
+from worksong.faces.web import Guest, Role, WsgiConsole
 from worksong.faces.web.wsgi import ENVIRON
 
-OPERATE = "worksong.operate"
-ROLE = "worksong.role"
+OPERATE, ADMINISTER = "worksong.operate", "worksong.administer"
+GUEST = "worksong.guest"
 
 
 @csrf_exempt  # the console asks the browser where a form came from, and needs no cookie for that
@@ -33,7 +34,7 @@ def console(request: HttpRequest, rest: str = "") -> HttpResponse:
         if getattr(user, "is_authenticated", False) or rest.startswith("api/"):
             raise PermissionDenied("the job console is for staff")
         return redirect_to_login(request.get_full_path(), _login())
-    answer = _console().answer(_environ(request, rest, role))
+    answer = _console().answer(_environ(request, rest, Guest(role, user.get_username())))
     response = HttpResponse(answer.body, status=answer.status)
     for name, value in answer.headers:
         response[name] = value
@@ -44,19 +45,22 @@ def role_of(user: Any) -> Role:
     """What a user may do."""
     if not getattr(user, "is_active", False) or not getattr(user, "is_staff", False):
         return Role.NOBODY
+    if user.has_perm(ADMINISTER):
+        return Role.ADMIN
     return Role.OPERATOR if user.has_perm(OPERATE) else Role.VIEWER
 
 
 @cache
 def _console() -> WsgiConsole:
-    return WsgiConsole(project_worker(), role_of=_role_in)
+    return WsgiConsole(project_worker(), role_of=_guest_in)
 
 
-def _role_in(scope: Scope) -> Role:
-    return Role(scope[ENVIRON][ROLE])
+def _guest_in(scope: Scope) -> Guest:
+    guest: Guest = scope[ENVIRON][GUEST]
+    return guest
 
 
-def _environ(request: HttpRequest, rest: str, role: Role) -> dict[str, Any]:
+def _environ(request: HttpRequest, rest: str, guest: Guest) -> dict[str, Any]:
     """The request as WSGI would have it, whatever it came by; the console is where the rest of the path begins."""
     return {
         **request.META,
@@ -66,7 +70,7 @@ def _environ(request: HttpRequest, rest: str, role: Role) -> dict[str, Any]:
         "CONTENT_LENGTH": str(len(request.body)),
         "wsgi.input": BytesIO(request.body),
         "wsgi.url_scheme": request.scheme or "http",
-        ROLE: role,
+        GUEST: guest,
     }
 
 

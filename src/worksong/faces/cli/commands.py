@@ -38,6 +38,7 @@ SECTIONS: dict[str, Sequence[Entry]] = {
         Entry("dead", "dead:dead", "Jobs that failed for good; retry or delete them."),
         Entry("top", "top.command:top", "All of this live, in a dashboard."),
         Entry("ui", "ui:ui", "The same in a browser: the web console."),
+        Entry("audit", "audit:audit", "Who ordered what at the web console."),
         Entry("why", "why:why", "Why a job is not running."),
         Entry("doctor", "doctor:doctor", "What is wrong with the server and the queues, and the mend."),
         Entry("cron", "cron:cron", "When periodic jobs, or one expression, fire next."),
@@ -51,6 +52,7 @@ SECTIONS: dict[str, Sequence[Entry]] = {
         Entry("dismiss", "orders:dismiss", "Have a worker process finish what it runs, and end."),
     ),
     "Set up": (
+        Entry("password", "users:password", "A line for the file of users of the web console."),
         Entry("migrate", "migrate:migrate", "Create or upgrade the tables of a database."),
         Entry("move", "move:move", "Move all jobs to another backend."),
     ),

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from worksong.domain.errors import ConfigError
 from worksong.faces.cli.listening import Uvicorn, bound, http_server, listening, needed
+from worksong.faces.cli.screen import complain
+from worksong.faces.cli.serving import both
 from worksong.service.access import Access
 from worksong.service.jobservice import JobService
 from worksong.service.rates import Rate
 from worksong.settings import Address, Settings
 from worksong.settings.settings import Limits, Tls
+from worksong.worker import Worker
 
 if TYPE_CHECKING:
     from worksong.faces.grpc import GrpcServer
     from worksong.faces.http import Limits as HttpLimits
+    from worksong.metrics import Metrics
 
 HTTP_NEEDS = "jinja2", "starlette", "uvicorn"
 GRPC_NEEDS = "grpc_health", "grpc_reflection", "grpc"
@@ -41,10 +45,12 @@ def http_front(
 
     hosts = [*settings.hosts, *([] if where.host in EVERYWHERE else [where.host])]
     open_to_all = everybody or bool(settings.tls.ca)
+    metrics = _metrics(service.worker, sockets)
+    console = Console(service.worker, access=access, allowed_hosts=hosts, insecure_no_auth=open_to_all, metrics=metrics)
     face = HttpFace(
         service,
         access=access,
-        console=Console(service.worker, access=access, allowed_hosts=hosts, insecure_no_auth=open_to_all),
+        console=console,
         allowed_hosts=hosts,
         allowed_origins=settings.cors,
         insecure_no_auth=open_to_all,
@@ -54,7 +60,20 @@ def http_front(
     at_once = 2 * settings.limits.at_once  # connections; of requests there are half as many
     server = http_server(uvicorn, face, at_once=at_once, leave=LEAVE, **_tls(settings.tls))
     scheme = "https" if settings.tls.certificate else "http"
-    return Uvicorn(server, listener, face.leave, f"{scheme}://{bound(where, listener)}/")
+    return Uvicorn(server, listener, both(face.leave, console.leave), f"{scheme}://{bound(where, listener)}/")
+
+
+def _metrics(worker: Worker, until: contextlib.ExitStack) -> Metrics | None:
+    """What is counted, where the package is that writes it."""
+    from worksong.metrics import Metrics
+
+    try:
+        found = Metrics(worker)
+    except ConfigError as missing:
+        complain("note", f"no /metrics: {missing}")
+        return None
+    until.callback(found.close)
+    return found
 
 
 def _borne(given: Limits) -> HttpLimits:

@@ -83,8 +83,14 @@ def _of_the_app(trace: TracebackType | None) -> TracebackType | None:
     return rest or trace
 
 
-def set_up(form: str | None, *, tag: str, debug: bool) -> None:
-    """Log to stderr, unless the app has seen to that itself and nobody asked for a `form`."""
+def set_up(form: str | None, *, tag: str, debug: bool, scribe: logging.Handler | None = None) -> None:
+    """Log to stderr, unless the app has seen to that itself and nobody asked for a `form`; and to the scribe."""
+    _write(form, tag=tag, debug=debug)
+    if scribe:
+        logging.getLogger().addHandler(scribe)
+
+
+def _write(form: str | None, *, tag: str, debug: bool) -> None:
     root = logging.getLogger()
     if root.handlers and form is None:
         return

@@ -24,7 +24,14 @@ from worksong.faces.cli.app import directory
 from worksong.faces.cli.banner import Start, greet, take_leave
 from worksong.faces.cli.changes import watch
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.configured import config_option, configured, keep_records, settings_of
+from worksong.faces.cli.configured import (
+    config_option,
+    configured,
+    keep_records,
+    release_option,
+    scribe_of,
+    settings_of,
+)
 from worksong.faces.cli.goworker import goworker_options
 from worksong.faces.cli.listening import address
 from worksong.faces.cli.logs import set_up
@@ -84,6 +91,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--no-scheduler", is_flag=True, help="Leave periodic jobs to other processes.")
 @click.option("--grace", type=duration, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
+@release_option
 @click.option("--metrics", type=address, metavar="HOST:PORT", help="Serve /metrics for Prometheus, and /healthz.")
 @click.option("--insecure-metrics", is_flag=True, help="Serve them to other machines too.")
 @click.option("--measured", is_flag=True, hidden=True)
@@ -187,7 +195,8 @@ async def _run_supervisor(asked: Options, worker: Worker, census: Census) -> tup
 def _prepare(asked: Options, *, tag: str) -> Worker:
     """The app's worker, as the command line wants it."""
     worker = configured(asked.app, asked.settings)
-    set_up(asked.settings.log_format, tag=tag, debug=bool(click.get_current_context().meta.get("worksong.debug")))
+    debug = bool(click.get_current_context().meta.get("worksong.debug"))
+    set_up(asked.settings.log_format, tag=tag, debug=debug, scribe=scribe_of(worker))
     if asked.settings.records:
         keep_records(worker, asked.settings)
     worker.scheduler = worker.scheduler and not asked.no_scheduler

@@ -16,7 +16,14 @@ from worksong.domain.errors import ConfigError
 from worksong.domain.names import one_line
 from worksong.engine.signals import listen
 from worksong.faces.cli.commands import Command
-from worksong.faces.cli.configured import config_option, configured, keep_records, settings_of
+from worksong.faces.cli.configured import (
+    config_option,
+    configured,
+    keep_records,
+    release_option,
+    scribe_of,
+    settings_of,
+)
 from worksong.faces.cli.fronts import GRPC_NEEDS, grpc_front, http_front
 from worksong.faces.cli.listening import address, needed
 from worksong.faces.cli.logs import set_up
@@ -24,8 +31,10 @@ from worksong.faces.cli.moments import duration
 from worksong.faces.cli.screen import complain
 from worksong.faces.cli.serving import Face, Serving
 from worksong.faces.cli.target import Target, url_options
+from worksong.faces.cli.users import users_option
 from worksong.service.access import Access
 from worksong.service.jobservice import JobService
+from worksong.service.passwords import User
 from worksong.settings import Address, Settings
 from worksong.settings.settings import Grpc
 from worksong.worker import Worker, loop_factory
@@ -60,11 +69,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--grpc", type=place, metavar="HOST:PORT", help="Where gRPC is; 127.0.0.1:50051 otherwise, or off.")
 @click.option("--no-worker", is_flag=True, help="Run no jobs here: workers apart do, with the same --config.")
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Jobs at once.")
+@users_option
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name under which it answers; may be repeated.")
 @click.option("--insecure-no-auth", is_flag=True, help="Let everybody who reaches it do everything.")
+@release_option
 @click.option("--grace", type=duration, metavar="25s", help="How long running jobs may take to finish.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), help="Log lines for people or for programs.")
-def serve(app: str, config: Path | None, no_worker: bool, insecure_no_auth: bool, **options: Any) -> None:
+def serve(
+    app: str, config: Path | None, no_worker: bool, insecure_no_auth: bool, users: Sequence[User], **options: Any
+) -> None:
     """Serve the jobs of an app over HTTP and gRPC, and run them.
 
     APP is module:attribute and names a Worker, as in myapp.jobs:worker.
@@ -73,13 +86,14 @@ def serve(app: str, config: Path | None, no_worker: bool, insecure_no_auth: bool
     """
     settings = _settings(settings_of(config), **options)
     asked = Asked(settings=settings, no_worker=no_worker, insecure_no_auth=insecure_no_auth)
-    access = Access(tokens=[token.accepted for token in settings.tokens])
+    access = Access(tokens=[token.accepted for token in settings.tokens], users=users)
     _check_open(asked, access)
     worker = configured(app, settings)
     if no_worker:
         _check_apart(worker, settings)
     keep_records(worker, settings)
-    set_up(settings.log_format, tag="", debug=bool(click.get_current_context().meta.get("worksong.debug")))
+    debug = bool(click.get_current_context().meta.get("worksong.debug"))
+    set_up(settings.log_format, tag="", debug=debug, scribe=scribe_of(worker))
     with contextlib.ExitStack() as sockets, asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(asked, worker, access, sockets))
 

@@ -18,6 +18,7 @@ from worksong.faces.cli.commands import Command
 from worksong.faces.cli.listening import address, bound, http_server, listening, needed
 from worksong.faces.cli.screen import complain
 from worksong.faces.cli.target import VARIABLE, Target, aim, url_options, without_namespace
+from worksong.faces.cli.users import users_option
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
 from worksong.settings import Address
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from worksong.faces.web import Console
 
 TOKEN, VIEWER_TOKEN = "WORKSONG_UI_TOKEN", "WORKSONG_UI_VIEWER_TOKEN"
+OPERATOR_TOKEN = "WORKSONG_UI_OPERATOR_TOKEN"
 NEEDED = "jinja2", "starlette", "uvicorn"
 AT_ONCE = 200
 """Requests at once; more are told to come back."""
@@ -37,8 +39,10 @@ LEAVE = 3.0
 @click.argument("app", required=False)
 @url_options
 @click.option("--http", "http", type=address, default="127.0.0.1:4747", show_default=True, metavar="HOST:PORT")
-@click.option("--token", envvar=TOKEN, show_envvar=True, help="Lets operators in.")
+@click.option("--token", envvar=TOKEN, show_envvar=True, help="Lets those in who may do everything.")
+@click.option("--operator-token", envvar=OPERATOR_TOKEN, show_envvar=True, help="Lets operators in.")
 @click.option("--viewer-token", envvar=VIEWER_TOKEN, show_envvar=True, help="Lets those in who only look.")
+@users_option
 @click.option("--read-only", is_flag=True, help="Look only, whoever it is.")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name under which it answers; may be repeated.")
 @click.option("--base-path", default="", metavar="PATH", help="Where a proxy has it, as in /jobs.")
@@ -63,9 +67,11 @@ def ui(*, app: str | None, url: str | None, namespace: str | None, http: Address
 
 
 def _check(http: Address, options: dict[str, Any], *, loopback: bool) -> None:
-    guarded = options["token"] or options["viewer_token"]
+    guarded = any(options[name] for name in ("token", "operator_token", "viewer_token", "users"))
     if not loopback and not guarded and not options["insecure_no_auth"]:
-        raise ConfigError(f"{http} is open to other machines: give a --token (or {TOKEN}), or say --insecure-no-auth")
+        raise ConfigError(
+            f"{http} is open to other machines: give a --token (or {TOKEN}), or --users, or say --insecure-no-auth"
+        )
     if not loopback and not guarded:
         complain("warning", f"whoever reaches {http} can read and change all jobs")
 
@@ -91,7 +97,9 @@ def _console(jobs: Any, hosts: list[str], options: dict[str, Any]) -> Console:
     return Console(
         jobs,
         token=options["token"],
+        operator_token=options["operator_token"],
         viewer_token=options["viewer_token"],
+        users=options["users"],
         read_only=options["read_only"],
         allowed_hosts=hosts,
         base_path=options["base_path"],
@@ -104,6 +112,7 @@ async def _serve(uvicorn: ModuleType, console: Console, listener: socket.socket,
 
     def stop() -> None:
         server.should_exit = True
+        console.leave()
 
     listen(stop, lambda: None)
     try:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worksong.faces.web.console import Console
+    from worksong.faces.web.reception import Guest
     from worksong.faces.web.wsgi import WsgiConsole
     from worksong.service.access import Role
 
-__all__ = ["Console", "Role", "WsgiConsole"]
+__all__ = ["Console", "Guest", "Role", "WsgiConsole"]
 
 _LATER = {
     "Console": "worksong.faces.web.console",
+    "Guest": "worksong.faces.web.reception",
     "Role": "worksong.service.access",
     "WsgiConsole": "worksong.faces.web.wsgi",
 }

@@ -16,6 +16,7 @@ from worksong.domain.lifecycle import State
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import json_of, page_of, state_of
+from worksong.faces.web.doing import check_admin, check_may, do
 from worksong.faces.web.orders import chosen, meant
 from worksong.faces.web.replies import Json, Replies
 from worksong.service.acts import Act
@@ -23,8 +24,10 @@ from worksong.service.ailments import group_fields
 from worksong.service.course import Course, course_fields, handler_fields, period_of
 from worksong.service.desk import Desk
 from worksong.service.fields import plain
+from worksong.service.journal import Journal, order_fields
 from worksong.service.scaling import scaling_fields
 from worksong.service.search import LISTED, Search, parse
+from worksong.service.trickle import pace_of, trickle_fields
 
 Fields = dict[str, Any]
 Question = Callable[[Request], Awaitable[Any]]
@@ -33,8 +36,8 @@ Question = Callable[[Request], Awaitable[Any]]
 class Api:
     """The handlers of the routes that programs use."""
 
-    def __init__(self, desk: Desk, replies: Replies, patience: float) -> None:
-        self._desk, self._replies, self._patience = desk, replies, patience
+    def __init__(self, desk: Desk, replies: Replies, patience: float, journal: Journal) -> None:
+        self._desk, self._replies, self._patience, self._journal = desk, replies, patience, journal
 
     @property
     def questions(self) -> Mapping[str, Callable[[Request], Awaitable[Response]]]:
@@ -51,6 +54,7 @@ class Api:
             "/history": self.history,
             "/handlers": self.handlers,
             "/scaling": self.scaling,
+            "/audit": self.audit,
         }
         return {path: self._answering(question, self._patience) for path, question in found.items()}
 
@@ -60,6 +64,7 @@ class Api:
         found: dict[str, Question] = {
             "/queues": self.order_queue,
             "/jobs": self.order_jobs,
+            "/errors": self.order_group,
             "/pools": self.order_pool,
             "/cron": self.order_periodic,
         }
@@ -118,7 +123,8 @@ class Api:
     async def errors(self, request: Request) -> Fields:
         groups, looked = await self._desk.ailments()
         seen = {str(state): {"looked": found.looked, "of": found.total} for state, found in looked.items()}
-        return {"groups": [group_fields(group) for group in groups], "looked_at": seen}
+        trickles = [trickle_fields(trickle) for trickle in self._desk.trickles.running]
+        return {"groups": [group_fields(group) for group in groups], "looked_at": seen, "trickles": trickles}
 
     async def cron(self, request: Request) -> list[Fields]:
         entries = self._desk.timetable()
@@ -141,9 +147,14 @@ class Api:
     async def scaling(self, request: Request) -> Fields:
         return scaling_fields(await self._desk.glance(), request.query_params.get("queue", ""))
 
+    async def audit(self, request: Request) -> Fields:
+        check_admin(request)
+        found = await self._journal.orders()
+        return {"orders": [order_fields(order) for order in found.orders], "shared": found.shared}
+
     async def order_queue(self, request: Request) -> Fields:
         body = await json_of(request)
-        return await self._ordered(body, await self._desk.on_queue(_text(body, "queue"), _text(body, "act")))
+        return await self._ordered(request, body, await self._desk.on_queue(_text(body, "queue"), _text(body, "act")))
 
     async def order_jobs(self, request: Request) -> Fields:
         body = await json_of(request)
@@ -151,21 +162,32 @@ class Api:
         state = state_of(_text(body, "state"))
         search = meant(_text(body, "q"), state) if ids is None else Search()
         act = await self._desk.on_jobs(state, _text(body, "act"), ids, search)
-        return await self._ordered(body, act)
+        return await self._ordered(request, body, act)
+
+    async def order_group(self, request: Request) -> Fields:
+        body = await json_of(request)
+        if trickle := _text(body, "trickle"):
+            return await self._ordered(request, body, self._desk.on_trickling(trickle))
+        pace = body.get("per_minute")
+        state, group = state_of(_text(body, "state")), (_text(body, "handler"), _text(body, "error"))
+        pace = None if pace is None else pace_of(str(pace))
+        act = await self._desk.on_group(state, _text(body, "act"), *group, pace)
+        return await self._ordered(request, body, act)
 
     async def order_pool(self, request: Request) -> Fields:
         body = await json_of(request)
-        return await self._ordered(body, await self._desk.on_pool(_text(body, "pool"), _text(body, "act")))
+        return await self._ordered(request, body, await self._desk.on_pool(_text(body, "pool"), _text(body, "act")))
 
     async def order_periodic(self, request: Request) -> Fields:
         body = await json_of(request)
-        return await self._ordered(body, self._desk.on_periodic(_text(body, "job"), _text(body, "spec")))
+        return await self._ordered(request, body, self._desk.on_periodic(_text(body, "job"), _text(body, "spec")))
 
-    async def _ordered(self, body: Fields, act: Act) -> Fields:
+    async def _ordered(self, request: Request, body: Fields, act: Act) -> Fields:
         if body.get("dry_run") is True:
+            check_may(request, act)
             return {"done": 0, "text": act.question}
-        text, done = await self._desk.carry_out(act)
-        return {"done": done, "text": text}
+        deed = await do(request, self._desk, act)
+        return {"done": deed.done, "text": deed.text}
 
 
 def _text(body: Fields, name: str) -> str:

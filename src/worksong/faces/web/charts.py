@@ -47,7 +47,7 @@ def throughput(course: Course) -> Chart:
         )
     ]
     told = f"{done:,} runs did well and {failed:,} failed in {course.period.words}"
-    return Chart("throughput", "Runs", f"{told}.", f"{highest:,.0f} in {span(step)}", marks)
+    return Chart("throughput", "Runs", f"{told}.", f"{highest:,.0f} in {span(step)}", [*marks, *_releases(course)])
 
 
 def durations(course: Course, spreads: Sequence[Spread], name: str, title: str) -> Chart:
@@ -62,7 +62,7 @@ def durations(course: Course, spreads: Sequence[Spread], name: str, title: str) 
     ]
     told = f"Of {whole.count:,} in {course.period.words}, {', '.join(said)}." if said else "Nothing ran."
     marks = [_line(line, highest, label) for label, line in reversed(lines.items())]
-    return Chart(name, title, told, span(highest), marks)
+    return Chart(name, title, told, span(highest), [*marks, *_releases(course)])
 
 
 def histogram(spread: Spread) -> Markup:
@@ -130,6 +130,15 @@ def _line(values: Sequence[float | None], highest: float, kind: str) -> Markup:
             steps += [f"h{width:.1f}"] if alone else []
         before = value
     return Markup('<path class="line {}" d="{}"/>').format(kind, "".join(steps))
+
+
+def _releases(course: Course) -> Iterable[Markup]:
+    """A line across the chart where a release began."""
+    for release in course.releases:
+        x = (release.at - course.points[0].at) * WIDTH / course.period.seconds
+        yield Markup('<g class="release"><title>{}</title><path d="M{:.1f} 0V{}"/></g>').format(
+            f"release {release.name}", min(x, WIDTH - 1), HEIGHT
+        )
 
 
 def _in_words(spread: Spread) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -19,15 +20,20 @@ from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Failure
 from worksong.faces.asgi.signs import cookie
 from worksong.faces.web.api import Api
+from worksong.faces.web.auditpage import AuditPage
 from worksong.faces.web.bodies import form_of, text_in
-from worksong.faces.web.guard import Guard, RoleOf
+from worksong.faces.web.changes import Changes
+from worksong.faces.web.guard import Guard
 from worksong.faces.web.notices import Notices
 from worksong.faces.web.orders import Orders
 from worksong.faces.web.pages import Pages
+from worksong.faces.web.reception import Reception, RoleOf
 from worksong.faces.web.replies import Replies, base_of, link
 from worksong.faces.web.workwebui import Workwebui
-from worksong.service.access import Access
+from worksong.metrics import Metrics
+from worksong.service.access import Access, Person
 from worksong.service.desk import Desk, Store
+from worksong.service.journal import Journal
 from worksong.service.redaction import shown_url
 from worksong.worker import Worker
 
@@ -42,12 +48,14 @@ KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", 
 class Console:
     """Pages about the jobs of a worker, or of a store.
 
-    `token` lets operators in, `viewer_token` those who only look; without any, only this machine is answered, unless
-    `insecure_no_auth`. `allowed_hosts`: names under which the console answers, beside those of this machine.
-    `base_path`: where it is, when whatever stands before it does not say. `patience`: seconds that a page waits for the
-    backend. `access`: all the tokens there are, instead of those two, where it shares them with the job service.
+    `token` lets those in who may do everything, `operator_token` those who may neither empty queues nor end workers,
+    `viewer_token` those who only look, `users` those who have a password; without any of them, only this machine is
+    answered, unless `insecure_no_auth`. `allowed_hosts`: names under which the console answers, beside those of this
+    machine. `base_path`: where it is, when whatever stands before it does not say. `patience`: seconds that a page
+    waits for the backend.
+    `access`: all the tokens there are, instead of those, where it shares them with the job service.
     `role_of`: asked for each request who sent it, in an application that knows its users; there are no tokens then, and
-    the names in requests are the application's to check.
+    the names in requests are the application's to check. `metrics`: what /metrics answers, to whoever may look.
     """
 
     def __init__(
@@ -56,6 +64,8 @@ class Console:
         *,
         token: str | None = None,
         viewer_token: str | None = None,
+        operator_token: str | None = None,
+        users: Sequence[Person] = (),
         read_only: bool = False,
         allowed_hosts: Collection[str] = (),
         base_path: str = "",
@@ -63,32 +73,56 @@ class Console:
         patience: float = PATIENCE,
         access: Access | None = None,
         role_of: RoleOf | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._base = _checked(base_path)
-        if role_of and (token or viewer_token or access):
+        if role_of and (token or viewer_token or operator_token or users or access):
             raise ConfigError("a console asks either for tokens or the application that it is a part of, by role_of")
-        self._access = access or Access(token, viewer_token, read_only=read_only)
+        self._access = access or Access(
+            token, viewer_token, operator_token=operator_token, users=users, read_only=read_only
+        )
         desk, notices = Desk(store_of(jobs) if isinstance(jobs, Worker) else jobs), Notices()
+        self._trickles = desk.trickles
         self._replies = Replies(desk, self._access, notices)
+        self._reception = Reception(self._access, desk.clock, role_of)
+        self._changes = Changes(desk, patience)
+        journal = Journal(desk.store.backend, desk.clock)
         peer = Workwebui(desk, patience)
         pages = Pages(desk, self._replies, patience, queues=peer.answering(peer.queues, patience))
-        routes = self._routes(pages, Orders(desk, self._replies), Api(desk, self._replies, patience))
+        pages.add(AuditPage(journal, self._replies).routes)
+        routes = self._routes(pages, Orders(desk, self._replies), Api(desk, self._replies, patience, journal))
         routes += peer.routes
+        routes += [Route("/metrics", _scraped(metrics), methods=["GET"])] if metrics else []
         self._own = frozenset(route.path for route in routes)
         app = Starlette(
             routes=routes,
             exception_handlers={404: self._missing, 405: self._missing},
         )
         self._guard = Guard(
-            app, self._access, self._replies, hosts=allowed_hosts, everybody=insecure_no_auth, role_of=role_of
+            app,
+            self._reception,
+            self._replies,
+            access=self._access,
+            journal=journal,
+            clock=desk.clock,
+            hosts=allowed_hosts,
+            everybody=insecure_no_auth,
+            foreign=role_of is not None,
         )
+
+    def leave(self) -> None:
+        """End what open pages listen to, and what is being queued some a minute, as the process is about to end."""
+        self._changes.leave()
+        self._trickles.leave()
 
     def _routes(self, pages: Pages, orders: Orders, api: Api) -> list[Route]:
         return [
             *(Route(path, page, methods=["GET"]) for path, page in pages.routes.items()),
+            Route("/changes", self._changes.answer, methods=["GET"]),
             Route("/act/queue", orders.queue, methods=["POST"]),
             Route("/act/jobs", orders.jobs, methods=["POST"]),
             Route("/act/group", orders.group, methods=["POST"]),
+            Route("/act/trickle", orders.trickle, methods=["POST"]),
             Route("/act/pool", orders.pool, methods=["POST"]),
             Route("/act/periodic", orders.periodic, methods=["POST"]),
             *(Route(API + path, question, methods=["GET"]) for path, question in api.questions.items()),
@@ -113,16 +147,26 @@ class Console:
         await self._guard(scope, receive, send)
 
     async def _login(self, request: Request) -> Response:
-        """Take a token, and give the browser a sign for it."""
+        """Take a token, or a name and a password, and give the browser a sign for it."""
         if request.method != "POST":
-            return self._replies.page(request, "login", title="Sign in", wrong=False)
+            return self._ask_to_sign_in(request)
         try:
-            sign = self._access.sign_for(text_in(await form_of(request), "token").strip())
+            form = await form_of(request)
+            name, token = text_in(form, "name").strip(), text_in(form, "token").strip()
+            sign = await self._reception.sign_for(request.scope, name, text_in(form, "password") if name else token)
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
         if sign is None:
-            return self._replies.page(request, "login", status=401, title="Sign in", wrong=True)
+            return self._ask_to_sign_in(request, status=401, wrong=True, named=bool(name))
         return _signed(request, sign, "/")
+
+    def _ask_to_sign_in(
+        self, request: Request, *, status: int = 200, wrong: bool = False, named: bool = False
+    ) -> Response:
+        """`wrong`: what was given was; `named`: it was a name and a password."""
+        users, tokens = bool(self._access.users), self._access.has_tokens or not self._access.users
+        asked = {"has_users": users, "has_tokens": tokens, "wrong": wrong, "named": named}
+        return self._replies.page(request, "login", status=status, title="Sign in", **asked)
 
     async def _logout(self, request: Request) -> Response:
         return _signed(request, "", "/login")
@@ -150,6 +194,14 @@ def _signed(request: Request, sign: str, path: str) -> Response:
     answer = RedirectResponse(link(request, path), 303)
     answer.headers["Set-Cookie"] = cookie(sign, path=base_of(request), secure=request.url.scheme == "https")
     return answer
+
+
+def _scraped(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
+    async def scraped(request: Request) -> Response:
+        body, kind = await asyncio.to_thread(metrics.text, request.headers.get("accept", ""))
+        return Response(body, media_type=kind)
+
+    return scraped
 
 
 async def _healthy(request: Request) -> Response:

@@ -12,6 +12,7 @@ TITLES = {
     "bad_request": "That cannot be asked",
     "forbidden": "Not allowed",
     "unauthorized": "Sign in",
+    "too_many": "Too many attempts",
     "misdirected": "Unknown name",
     "internal": "Something is wrong with the console",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -14,22 +14,25 @@ from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.origin import host_of, is_allowed, is_same
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.asgi.sender import is_local
-from worksong.faces.asgi.signs import sign_in
+from worksong.faces.web.doing import DEED, GUEST, Deed
+from worksong.faces.web.reception import Guest, Reception
 from worksong.faces.web.replies import Replies, where
 from worksong.faces.web.workwebui import ORDERS
+from worksong.ports.clock import Clock
 from worksong.service.access import Access, Role
+from worksong.service.journal import Journal, Order
 
 LARGEST = 1 << 16
 """Bytes of a body: some thousand ids of jobs."""
 SAFE = ("GET", "HEAD")
 OPEN = ("/healthz", "/login")
 """What is answered without a token, beside the files of the login page."""
+SIGNS = ("/login", "/logout")
+"""What changes nothing but who somebody is."""
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-LENT = "worksong.role"
-"""Where a scope has what `role_of` answered, which is asked once."""
-
-RoleOf = Callable[[Scope], Role]
-"""Who sent a request, as the application knows that the console is a part of."""
+STRANGER = Guest(Role.NOBODY, "nobody")
+FAILED = 400
+"""From this status on nothing was done."""
 
 
 class Guard:
@@ -38,68 +41,81 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
-        access: Access,
+        reception: Reception,
         replies: Replies,
         *,
+        access: Access,
+        journal: Journal,
+        clock: Clock,
         hosts: Collection[str],
         everybody: bool,
-        role_of: RoleOf | None = None,
+        foreign: bool,
     ) -> None:
-        """`everybody`: strangers may come in without a token, as whoever started the console has said. `role_of`: asked
-        instead of any token, and no name of a host is checked then."""
-        self._app, self._access, self._replies, self._role_of = app, access, replies, role_of
+        """`everybody`: strangers may come in without a token, as whoever started the console has said. `foreign`: the
+        application knows its users, and checks the names in requests."""
+        self._app, self._access, self._reception, self._replies = app, access, reception, replies
+        self._journal, self._clock = journal, clock
         self._hosts = {host.lower() for host in hosts}
-        self._everybody = everybody
+        self._everybody, self._foreign = everybody, foreign
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._role_of:
-            scope = {**scope, LENT: self._access.at_most(self._role_of(scope))}
+        state = scope["state"] = {**scope.get("state", {}), GUEST: STRANGER}
+        status = 0
 
         async def send_guarded(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                if scope["method"] not in SAFE:
-                    self._note(scope, message["status"])
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
         try:
-            role = self._admitted(scope)
+            state[GUEST] = await self._admitted(scope)
             if scope["method"] not in SAFE:
                 receive = await _replayed(receive)
         except Refused as refused:
             await self._replies.refusal(Request(scope), refused.failure)(scope, receive, send_guarded)
-            return
-        scope["state"] = {**scope.get("state", {}), "role": role}
-        await self._app(scope, receive, send_guarded)
+        else:
+            await self._app(scope, receive, send_guarded)
+        if scope["method"] not in SAFE:
+            await self._note(scope, status)
 
-    def _note(self, scope: Scope, status: int) -> None:
-        """What was ordered is told in the log, and by whom, as far as the console knows that."""
-        headers, client = Headers(scope=scope), scope.get("client") or ("",)
-        kind, token = _credential(headers)
-        caller = self._access.caller_of(token) if kind == "bearer" else None
-        who = caller.name if caller else self._role(scope, headers).name.lower()
-        audit.note(who, f"{scope['method']} {where(scope)}", status, address=str(client[0]))
+    async def _note(self, scope: Scope, status: int) -> None:
+        """What was ordered is told in the log, and written down; that a stranger was refused is only told."""
+        guest, deed = scope["state"][GUEST], scope["state"].get(DEED)
+        address, path = str((scope.get("client") or ("",))[0]), where(scope)
+        did = f"{scope['method']} {path}"
+        audit.note(guest.name, f"{did}: {deed.text}" if deed else did, status, address=address)
+        is_order = deed is not None or (status >= FAILED and guest.role > Role.NOBODY)
+        if is_order and path not in SIGNS:
+            text, done = deed or Deed("", 0)
+            order = Order(
+                at=self._clock.now(), who=guest.name, address=address, did=did, status=status, told=text, done=done
+            )
+            await self._journal.keep(order)
 
-    def _admitted(self, scope: Scope) -> Role:
-        """What the sender may do; raises `Refused`."""
+    async def _admitted(self, scope: Scope) -> Guest:
+        """Who the sender is; raises `Refused` for one who may not do that."""
         headers, path = Headers(scope=scope), where(scope)
-        if self._role_of is None:
+        if not self._foreign:
             self._check_host(headers)
             self._check_sender(scope, headers)
-        role = self._role(scope, headers)
-        if role is Role.NOBODY and path not in OPEN and not path.startswith("/static/"):
+        is_open = path in OPEN or path.startswith("/static/")
+        guest = STRANGER if is_open and scope["method"] in SAFE else await self._reception.receive(scope, headers)
+        if guest.role is Role.NOBODY and not is_open:
             raise Refused(401, "unauthorized", "a token is needed: sign in, or send it as Authorization: Bearer TOKEN")
         if scope["method"] in SAFE:
-            return role
+            return guest
+        scope["state"][GUEST] = guest  # also of what is refused from here on it is told who wanted it
         _check_form(headers, path)
-        if role < Role.OPERATOR and path not in ("/login", "/logout"):
+        if guest.role < Role.OPERATOR and path not in SIGNS:
             raise Refused(403, "forbidden", "this sign-in, or this console, is for looking only")
-        return role
+        return guest
 
     def _check_host(self, headers: Headers) -> None:
         """A name that somebody else's DNS leads here is not ours."""
@@ -118,22 +134,6 @@ class Guard:
             raise Refused(
                 403, "forbidden", "a console without a token answers this machine only; start it with --token"
             )
-
-    def _role(self, scope: Scope, headers: Headers) -> Role:
-        if self._role_of:
-            return Role(scope[LENT])
-        kind, token = _credential(headers)
-        if kind == "bearer":
-            return self._access.role_of(token)
-        if self._access.is_open:
-            return self._access.anybody
-        return self._access.role_of_sign(sign_in(headers.get("cookie", "")))
-
-
-def _credential(headers: Headers) -> tuple[str, str]:
-    """The scheme, and what is given with it."""
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    return kind.lower(), token.strip()
 
 
 def _check_form(headers: Headers, path: str) -> None:

@@ -12,10 +12,12 @@ from worksong.domain.errors import InvalidArguments
 from worksong.domain.lifecycle import State
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.web.bodies import DIGITS, Form, form_of, state_of, text_in
+from worksong.faces.web.doing import check_may, do
 from worksong.faces.web.replies import Replies
 from worksong.service.acts import Act
 from worksong.service.desk import Desk
 from worksong.service.search import Search, parse
+from worksong.service.trickle import pace_of
 
 CHOSEN = 1_000
 """Jobs in one order, unless it is for all."""
@@ -55,10 +57,21 @@ class Orders:
         try:
             form = await form_of(request)
             handler, error = _exact(form, "handler"), _exact(form, "error")
-            act = await self._desk.on_group(state_of(text_in(form, "state")), text_in(form, "act"), handler, error)
+            state, name = state_of(text_in(form, "state")), text_in(form, "act")
+            pace = pace_of(text_in(form, "per_minute")) if name == "requeue" else None
+            act = await self._desk.on_group(state, name, handler, error, pace)
             return await self._ask_or_do(request, form, act, "/errors")
         except Exception as wrong:
             return self._replies.refusal(request, failure_of(wrong))
+
+    async def trickle(self, request: Request) -> Response:
+        """Queue no more of a group that is being queued some a minute."""
+        try:
+            form = await form_of(request)
+            act = self._desk.on_trickling(text_in(form, "trickle"))
+            return await self._ask_or_do(request, form, act, "/errors")
+        except Exception as error:
+            return self._replies.refusal(request, failure_of(error))
 
     async def pool(self, request: Request) -> Response:
         """Have a worker process go quiet, or end."""
@@ -80,6 +93,7 @@ class Orders:
 
     async def _ask_or_do(self, request: Request, form: Form, act: Act, back: str, **query: str) -> Response:
         """Ask until the answer is about as many as there are now."""
+        check_may(request, act)
         if act.question and not (text_in(form, "sure") and act.reach <= _number(text_in(form, "count"))):
             given = [(name, value) for name, values in form.items() for value in values]
             fields = [(name, value) for name, value in given if name not in ("sure", "count")]
@@ -92,8 +106,8 @@ class Orders:
                 back=back,
                 query=query,
             )
-        text, _ = await self._desk.carry_out(act)
-        return self._replies.told(request, text, back, **query)
+        deed = await do(request, self._desk, act)
+        return self._replies.told(request, deed.text, back, **query)
 
 
 def chosen(ids: Sequence[str], *, every: bool) -> Sequence[str] | None:

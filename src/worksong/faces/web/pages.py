@@ -15,6 +15,7 @@ from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import page_of, state_of
 from worksong.faces.web.charts import Chart, durations, throughput
+from worksong.faces.web.looks import Looks
 from worksong.faces.web.paper import seek
 from worksong.faces.web.pipelinepages import PipelinePages
 from worksong.faces.web.replies import Replies
@@ -24,12 +25,12 @@ from worksong.service.acts import NEEDS
 from worksong.service.ailments import Group
 from worksong.service.course import PERIODS, Course, error_share, per_minute, period_of
 from worksong.service.desk import ACTS, Desk
+from worksong.service.dossier import Dossier
 from worksong.service.glance import Glance
-from worksong.service.history import History
 from worksong.service.search import ARGS, LISTED, QUALIFIERS, Search, parse
 
-LOOKS_EVERY = 2.0
-"""Seconds between two looks of a page that is open."""
+COURSES = 200
+"""Queues whose course is drawn, in the order of the page."""
 CELLS = 60
 """Points of a sparkline."""
 LATE = 60.0
@@ -50,8 +51,13 @@ class Pages:
     def __init__(self, desk: Desk, replies: Replies, patience: float, *, queues: Page) -> None:
         """`queues`: what answers programs that ask for JSON where the page of queues is."""
         self._desk, self._replies, self._patience, self._queues = desk, replies, patience, queues
-        self._history = History(LOOKS_EVERY)
         self._ailments: tuple[float, Sequence[Group]] = (-AILMENTS_KEPT, ())
+        self._looks = Looks(desk.clock)
+        self._others: dict[str, Page] = dict(PipelinePages(desk, replies).routes)
+
+    def add(self, pages: Mapping[str, Page]) -> None:
+        """Have those answered as these are."""
+        self._others |= pages
 
     @property
     def routes(self) -> Mapping[str, Page]:
@@ -66,7 +72,7 @@ class Pages:
             "/handlers": self.handlers,
             "/history": self.history,
             "/errors": self.errors,
-            **PipelinePages(self._desk, self._replies).routes,
+            **self._others,
         }
         return {path: self._within_patience(page) for path, page in pages.items()}
 
@@ -80,7 +86,10 @@ class Pages:
             except Exception as error:
                 return self._replies.refusal(request, failure_of(error))
 
-        return answer
+        async def look(request: Request) -> Response:
+            return await self._looks.shared(request, lambda: answer(request))
+
+        return look
 
     async def overview(self, request: Request) -> Response:
         """Counters, and what a human should look at."""
@@ -88,15 +97,14 @@ class Pages:
         if Capability.BROWSE not in desk.capabilities:
             return self._replies.page(request, "unlisted", title="Overview", hint=desk.lacking(Capability.BROWSE))
         glance = await desk.glance()
-        self._history.note(now, glance.counts)
         return self._replies.page(
             request,
             "overview",
             title="Overview",
             glance=glance,
             states=LISTED,
-            courses={state: self._history.course(state, now, CELLS) for state in LISTED},
-            paces={state: self._history.per_minute(state) for state in LISTED},
+            courses={state: desk.counted.course(state, now, CELLS) for state in LISTED},
+            paces={state: desk.counted.per_minute(state) for state in LISTED},
             alerts=_alerts(glance),
             queues=sorted(glance.queues, key=lambda queue: (-queue.count, queue.name))[:SHOWN],
             busy=[desk.busy_fields(view) for view in glance.busy[:SHOWN]],
@@ -135,10 +143,19 @@ class Pages:
         """Every queue."""
         if wants_json(request):
             return await self._queues(request)
-        glance = await self._desk.glance()
+        desk = self._desk
+        glance, now = await desk.glance(), desk.clock.monotonic()
         most = max((queue.count for queue in glance.queues), default=0)
-        hints = {name: self._desk.lacking(NEEDS[name]) for name in ("pause", "purge")}
-        return self._replies.page(request, "queues", title="Queues", queues=glance.queues, most=most, hints=hints)
+        return self._replies.page(
+            request,
+            "queues",
+            title="Queues",
+            queues=glance.queues,
+            most=most,
+            hints={name: desk.lacking(NEEDS[name]) for name in ("pause", "purge")},
+            courses={queue.name: desk.waiting.course(queue.name, now, CELLS) for queue in glance.queues[:COURSES]},
+            pace_of=desk.waiting.per_minute,
+        )
 
     async def jobs(self, request: Request) -> Response:
         """The jobs of a state, or those that are sought."""
@@ -191,6 +208,7 @@ class Pages:
             acts=acts,
             moments=_moments(dossier),
             lacking_results=self._desk.lacking_results,
+            lacking_attempts=self._desk.lacking(Capability.NOTES),
         )
 
     async def workers(self, request: Request) -> Response:
@@ -221,7 +239,9 @@ class Pages:
         """Failing jobs, grouped."""
         groups, looked = await self._desk.ailments()
         unseen = sum(found.total - found.looked for found in looked.values())
-        return self._replies.page(request, "errors", title="Errors", groups=groups, unseen=unseen)
+        return self._replies.page(
+            request, "errors", title="Errors", groups=groups, unseen=unseen, trickles=self._desk.trickles.running
+        )
 
 
 def _hints(handlers: Sequence[str], queues: Sequence[str]) -> list[str]:
@@ -259,7 +279,7 @@ def _drawn(course: Course) -> list[Chart]:
     ]
 
 
-def _moments(dossier: Any) -> list[tuple[str, float, str]]:
+def _moments(dossier: Dossier) -> list[tuple[str, float, str]]:
     """(kind, when, what) of a job's life, as far as its store remembers it, in order."""
     job, facts, result = dossier.job, dossier.facts, dossier.result
     found: list[tuple[str, float, str]] = []
@@ -273,7 +293,7 @@ def _moments(dossier: Any) -> list[tuple[str, float, str]]:
             State.RETRY: f"To run again, try {job['attempt']}",
             State.DEAD: "Died",
         }
-        if dossier.state in words:
+        if dossier.state and dossier.state in words:
             found.append((dossier.state, job["at"], words[dossier.state]))
     if facts["started_at"]:
         found.append(("running", facts["started_at"], "Started"))

@@ -15,6 +15,7 @@ from starlette.types import Scope
 
 from worksong.domain.capability import Capability
 from worksong.faces.asgi.refused import Failure
+from worksong.faces.web.doing import WHOLE, guest_of
 from worksong.faces.web.failures import title_of
 from worksong.faces.web.notices import Notices
 from worksong.faces.web.paper import environment, seek
@@ -77,7 +78,7 @@ class Replies:
 
     def page(self, request: Request, name: str, *, status: int = 200, **context: Any) -> Response:
         """The page `name`.html."""
-        role = Role(request.scope.get("state", {}).get("role", Role.NOBODY))
+        role = guest_of(request).role
         desk, store = self._desk, self._desk.store
         text = (
             environment()
@@ -85,9 +86,11 @@ class Replies:
             .render(
                 url=partial(link, request),
                 here=where(request.scope),
+                changes="" if request.scope.get(WHOLE) else link(request, "/changes"),
                 again=link(request, where(request.scope), **_asked(request)),
                 now=desk.clock.now(),
-                operator=role is Role.OPERATOR,
+                operator=role >= Role.OPERATOR,
+                admin=role is Role.ADMIN,
                 signed_in=role is not Role.NOBODY and not self._access.is_open,
                 can=desk.can,
                 lacking=desk.lacking,
@@ -117,7 +120,12 @@ class Replies:
         else:
             answer = self.page(request, "failure", status=failure.status, failure=failure, title=title_of(failure))
         if failure.status == 401:
-            answer.headers["WWW-Authenticate"] = "Bearer"
+            asks_for_password = self._access.users and path.startswith(
+                "/api/"
+            )  # of a page, the browser would ask itself
+            answer.headers["WWW-Authenticate"] = 'Bearer, Basic realm="worksong"' if asks_for_password else "Bearer"
+        if failure.status == 429:
+            answer.headers["Retry-After"] = f"{failure.wait:.0f}"
         return answer
 
     def told(self, request: Request, text: str, path: str, **query: Any) -> Response:

@@ -19,6 +19,7 @@ from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.faces.asgi.failures import failure_of
+from worksong.faces.web.doing import do
 from worksong.ports.backend import BusyView, PoolView, QueueView
 from worksong.service.desk import Desk
 from worksong.service.search import Search
@@ -101,7 +102,7 @@ class Workwebui:
                 raise InvalidArguments(f"{died_at!r} is no time in Unix seconds")
             view = await self._desk.found(job_id)
             dead = view is not None and view.state is State.DEAD and int(view.at) == int(died_at)
-            if not dead or not (await self._ordered(act, [job_id])):
+            if not dead or not (await self._ordered(request, act, [job_id])):
                 raise InvalidArguments(f"nothing {done}")
             return {"status": "ok"}
 
@@ -109,14 +110,13 @@ class Workwebui:
 
     def _on_all(self, act: str) -> Answer:
         async def order(request: Request) -> Fields:
-            await self._ordered(act, None)
+            await self._ordered(request, act, None)
             return {"status": "ok"}
 
         return order
 
-    async def _ordered(self, act: str, job_ids: list[str] | None) -> int:
-        _, done = await self._desk.carry_out(await self._desk.on_jobs(State.DEAD, act, job_ids, Search()))
-        return done
+    async def _ordered(self, request: Request, act: str, job_ids: list[str] | None) -> int:
+        return (await do(request, self._desk, await self._desk.on_jobs(State.DEAD, act, job_ids, Search()))).done
 
 
 def wants_json(request: Request) -> bool:

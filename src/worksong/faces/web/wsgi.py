@@ -11,6 +11,7 @@ from starlette.types import Message, Scope
 from worksong.blocking import Background
 from worksong.faces.web.bodies import DIGITS
 from worksong.faces.web.console import Console
+from worksong.faces.web.doing import WHOLE
 from worksong.faces.web.guard import LARGEST
 from worksong.service.desk import Store
 from worksong.worker import Worker
@@ -99,6 +100,7 @@ def scope_of(environ: Environ) -> Scope:
         "headers": list(_headers(environ)),
         "client": (environ["REMOTE_ADDR"], 0) if environ.get("REMOTE_ADDR") else None,
         ENVIRON: environ,
+        WHOLE: True,
     }
 
 

@@ -17,6 +17,7 @@ THEMES = (
     "limits",
     "listings",
     "loading",
+    "notebooks",
     "once",
     "operating",
     "record_lists",

@@ -15,6 +15,7 @@ from worksong.testing.contract.leases import Crashes, Eviction, Leases, Leaving
 from worksong.testing.contract.limits import Limits, Pauses
 from worksong.testing.contract.listings import Listings, Pools
 from worksong.testing.contract.loading import Loading
+from worksong.testing.contract.notebooks import Notebooks
 from worksong.testing.contract.once import Ids, UniqueByKey, UniqueJobs
 from worksong.testing.contract.operating import Cancelling, Purging, Reviving
 from worksong.testing.contract.results import Returned
@@ -53,6 +54,7 @@ class BackendContract(
     Examining,
     Tracing,
     Chronicles,
+    Notebooks,
     Siblings,
     Opening,
     Outages,

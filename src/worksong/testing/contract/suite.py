@@ -32,6 +32,7 @@ REFUSED = frozenset(
         Capability.EFFECT,
         Capability.MOVE,
         Capability.HISTORY,
+        Capability.NOTES,
     }
 )
 """What a backend refuses loudly when it lacks it; of the others it just promises nothing."""

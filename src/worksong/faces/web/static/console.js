@@ -1,4 +1,4 @@
-// What pages do beyond reading: look again every two seconds, keys, choosing rows, copying, light and dark.
+// What pages do beyond reading: look again when they are told, or every two seconds; keys, choosing rows, copying, light and dark.
 "use strict";
 
 (() => {
@@ -24,16 +24,38 @@
   let stopped = sessionStorage.getItem("worksong.still") === "yes";
 
   const chosen = () => all("#live input[name=id]:checked");
-  const isRead = () => chosen().length > 0 || String(getSelection()).length > 0 || one("dialog[open]") !== null;
+  const isTyping = () => document.activeElement.matches("#live input[name=per_minute]");
+  const isRead = () => chosen().length > 0 || String(getSelection()).length > 0 || isTyping() || one("dialog[open]") !== null;
 
   function look() {
     const live = one("#live");
     if (live.dataset.hxGet && window.htmx) window.htmx.trigger(live, "look");
   }
 
+  function isMeant() {
+    return !stopped && !document.hidden && !isRead();
+  }
+
+  // told: the server says when something has changed; where it does not, the clock does
+
+  let told = null;
+  let missed = false;
+
+  function listen() {
+    if (told) told.close();
+    told = null;
+    const { changes, hxGet } = one("#live").dataset;
+    if (!changes || !hxGet || stopped || document.hidden) return;
+    told = new EventSource(changes);
+    told.addEventListener("look", () => (isMeant() ? look() : (missed = true)));
+  }
+
   function tick() {
     tell();
-    if (!stopped && !document.hidden && !isRead()) look();
+    const hears = told && told.readyState === EventSource.OPEN;
+    if (!isMeant() || (hears && !missed)) return;
+    missed = false;
+    look();
   }
 
   function tell(state) {
@@ -47,6 +69,8 @@
   function turnLive() {
     stopped = !stopped;
     sessionStorage.setItem("worksong.still", stopped ? "yes" : "no");
+    missed = !stopped;
+    listen();
     tell();
   }
 
@@ -63,6 +87,22 @@
     every.checked = count > 0 && count === all("#live input[name=id]").length;
     all("button", bar).forEach((button) => (button.disabled = count === 0));
     tell();
+  }
+
+  // the search suggests how its last word may go on, whatever stands before it
+
+  let words = null;
+
+  function suggest() {
+    const field = one("#q");
+    if (!field || document.activeElement !== field) return;
+    const options = [...field.list.options];
+    const open = field.value.split('"').length % 2 === 0;
+    const before = open ? null : field.value.slice(0, field.value.lastIndexOf(" ") + 1);
+    if (before === null || field.list.dataset.before === before) return;
+    if (field.list.dataset.before === undefined) words = options.map((option) => option.value);
+    field.list.dataset.before = before;
+    field.list.replaceChildren(...words.map((word) => new Option("", before + word)));
   }
 
   // keys
@@ -106,6 +146,15 @@
     act();
   }
 
+  // what was opened stays open when the page is written anew
+
+  const opened = new Set();
+
+  function keep(details) {
+    if (details.open) opened.add(details.id);
+    else opened.delete(details.id);
+  }
+
   async function copy(button) {
     try {
       await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
@@ -118,6 +167,8 @@
   }
 
   function dress() {
+    suggest();
+    opened.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
     all("[data-copy]").forEach((button) => (button.hidden = !button.dataset.copy));
     choose();
   }
@@ -130,9 +181,16 @@
     one("#shade").addEventListener("click", turnShade);
     one("#help").addEventListener("click", keys["?"]);
     dress();
+    listen();
     setInterval(tick, EVERY);
   });
+  document.addEventListener("visibilitychange", () => {
+    missed = true;
+    listen();
+  });
   document.addEventListener("keydown", press);
+  document.addEventListener("input", (event) => event.target.id === "q" && suggest());
+  document.addEventListener("focusin", (event) => event.target.id === "q" && suggest());
   document.addEventListener("change", (event) => {
     if (event.target.matches("[data-all]")) {
       all("#live input[name=id]").forEach((box) => (box.checked = event.target.checked));
@@ -143,6 +201,7 @@
     const button = event.target.closest("[data-copy]");
     if (button) copy(button);
   });
+  document.addEventListener("toggle", (event) => event.target.matches("#live details[id]") && keep(event.target), true);
   document.addEventListener("htmx:after:swap", () => {
     dress();
     tell(one("#live .unavailable") ? "away" : "live");
