@@ -53,6 +53,10 @@ class Act(NamedTuple):
     """What must be answered with yes before; empty: nothing that could be regretted."""
     reach: int = 0
     """How many it would reach, as far as more may come until it is done; 0: just what was named."""
+    order: str = ""
+    """requeue, delete or cancel, of chosen jobs."""
+    job_ids: Sequence[str] = ()
+    """Those."""
 
 
 def on_queue(name: str, view: QueueView) -> Act:
@@ -159,11 +163,13 @@ def on_some(name: str, state: State, job_ids: Sequence[str]) -> Act:
     jobs = _jobs(len(job_ids), f"{state} ")
     match name:
         case "delete":
-            return Act(delete, f"Delete {jobs}? {_they(job_ids)} would be dropped for good.")
+            question = f"Delete {jobs}? {_they(job_ids)} would be dropped for good."
+            return Act(delete, question, order=name, job_ids=job_ids)
         case "cancel":
-            return Act(cancel, f"Cancel {jobs}? What runs is told to stop; what waits is dropped for good.")
+            question = f"Cancel {jobs}? What runs is told to stop; what waits is dropped for good."
+            return Act(cancel, question, order=name, job_ids=job_ids)
         case _:
-            return Act(requeue)
+            return Act(requeue, order="requeue", job_ids=job_ids)
 
 
 def _told(what: str, count: int, state: State) -> Told:

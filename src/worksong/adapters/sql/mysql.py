@@ -30,7 +30,7 @@ from worksong.domain.errors import ConfigError
 PORT = 3306
 FIRST_NAP, LONGEST_NAP = 0.005, 0.1
 """Seconds between two looks when there is nothing."""
-OPTIONS = ("ssl", "unix_socket")
+OPTIONS = ("ssl", "ssl_ca", "unix_socket")
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
 
 _connect = cast("Any", asyncmy).connect  # its parameters have no types
@@ -99,7 +99,7 @@ class MysqlStore(ServerStore[Any]):
             "autocommit": True,
             "binary_prefix": True,
             "read_timeout": a.seconds("timeout", 30.0),
-            "ssl": ssl.create_default_context() if a.choice("ssl", ("off", "on")) == "on" else None,
+            "ssl": _tls(a) if a.choice("ssl", ("off", "on")) == "on" else None,
         }
 
     async def borrowed(self) -> Lent:
@@ -184,6 +184,14 @@ class MysqlStore(ServerStore[Any]):
 
     async def tell(self) -> None:
         """There is no way to."""
+
+
+def _tls(address: Address) -> ssl.SSLContext:
+    """Trusts the authority of `ssl_ca`, a path; or else those that this machine trusts."""
+    try:
+        return ssl.create_default_context(cafile=address.options.get("ssl_ca"))
+    except OSError as failure:
+        raise ConfigError(f"{address.shown}: ssl_ca names no file of certificates in PEM: {failure}") from failure
 
 
 def _collation(version: str, shown: str) -> str:
