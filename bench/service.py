@@ -168,8 +168,10 @@ def main() -> None:
         at = Address("127.0.0.1", free.getsockname()[1])
     with serving(at, grpc=options.grpc) as pid:
         figures = asyncio.run(runs(at, pid, options))
-    print(f"median {statistics.median(run.rate for run in figures):.0f} requests/s, "
-          f"{statistics.median(run.cpu for run in figures):.1f} us CPU per request")
+    print(
+        f"median {statistics.median(run.rate for run in figures):.0f} requests/s, "
+        f"{statistics.median(run.cpu for run in figures):.1f} us CPU per request"
+    )
 
 
 if __name__ == "__main__":

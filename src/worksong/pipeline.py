@@ -43,10 +43,11 @@ class Sender(Protocol):
     clock: Clock
     background: Background
     results: Callable[[], Results]
-    ledgers: PerLoop[Ledger] | None
 
     @property
     def admin(self) -> Canceller: ...
+    @property
+    def rolls(self) -> PerLoop[Ledger] | None: ...
     @property
     def keeps_results(self) -> bool: ...
     @property
@@ -110,11 +111,11 @@ class Pipeline:
     async def _send(self, timed: Callable[[Job, float], Job]) -> PipelineHandle:
         if any(len(stage) > 1 for stage in self._stages[:-1]):
             self._check_groups()
-        pipeline_id, now, ledgers = str(uuid4()), self._sender.clock.now(), self._sender.ledgers
-        stages = marked(self._stages) if ledgers else self._stages
+        pipeline_id, now, rolls = str(uuid4()), self._sender.clock.now(), self._sender.rolls
+        stages = marked(self._stages) if rolls else self._stages
         jobs = [timed(job, now) for job in pipeline.first(pipeline_id, self.name, stages)]
-        if ledgers:
-            await self._enrol(pipeline_id, jobs, ledgers.here())
+        if rolls:
+            await self._enrol(pipeline_id, jobs, rolls.here())
         else:
             await self._sender.aperform_many(jobs)
         return PipelineHandle(pipeline_id, self._stages, self._sender)
@@ -132,7 +133,9 @@ class Pipeline:
             with contextlib.suppress(WorksongError):
                 await ledger.remove_pipeline(record)
             raise
-        with contextlib.suppress(BackendUnavailable):  # then it counts as missing, and whoever finds that sends it again
+        with contextlib.suppress(
+            BackendUnavailable
+        ):  # then it counts as missing, and whoever finds that sends it again
             await ledger.sent([ref_of(PipelineRecord, pipeline_id)])
 
     def _check_groups(self) -> None:

@@ -105,15 +105,16 @@ def test_a_dry_run_says_the_same_and_changes_nothing(bare: Cli, app: str, valet:
 
 
 def test_valets_own_configuration_says_where_it_kept_things(
-    bare: Cli, app: str, valet: RedisValet, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bare: Cli, app: str, valet: RedisValet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given Valet's configuration
-    prefix = valet.url.partition("=")[2]
+    redis_url, _, prefix = valet.url.partition("?namespace=")
     config = msgspec.json.decode(msgspec.json.encode(CONFIG).replace(b"kept", prefix.encode()))
     config["job_queue"]["redis"]["key_prefix"] = f"{prefix}-queue"
-    (tmp_path / "config.yaml").write_bytes(msgspec.yaml.encode(config))
+    Path("config.yaml").write_bytes(msgspec.yaml.encode(config))
     monkeypatch.setenv("REDIS_URL", redis_url)
-    (tmp_path / f"{app.partition(':')[0]}.py").open("a").write("\n\n@worker.task('resize')\ndef resize(params): ...\n")
+    with Path(f"{app.partition(':')[0]}.py").open("a") as file:
+        file.write("\n\n@worker.task('resize')\ndef resize(params): ...\n")
     # When only that is named
     found = bare.json("import-valet", app, "--config", "config.yaml")
     # Then jobs are read where Valet kept them, and kept beside that, with its unit of time
@@ -145,20 +146,20 @@ def test_jobs_that_valet_was_running_can_be_left_there(bare: Cli, app: str, redi
         asyncio.run(valet.empty())
 
 
-@pytest.mark.parametrize(
-    ("config", "said", "why"),
-    [
-        ({}, [], "where did Valet keep its jobs? Say --from URL, or give Valet's own file as --config"),
-        ({**CONFIG, "storage": {"option": "memory"}}, [], "Valet kept its jobs in memory, and they ended with it"),
-        ({}, ["--from", "root@nowhere"], "MYSQL_DSN is no data source name"),
-        ({"records": "memory://"}, ["--from", "redis://127.0.0.1:1"], "records in memory:// would end with this command"),
-    ],
-)
+REFUSED: list[tuple[dict[str, Any], list[str], str]] = [
+    ({"name": "shop"}, [], "where did Valet keep its jobs? Say --from URL, or give Valet's own file as --config"),
+    ({**CONFIG, "storage": {"option": "memory"}}, [], "Valet kept its jobs in memory, and they ended with it"),
+    ({"name": "shop"}, ["--from", "root@nowhere"], "MYSQL_DSN is no data source name"),
+    ({"records": "memory://"}, ["--from", "redis://127.0.0.1:1"], "records in memory:// would end with this command"),
+]
+
+
+@pytest.mark.parametrize(("config", "said", "why"), REFUSED)
 def test_what_cannot_work_is_refused_before_anything_is_read(
-    bare: Cli, app: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], said: list[str], why: str
+    app: str, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], said: list[str], why: str
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
-    (tmp_path / "config.yaml").write_bytes(msgspec.yaml.encode(config or {"name": "shop"}))
-    result = bare("import-valet", app, "--config", "config.yaml", *said)
+    Path("config.yaml").write_bytes(msgspec.yaml.encode(config))
+    result = Cli()("import-valet", app, "--config", "config.yaml", *said)
     assert result.exit_code == 1
     assert why in result.stderr

@@ -16,8 +16,7 @@ from worksong.service.jobservice import JobService
 from worksong.service.search import Search
 from worksong.testing import FakeClock
 from worksong.testing.drain import adrain
-
-LATER = "2099-01-01T00:00:00Z"
+from worksong.wire import gotime
 
 
 class Office:
@@ -31,7 +30,8 @@ class Office:
         async def fail(params: dict[str, int]) -> None:
             raise ValueError("no such customer")
 
-    async def create(self, run_at: str | None = None) -> str:
+    async def create(self, delay: float = 0.0) -> str:
+        run_at = gotime.write(self.worker.clock.now() + delay) if delay else None
         return (await self.service.create_job(a_job("fail", run_at=run_at))).id
 
     async def order(self, state: State, act: str, *job_ids: str) -> int:
@@ -53,7 +53,7 @@ async def office() -> AsyncIterator[Office]:
 
 async def test_a_job_that_is_deleted_while_it_waits_has_failed(office: Office) -> None:
     # Given two jobs for later
-    one, other = await office.create(LATER), await office.create(LATER)
+    one, other = await office.create(3600), await office.create(3600)
     # When one of them is deleted, together with one that is not there
     assert await office.order(State.SCHEDULED, "delete", one, "gone") == 1
     # Then its record says so, and the other waits
@@ -84,7 +84,7 @@ async def test_a_dead_job_that_is_queued_again_is_told_as_such(office: Office) -
 
 
 async def test_a_job_for_later_that_is_to_run_now_runs_now(office: Office) -> None:
-    job_id = await office.create(LATER)
+    job_id = await office.create(3600)
     assert await office.order(State.SCHEDULED, "requeue", job_id) == 1
     await adrain(office.worker)
     assert (await office.job(job_id)).status is Status.FAILED

@@ -22,6 +22,7 @@ from worksong.ports.backend import Window
 from worksong.ports.records import Change
 from worksong.service.adoption import INTERRUPTED, Running
 from worksong.service.takeover import Report, Takeover
+from worksong.wire import gotime
 from worksong.wire.record import encode
 
 PENDING, SCHEDULED, IN_PROGRESS = Status.PENDING, Status.SCHEDULED, Status.IN_PROGRESS
@@ -132,8 +133,11 @@ async def test_what_has_ended_is_told_as_valet_told_it(valet: Valet, firm: Firm)
 
 async def test_what_had_not_run_runs_here(valet: Valet, firm: Firm) -> None:
     # Given jobs that waited, that were about to run, that ran, and one whose time is far ahead
-    waited, handed, ran = (a_job(status, task_params={"n": n}) for n, status in ((1, PENDING), (2, SCHEDULED), (3, IN_PROGRESS)))
-    later = a_job(PENDING, run_at="2099-01-01T00:00:00Z")
+    waited, handed, ran = (
+        a_job(status, task_params={"n": n}) for n, status in ((1, PENDING), (2, SCHEDULED), (3, IN_PROGRESS))
+    )
+    tomorrow = gotime.write(int(firm.worker.clock.now()) + 86400)
+    later = a_job(PENDING, run_at=tomorrow)
     await valet.keep(waited, handed, ran, later)
     # When they are taken over, and the worker begins
     report = await taken_over(firm, valet)
@@ -145,7 +149,7 @@ async def test_what_had_not_run_runs_here(valet: Valet, firm: Firm) -> None:
         assert (await firm.ended(job["id"])).status is COMPLETED
         assert (await firm.service.result(job["id"])).value == b"%d" % (2 * number)
     ahead = await firm.service.job(later["id"])
-    assert (ahead.status, ahead.run_at) == (PENDING, "2099-01-01T00:00:00Z")
+    assert (ahead.status, ahead.run_at) == (PENDING, tomorrow)
     assert [view.id for view in await firm.worker.admin.ascheduled()] == [later["id"]]
 
 
@@ -156,7 +160,11 @@ async def test_a_pipeline_goes_on_behind_its_last_completed_job(valet: Valet, fi
     # When it is taken over, and the worker begins
     report = await taken_over(firm, valet)
     assert report.taken == {"jobs": 3, "pipelines": 1, "results": 1}
-    assert [job.status for job in await firm.service.pipeline_jobs(piped.pipeline["id"])] == [COMPLETED, PENDING, PENDING]
+    assert [job.status for job in await firm.service.pipeline_jobs(piped.pipeline["id"])] == [
+        COMPLETED,
+        PENDING,
+        PENDING,
+    ]
     await firm.worker.astart()
     # Then the other two run, with what the first one returned in Valet, and under their own ids
     last = await firm.service.result(piped.jobs[-1]["id"], wait=60.0)
@@ -197,7 +205,9 @@ async def test_an_import_that_is_given_again_takes_the_rest_and_doubles_nothing(
 
 
 @pytest.mark.parametrize("running", [Running.FAIL, Running.LEAVE])
-async def test_an_operator_chooses_what_becomes_of_jobs_that_ran(redis: RedisValet, firm: Firm, running: Running) -> None:
+async def test_an_operator_chooses_what_becomes_of_jobs_that_ran(
+    redis: RedisValet, firm: Firm, running: Running
+) -> None:
     ran, piped = a_job(IN_PROGRESS), a_pipeline(IN_PROGRESS, COMPLETED, IN_PROGRESS)
     await redis.keep(ran, a_job(PENDING), piped=[piped], results=[result_of(piped, 0, 5)])
     report = await taken_over(firm, redis, running=running)
@@ -228,7 +238,7 @@ async def test_a_survey_changes_nothing(valet: Valet, firm: Firm) -> None:
 async def test_what_is_bad_is_told_and_keeps_nothing_else_from_coming(redis: RedisValet, firm: Firm) -> None:
     # Given all that can be wrong with a store of Valet's, and a job with which nothing is
     good, unknown, odd = a_job(PENDING), a_job(PENDING, task_name="gone"), a_job(COMPLETED, id="no-uuid")
-    status, late = a_job(COMPLETED, status="DONE"), a_job(PENDING, run_at="2022-01-01T00:00:00")
+    status, late = a_job(COMPLETED) | {"status": "DONE"}, a_job(PENDING, run_at="2022-01-01T00:00:00")
     torn, said = a_pipeline(IN_PROGRESS, COMPLETED, PENDING), a_pipeline(COMPLETED, COMPLETED, PENDING)
     skips, old = a_pipeline(IN_PROGRESS, PENDING, COMPLETED), a_job(COMPLETED, task_name="gone")
     await redis.keep(good, unknown, odd, status, late, old, piped=[torn, said, skips], results=[a_result(a_job(), 1)])
@@ -264,7 +274,10 @@ async def test_what_is_bad_is_told_and_keeps_nothing_else_from_coming(redis: Red
 
 @pytest.mark.parametrize("valet", ["postgres", "mariadb"], indirect=True)
 async def test_a_job_of_a_pipeline_that_is_not_there_is_told(valet: Valet, firm: Firm) -> None:
-    stray, piped = a_job(PENDING, pipeline_id="7f0ddc2f-1f1d-4c76-9f5b-2a4b7e0a9d11"), a_pipeline(PENDING, PENDING, PENDING)
+    stray, piped = (
+        a_job(PENDING, pipeline_id="7f0ddc2f-1f1d-4c76-9f5b-2a4b7e0a9d11"),
+        a_pipeline(PENDING, PENDING, PENDING),
+    )
     await valet.keep(stray, piped=[piped], results=[a_result(stray, 1)])
     report = await taken_over(firm, valet)
     assert [(one.id, one.results) for one in report.misfits] == [(stray["id"], 1)]
@@ -296,7 +309,9 @@ def test_other_stores_are_refused() -> None:
         connect_valet("sqlite:///jobs.db")
 
 
-async def test_a_queue_that_ends_with_its_process_is_filled_at_the_next_start(redis: RedisValet, tmp_path: Path) -> None:
+async def test_a_queue_that_ends_with_its_process_is_filled_at_the_next_start(
+    redis: RedisValet, tmp_path: Path
+) -> None:
     # Given records on a disk, and a queue in memory
     records, job = f"sqlite:///{tmp_path}/records.db", a_job(PENDING, task_params={"n": 4})
     importing = Firm(records=records)
@@ -311,4 +326,3 @@ async def test_a_queue_that_ends_with_its_process_is_filled_at_the_next_start(re
         # Then it runs there
         assert (await serving.ended(job["id"])).status is COMPLETED
         await serving.service.stop()
-

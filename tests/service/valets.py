@@ -139,10 +139,13 @@ class SqlValet:
         mysql = self._is_mysql
         key, when = ("binary(16)", "timestamp") if mysql else ("uuid", "timestamptz")
         times = ", ".join(f"{name} {when} NULL" for name in TIMES)
-        named = "name varchar(255) NOT NULL, description varchar(255) NOT NULL DEFAULT '', status int NOT NULL DEFAULT 0"
+        named = (
+            "name varchar(255) NOT NULL, description varchar(255) NOT NULL DEFAULT '', status int NOT NULL DEFAULT 0"
+        )
+        piped = times.replace(f"scheduled_at {when} NULL, ", "")
         await ordered(
             self.url,
-            f"CREATE TABLE pipeline (id {key} PRIMARY KEY, {named}, {times.replace(f'scheduled_at {when} NULL, ', '')})",
+            f"CREATE TABLE pipeline (id {key} PRIMARY KEY, {named}, {piped})",
             f"CREATE TABLE job (id {key} PRIMARY KEY, pipeline_id varchar(36) NOT NULL DEFAULT '', "
             "next_job_id varchar(36) NOT NULL DEFAULT '', use_previous_results boolean DEFAULT false, "
             f"{named}, task_name varchar(255) NOT NULL, task_params json NOT NULL, timeout int NOT NULL, "

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worksong import BackendUnavailable, JobFailed, Pipeline, Stopped, Worker
+from worksong import BackendUnavailable, JobFailed, Pipeline, ResultTimeout, Stopped, Worker
 from worksong.domain import pipeline
 from worksong.domain.chain import again, first_of, marked, records_of, stage_of
 from worksong.domain.pipeline import Step
@@ -65,7 +65,11 @@ class Shop:
     def fan(self, *numbers: int) -> Pipeline:
         """One step, several side by side, and one behind them."""
         return Pipeline(
-            [self.count.step(number=1), [self.count.step(number=number) for number in numbers], self.count.step(previous=True)]
+            [
+                self.count.step(number=1),
+                [self.count.step(number=number) for number in numbers],
+                self.count.step(previous=True),
+            ]
         )
 
     async def status(self, handle: PipelineHandle) -> Status:
@@ -122,7 +126,9 @@ async def test_a_pipeline_for_later_says_when(shop: Shop) -> None:
 
 async def test_what_runs_side_by_side_is_through_when_all_of_it_is(shop: Shop) -> None:
     # Given a pipeline that ends in three steps side by side
-    handle = await Pipeline([shop.count.step(number=1), [shop.count.step(number=number) for number in (2, 3, 4)]]).aperform()
+    handle = await Pipeline(
+        [shop.count.step(number=1), [shop.count.step(number=number) for number in (2, 3, 4)]]
+    ).aperform()
     first, *last = [job.id for stage in handle.stages for job in stage]
     # When two of the three have ended
     await _run(shop.ledger, first)
@@ -131,7 +137,7 @@ async def test_what_runs_side_by_side_is_through_when_all_of_it_is(shop: Shop) -
         await _run(shop.ledger, job_id)
     # Then the pipeline has not, and nothing of it is to be forgotten
     assert await shop.status(handle) is IN_PROGRESS
-    assert await shop.ledger.store.prune(9e12) == 2  # the results alone
+    assert await shop.ledger.store.prune(9e12) == 3  # the results alone
     # When the third has
     await _run(shop.ledger, last[2])
     assert (await shop.status(handle), await shop.statuses(handle)) == (COMPLETED, [COMPLETED] * 4)
@@ -227,13 +233,18 @@ async def test_cancelling_one_cancels_it_in_the_records(shop: Shop) -> None:
     assert shop.ran == []
 
 
-def test_inline_keeps_records_too() -> None:
-    shop = Shop()
-    shop.worker.broker = shop.worker.backend
-    with inline(shop.worker):
-        handle = shop.fan(2, 3).perform()
+def test_what_runs_inline_is_in_no_records() -> None:
+    worker = Worker(records="memory://")
+
+    @worker.job()
+    def count(number: int = 0, previous: int = 0) -> int:
+        return number + previous
+
+    with inline(worker):
+        handle = Pipeline([count.step(2), count.step(3, previous=True)]).perform()
         assert handle.result(60) == 5
-    shop.worker.stop()
+    with pytest.raises(ResultTimeout):
+        handle.result(0)
 
 
 # records and jobs

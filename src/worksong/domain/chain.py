@@ -27,7 +27,9 @@ def records_of(
 
     `due`: when it begins, 0: at once; `run_at`: the same in RFC 3339.
     """
-    ids = [[step_id(pipeline_id, number, member) for member in range(len(stage))] for number, stage in enumerate(stages)]
+    ids = [
+        [step_id(pipeline_id, number, member) for member in range(len(stage))] for number, stage in enumerate(stages)
+    ]
     behind = [*(first for first, *_ in ids[1:]), ""]
     jobs = [
         replace(_job(step), id=job_id, pipeline_id=pipeline_id, next_id=next_id, created_at=now)

@@ -24,8 +24,8 @@ from worksong.ports.backend import Backend, BusyView, Listing, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
-from worksong.service.aftermath import carry_out
 from worksong.service.acts import NEEDS, Act, on_all, on_periodic, on_pool, on_queue, on_some
+from worksong.service.aftermath import carry_out
 from worksong.service.ailments import Group, grouped, key_of
 from worksong.service.course import Course, Period, read
 from worksong.service.explanation import told

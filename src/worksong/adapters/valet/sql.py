@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from worksong.adapters.sql.address import server
+from worksong.adapters.sql.servers import ServerStore
 from worksong.adapters.sql.store import Say
 from worksong.adapters.valet import Stock
 from worksong.domain.errors import BackendRefused, ConfigError
@@ -52,18 +53,25 @@ NOWHERE = UUID(int=0)
 """Less than any id."""
 
 
+def _postgres(url: str) -> ServerStore[Any]:
+    from worksong.adapters.sql.postgres import OPTIONS, PORT, PostgresStore
+
+    return PostgresStore(server(url, PORT, OPTIONS), "")
+
+
+def _mysql(url: str) -> ServerStore[Any]:
+    from worksong.adapters.sql.mysql import OPTIONS, PORT, MysqlStore
+
+    return MysqlStore(server(url, PORT, OPTIONS), "")
+
+
 class SqlValet:
     """One database of Valet's."""
 
     def __init__(self, url: str) -> None:
-        if url.lower().startswith("postgres"):
-            from worksong.adapters.sql.postgres import OPTIONS, PORT, PostgresStore
-
-            self._store, self._dialect = PostgresStore(server(url, PORT, OPTIONS), ""), _POSTGRES
-        else:
-            from worksong.adapters.sql.mysql import OPTIONS, PORT, MysqlStore
-
-            self._store, self._dialect = MysqlStore(server(url, PORT, OPTIONS), ""), _MYSQL
+        is_postgres = url.lower().startswith("postgres")
+        self._store: ServerStore[Any] = _postgres(url) if is_postgres else _mysql(url)
+        self._dialect = _POSTGRES if is_postgres else _MYSQL
         self.name = self._store.address.shown
 
     async def close(self) -> None:
@@ -72,7 +80,9 @@ class SqlValet:
     async def stock(self) -> Stock:
         async with self._store.bedside(patience=PATIENCE) as say:
             try:
-                found = [(await say(f"SELECT COUNT(*) FROM {table}"))[0][0] for table in ("job", "pipeline", "jobresult")]
+                found = [
+                    (await say(f"SELECT COUNT(*) FROM {table}"))[0][0] for table in ("job", "pipeline", "jobresult")
+                ]
             except BackendRefused as refusal:
                 raise ConfigError(f"{self.name} holds no tables of Valet: {refusal}") from refusal
         return Stock(*map(int, found))

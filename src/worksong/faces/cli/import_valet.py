@@ -48,13 +48,13 @@ SHOWN = 5
 @click.option("--dry-run", is_flag=True, help="Say what would be taken over, and what cannot be; change nothing.")
 @json_option
 def import_valet(
-    app: str, source: str | None, config: Path | None, running: str, dry_run: bool, as_json: bool, **options: Any
+    app: str, source: str | None, config: Path | None, *, running: str, dry_run: bool, as_json: bool, **options: Any
 ) -> None:
     """Take over what a Valet service has kept.
 
-    That is jobs, pipelines and results. APP is module:attribute and names the Worker whose tasks are those of Valet. Stop Valet first. Everything keeps its
-    id, and what had not run is queued. An import that was interrupted goes on when the same command is given again:
-    nothing is lost, and nothing comes twice.
+    That is jobs, pipelines and results. APP is module:attribute and names the Worker whose tasks are those of Valet.
+    Stop Valet first. Everything keeps its id, and what had not run is queued. An import that was interrupted goes on
+    when the same command is given again: nothing is lost, and nothing comes twice.
     """
     settings = settings_of(config, warns=False)
     found = _source(source, config, settings)
@@ -70,7 +70,9 @@ def _source(said: str | None, config: Path | None, settings: Settings) -> ValetS
         raise ConfigError("where did Valet keep its jobs? Say --from URL, or give Valet's own file as --config")
     records = settings.records or ""
     if records.startswith("memory:"):
-        raise ConfigError(f"{config}: Valet kept its jobs in memory, and they ended with it: there is nothing to import")
+        raise ConfigError(
+            f"{config}: Valet kept its jobs in memory, and they ended with it: there is nothing to import"
+        )
     return connect_valet(records)
 
 
