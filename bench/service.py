@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from bench.processes import cpu_seconds
 from bench.results import percentile
 from bench.system import ROOT
 from worksong.faces.cli.listening import listening
@@ -78,12 +79,6 @@ def serving(at: Address, *, grpc: bool) -> Iterator[int]:
             finally:
                 process.terminate()
                 process.wait()
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has used in all its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def over_http(at: Address) -> Ask:

@@ -74,10 +74,9 @@ class Draft:
 
     def mark(self, ref: Ref, **marks: float) -> None:
         """The same document, if it is there, under other marks."""
-        if old := self.record(ref):
-            new = replace(old, **marks)
-            if new != old:
-                self._note(new)
+        old = self.record(ref)
+        if old and any(getattr(old, name) != mark for name, mark in marks.items()):
+            self._note(replace(old, **marks))
 
     def drop(self, ref: Ref) -> None:
         """Nothing of it is left."""

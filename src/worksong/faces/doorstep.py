@@ -10,6 +10,8 @@ import asyncio
 from functools import cache
 from typing import Any, cast
 
+from worksong.faces.cork import Cork
+
 PATIENCE = 10.0
 """Seconds in which the head of a request must have come."""
 LARGEST = 1 << 14
@@ -46,7 +48,7 @@ class _Doorstep:
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         served: Any = super()
-        served.connection_made(transport)
+        served.connection_made(Cork(transport, asyncio.get_running_loop()))
         self._wait()
 
     def data_received(self, data: bytes) -> None:
