@@ -17,6 +17,7 @@ from worksong.settings.settings import Limits, Tls
 if TYPE_CHECKING:
     from worksong.faces.grpc import GrpcServer
     from worksong.faces.http import Limits as HttpLimits
+    from worksong.metrics import Metrics
 
 HTTP_NEEDS = "jinja2", "starlette", "uvicorn"
 GRPC_NEEDS = "grpc_health", "grpc_reflection", "grpc"
@@ -49,12 +50,25 @@ def http_front(
         allowed_origins=settings.cors,
         insecure_no_auth=open_to_all,
         limits=_borne(settings.limits),
+        metrics=_metrics(service, sockets),
     )
     listener = sockets.enter_context(listening(where))
     at_once = 2 * settings.limits.at_once  # connections; of requests there are half as many
     server = http_server(uvicorn, face, at_once=at_once, leave=LEAVE, **_tls(settings.tls))
     scheme = "https" if settings.tls.certificate else "http"
     return Uvicorn(server, listener, face.leave, f"{scheme}://{bound(where, listener)}/")
+
+
+def _metrics(service: JobService, rest: contextlib.ExitStack) -> Metrics | None:
+    """Served where their packages are."""
+    from worksong.metrics import Metrics
+
+    try:
+        found = Metrics(service.worker)
+    except ConfigError:
+        return None
+    rest.callback(found.close)
+    return found
 
 
 def _borne(given: Limits) -> HttpLimits:

@@ -22,7 +22,7 @@ from worksong.faces.http.answers import TEXT, Answer, Asked, Route, Routes, json
 from worksong.faces.http.door import Door, check_known, check_scope
 from worksong.faces.http.handbook import Handbook
 from worksong.faces.http.limits import Limits
-from worksong.faces.http.probes import Probes
+from worksong.faces.http.probes import Metrics, Probes
 from worksong.faces.http.valet import Valet
 from worksong.faces.http.views import Cause, Problem, Trouble, Viewer
 from worksong.service.access import Access, Caller
@@ -41,6 +41,7 @@ class HttpFace:
     `access`: the tokens; without any, only this machine is answered, unless `insecure_no_auth`. `console`: who answers
     everything outside, and what it answers itself under /api/v1. `allowed_hosts`: names under which the service
     answers, beside those of this machine. `allowed_origins`: origins whose pages may ask (CORS), or `*`.
+    `metrics`: what `/metrics` tells, to be made before the worker starts.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class HttpFace:
         allowed_origins: Collection[str] = (),
         insecure_no_auth: bool = False,
         limits: Limits | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._service, self._console, self._limits = service, console, limits or Limits()
         self._door = Door(
@@ -70,7 +72,7 @@ class HttpFace:
             [
                 *Valet(service, viewer).routes,
                 *self._additions.routes,
-                *Probes(service).routes,
+                *Probes(service, metrics).routes,
                 *handbook.routes,
             ]
         )
