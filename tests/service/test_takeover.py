@@ -13,8 +13,9 @@ import pytest
 from service.stage import Firm
 from service.valets import EPOCH, Document, Piped, RedisValet, SqlValet, Valet, a_job, a_pipeline, a_result, at
 from sql.stage import fresh
-from worksong import ConfigError
+from worksong import BackendUnavailable, ConfigError
 from worksong.adapters.valet import connect_valet
+from worksong.adapters.valet import redis as valet_redis
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.record import JobRecord, Status
@@ -202,6 +203,28 @@ async def test_an_import_that_is_given_again_takes_the_rest_and_doubles_nothing(
     again = await taken_over(firm, valet)
     assert (again.taken["jobs"], again.known["jobs"], again.waiting, again.queued) == (0, 4, 0, 0)
     assert firm.runs == [{"n": 1}, {}, 2]
+
+
+async def test_an_import_that_broke_off_loses_nothing(
+    redis: RedisValet, firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an import that breaks off behind its second page
+    monkeypatch.setattr(valet_redis, "PAGE", 1)
+    piped = [a_pipeline(PENDING, PENDING, PENDING) for _ in range(4)]
+    await redis.keep(a_job(PENDING), piped=piped)
+
+    def stop(looked: int) -> None:
+        if looked > 3:
+            raise BackendUnavailable("the store is away")
+
+    with pytest.raises(BackendUnavailable):
+        await taken_over(firm, redis, told=stop)
+    # Then what was taken is kept, and none of it is queued
+    assert (len(await firm.service.pipelines()), await queued(firm)) == (2, [])
+    # When it is given again, then all is here, and all of it is queued
+    report = await taken_over(firm, redis)
+    assert (report.known["pipelines"], report.taken["pipelines"], report.queued) == (2, 2, 5)
+    assert len(await queued(firm)) == 5
 
 
 @pytest.mark.parametrize("running", [Running.FAIL, Running.LEAVE])
