@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
-from uuid import uuid4
 
 from worksong import enqueueing
 from worksong.blocking import Background
@@ -16,7 +15,7 @@ from worksong.domain import pipeline
 from worksong.domain.capability import INSTEAD, Capability
 from worksong.domain.chain import marked, records_of
 from worksong.domain.errors import BackendUnavailable, InvalidArguments, Unsupported, WorksongError
-from worksong.domain.job import Job, new_id
+from worksong.domain.job import Job, new_id, new_uuid
 from worksong.domain.names import wrong_with
 from worksong.domain.pipeline import MOST, Step
 from worksong.domain.record import PipelineRecord, stamped
@@ -111,7 +110,7 @@ class Pipeline:
     async def _send(self, timed: Callable[[Job, float], Job]) -> PipelineHandle:
         if any(len(stage) > 1 for stage in self._stages[:-1]):
             self._check_groups()
-        pipeline_id, now, rolls = str(uuid4()), self._sender.clock.now(), self._sender.rolls
+        pipeline_id, now, rolls = new_uuid(), self._sender.clock.now(), self._sender.rolls
         stages = marked(self._stages) if rolls else self._stages
         jobs = [timed(job, now) for job in pipeline.first(pipeline_id, self.name, stages)]
         if rolls:

@@ -10,6 +10,7 @@ import asyncio
 from functools import cache
 from typing import Any, cast
 
+from worksong.faces.asgi.body import WHOLE
 from worksong.faces.cork import Cork
 
 PATIENCE = 10.0
@@ -40,6 +41,7 @@ class _Doorstep:
 
     transport: Any
     cycle: Any
+    scope: Any
     _patience = PATIENCE
     _alarm: asyncio.TimerHandle | None = None
     _said = 0
@@ -85,6 +87,7 @@ class _Doorstep:
         served: Any = super()
         served.on_message_complete()
         self._headed = False
+        self.scope.setdefault("extensions", {})[WHOLE] = {}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._calm()

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Request
 
 from worksong.faces.asgi import audit
-from worksong.faces.asgi.body import too_large, whole
+from worksong.faces.asgi.body import WHOLE, too_large, whole
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.refused import Failure, Refused
@@ -149,7 +149,7 @@ class HttpFace:
             raise Refused(503, "busy", "too many requests at once", wait=1.0)
         asked = Asked(caller or STRANGER, scope, headers, record_id, partial(_gone, receive))
         if route.is_write:
-            asked.body = await self._body(headers, receive)
+            asked.body = await self._body(scope, headers, receive)
         return await route.answer(asked)
 
     def _elsewhere(self, scope: Request, path: str) -> Answer:
@@ -160,11 +160,11 @@ class HttpFace:
         where = f"{quote(str(scope.get('root_path', '')))}{quote(bare)}{f'?{query}' if query else ''}"
         return Answer(301 if scope["method"] == "GET" else 307, kind=TEXT, headers=(("Location", where),))
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _body(self, scope: Request, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         said = headers.get(b"content-length", b"")
         if said.isdigit() and (len(said) > 18 or int(said) > self._limits.body):
             raise too_large(self._limits.body)
-        return await whole(receive, self._limits.body)
+        return await whole(receive, self._limits.body, arrived=WHOLE in scope.get("extensions", ()))
 
 
 def _path(scope: Request) -> str:
@@ -189,7 +189,9 @@ def refusal(failure: Failure, path: str) -> Answer:
 async def _send(
     answer: Answer, cors: tuple[tuple[str, str], ...], receive: Receive, send: Send, *, bodiless: bool
 ) -> None:
-    headers = [*_HEADERS, *((name.lower().encode(), value.encode()) for name, value in (*answer.headers, *cors))]
+    headers = _HEADERS.copy()
+    if answer.headers or cors:
+        headers += ((name.lower().encode(), value.encode()) for name, value in (*answer.headers, *cors))
     if answer.status != 204:
         headers.append((b"content-type", answer.kind.encode()))
     if answer.stream is None:
