@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from bench.processes import cpu_seconds
 from bench.results import percentile
@@ -95,6 +95,9 @@ async def over_http(at: Address) -> Ask:
     return ask
 
 
+_channels: dict[Address, Any] = {}
+
+
 async def over_grpc(at: Address) -> Ask:
     """A caller on the one connection that all of them share."""
     import grpc
@@ -116,9 +119,6 @@ async def over_grpc(at: Address) -> Ask:
         await create(request)
 
     return ask
-
-
-_channels: dict[Address, object] = {}
 
 
 async def measure(asks: list[Ask], pid: int, requests: int, rate: float) -> Figures:

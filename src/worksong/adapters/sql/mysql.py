@@ -57,6 +57,7 @@ def mysql_records(url: str, *, namespace: str) -> SqlRecords:
 def _store(url: str, namespace: str) -> MysqlStore:
     address = server(url, PORT, OPTIONS)
     address.choice("migrate", ("refuse", "auto"))
+    _tls(address)
     return MysqlStore(address, address.namespace(namespace))
 
 
@@ -99,7 +100,7 @@ class MysqlStore(ServerStore[Any]):
             "autocommit": True,
             "binary_prefix": True,
             "read_timeout": a.seconds("timeout", 30.0),
-            "ssl": _tls(a) if a.choice("ssl", ("off", "on")) == "on" else None,
+            "ssl": _tls(a),
         }
 
     async def borrowed(self) -> Lent:
@@ -186,12 +187,19 @@ class MysqlStore(ServerStore[Any]):
         """There is no way to."""
 
 
-def _tls(address: Address) -> ssl.SSLContext:
-    """Trusts the authority of `ssl_ca`, a path; or else those that this machine trusts."""
+def _tls(address: Address) -> ssl.SSLContext | None:
+    """Trusts the authority of `ssl_ca`, a path; or else those that this machine trusts. None: nobody asked for TLS."""
+    authority = address.options.get("ssl_ca")
+    if address.choice("ssl", ("off", "on")) == "off":
+        if authority:
+            raise ConfigError(f"{address.shown}: ssl_ca says whom to trust, and TLS is off: add ssl=on")
+        return None
     try:
-        return ssl.create_default_context(cafile=address.options.get("ssl_ca"))
+        return ssl.create_default_context(cafile=authority)
     except OSError as failure:
-        raise ConfigError(f"{address.shown}: ssl_ca names no file of certificates in PEM: {failure}") from failure
+        raise ConfigError(
+            f"{address.shown}: ssl_ca={authority} is no file of certificates in PEM: {failure}"
+        ) from failure
 
 
 def _collation(version: str, shown: str) -> str:
