@@ -137,6 +137,6 @@ def test_every_command_is_in_the_reference_and_every_command_shown_exists() -> N
 
     commands = {entry.name for entries in SECTIONS.values() for entry in entries}
     reference = (ROOT / "docs" / "reference" / "cli.md").read_text()
-    assert commands <= set(re.findall(r"worksong (\w+)", reference))
+    assert commands <= set(re.findall(r"worksong ([\w-]+)", reference))
     for page in PAGES:
-        assert set(re.findall(r"^worksong (\w+)", page.read_text(), re.MULTILINE)) <= commands, page
+        assert set(re.findall(r"^worksong ([\w-]+)", page.read_text(), re.MULTILINE)) <= commands, page

@@ -109,7 +109,12 @@ class Admin:
 
     async def aretry_dead(self, job_id: str) -> bool:
         """Queue a dead job again, its failures forgotten; False when it is not there."""
-        return bool(await self._backend().requeue(State.DEAD, [job_id], self._clock.now()))
+        ledger = self._ledger()
+        failed = await ledger.job(job_id) if ledger else None
+        retried = bool(await self._backend().requeue(State.DEAD, [job_id], self._clock.now()))
+        if retried and ledger and failed:
+            await ledger.reopen(failed)
+        return retried
 
     async def aretry_all_dead(self) -> int:
         """Queue all dead jobs again; answers how many."""

@@ -24,7 +24,9 @@ async def enqueue(broker: Intake, jobs: Sequence[Job], now: float) -> list[Job |
 
     All of them are checked before the first is pushed. Jobs that came with an id are pushed `once`.
     """
-    ready = [_prepared(job, job_id, now) for job, job_id in zip(jobs, new_ids(now, len(jobs)), strict=True)]
+    named = all(getattr(job, "id", "") for job in jobs)  # of those that are no jobs, `_prepared` says so
+    ids = [""] * len(jobs) if named else new_ids(now, len(jobs))
+    ready = [_prepared(job, job_id, now) for job, job_id in zip(jobs, ids, strict=True)]
     batches = _batches(jobs)
     if len(batches) > 1:  # what cannot be carried would be found when others are pushed already
         for job in ready:

@@ -67,17 +67,19 @@ class Draft:
     def put(self, document: Document, **marks: float) -> None:
         """The document as it shall be; `marks` (unsent_since, until) that are not given stay as they are."""
         old = self.record(ref_of(type(document), document.id))
-        kept = {"unsent_since": old.unsent_since, "until": old.until} if old else {}
-        new = encode(document, **{**kept, **marks})
-        if old is None or replace(new, version=old.version) != old:
+        if old is None:
+            self._note(encode(document, **marks))
+            return
+        unsent_since, until = marks.get("unsent_since", old.unsent_since), marks.get("until", old.until)
+        new = encode(document, unsent_since=unsent_since, until=until)
+        if (new.body, unsent_since, until) != (old.body, old.unsent_since, old.until):
             self._note(new)
 
     def mark(self, ref: Ref, **marks: float) -> None:
         """The same document, if it is there, under other marks."""
-        if old := self.record(ref):
-            new = replace(old, **marks)
-            if new != old:
-                self._note(new)
+        old = self.record(ref)
+        if old and any(getattr(old, name) != mark for name, mark in marks.items()):
+            self._note(replace(old, **marks))
 
     def drop(self, ref: Ref) -> None:
         """Nothing of it is left."""
@@ -86,7 +88,7 @@ class Draft:
 
     def _note(self, new: Record) -> None:
         before = self._known.get(new.ref)
-        self._new[new.ref] = replace(new, version=before.version + 1 if before else 1)
+        self._new[new.ref] = replace(new, version=before.version + 1) if before else new
 
     @property
     def changes(self) -> list[Change]:

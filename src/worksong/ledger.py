@@ -327,9 +327,12 @@ def _move(draft: Draft, job: JobRecord, **marks: float) -> None:
     pipeline = draft.get(PipelineRecord, job.pipeline_id) if job.pipeline_id else None
     if pipeline is None:
         return
-    followed = rules.followed(pipeline, job)
+    others = [other for other in draft.all(JobRecord, rules.beside(pipeline, job)) if other]
+    followed = rules.followed(pipeline, job, others)
     until = marks.get("until", 0.0) if followed.status.ended else 0.0
     draft.put(followed, unsent_since=0.0, until=until)
+    if not followed.status.ended:
+        draft.mark(ref_of(JobRecord, job.id), until=0.0)
     if followed.status.ended or pipeline.status.ended:
         for other in draft.all(JobRecord, pipeline.job_ids):
             if other:

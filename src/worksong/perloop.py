@@ -32,12 +32,13 @@ class PerLoop(Generic[S]):
     def here(self) -> S:
         """The running loop's."""
         loop = asyncio.get_running_loop()
-        if loop not in self._all:
+        mine = self._all.get(loop)
+        if mine is None:
             for other in list(self._all):  # a copy: other threads add theirs meanwhile
                 if other.is_closed():
                     self._all.pop(other, None)
-            self._all[loop] = self.origin.sibling()
-        return self._all[loop]
+            mine = self._all[loop] = self.origin.sibling()
+        return mine
 
     async def close(self) -> None:
         """Close the running loop's."""

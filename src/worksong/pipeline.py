@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -12,14 +13,20 @@ from worksong import enqueueing
 from worksong.blocking import Background
 from worksong.domain import pipeline
 from worksong.domain.capability import INSTEAD, Capability
-from worksong.domain.errors import InvalidArguments, Unsupported
-from worksong.domain.job import Job, new_id
+from worksong.domain.chain import marked, records_of
+from worksong.domain.errors import BackendUnavailable, InvalidArguments, Unsupported, WorksongError
+from worksong.domain.job import Job, new_id, new_uuid
 from worksong.domain.names import wrong_with
 from worksong.domain.pipeline import MOST, Step
+from worksong.domain.record import PipelineRecord, stamped
 from worksong.enqueueing import Delay, seconds_of
 from worksong.handle import Handle
+from worksong.ledger import Ledger
+from worksong.perloop import PerLoop
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
+from worksong.wire import gotime
+from worksong.wire.record import ref_of
 
 
 class Canceller(Protocol):
@@ -38,6 +45,8 @@ class Sender(Protocol):
 
     @property
     def admin(self) -> Canceller: ...
+    @property
+    def rolls(self) -> PerLoop[Ledger] | None: ...
     @property
     def keeps_results(self) -> bool: ...
     @property
@@ -101,10 +110,32 @@ class Pipeline:
     async def _send(self, timed: Callable[[Job, float], Job]) -> PipelineHandle:
         if any(len(stage) > 1 for stage in self._stages[:-1]):
             self._check_groups()
-        pipeline_id, now = new_id(), self._sender.clock.now()
-        jobs = [timed(job, now) for job in pipeline.first(pipeline_id, self.name, self._stages)]
-        await self._sender.aperform_many(jobs)
+        pipeline_id, now, rolls = new_uuid(), self._sender.clock.now(), self._sender.rolls
+        stages = marked(self._stages) if rolls else self._stages
+        jobs = [timed(job, now) for job in pipeline.first(pipeline_id, self.name, stages)]
+        if rolls:
+            await self._enrol(pipeline_id, jobs, rolls.here())
+        else:
+            await self._sender.aperform_many(jobs)
         return PipelineHandle(pipeline_id, self._stages, self._sender)
+
+    async def _enrol(self, pipeline_id: str, jobs: Sequence[Job], ledger: Ledger) -> None:
+        """The records first, then the messages. Where those are refused nothing is kept, and a message that got there
+        all the same is dropped by whoever is given it."""
+        now, due = self._sender.clock.now(), jobs[0].run_at
+        run_at = gotime.write(due) if due else ""
+        record, steps = records_of(pipeline_id, self.name, self._stages, now, due=due, run_at=run_at)
+        await ledger.open_pipeline(record, steps)
+        try:
+            await self._sender.aperform_many([stamped(job, new_id()) for job in jobs])
+        except BaseException:
+            with contextlib.suppress(WorksongError):
+                await ledger.remove_pipeline(record)
+            raise
+        with contextlib.suppress(
+            BackendUnavailable
+        ):  # then it counts as missing, and whoever finds that sends it again
+            await ledger.sent([ref_of(PipelineRecord, pipeline_id)])
 
     def _check_groups(self) -> None:
         """Who is the last of several is told by their results; two may find that they are, and send the same jobs."""

@@ -379,6 +379,11 @@ class Worker:
         """Who keeps results, if it is not the backend."""
         return self.ledgers or self._stores
 
+    @property
+    def rolls(self) -> PerLoop[Ledger] | None:
+        """Where pipelines that a program sends are kept; None: nowhere, as while `testing.inline` keeps results."""
+        return self.ledgers if self.results == self._results else None
+
     def _results(self) -> Results:
         return (self._kept_apart or self._backends).here()
 

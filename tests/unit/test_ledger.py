@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from worksong import Worker
+from worksong.domain.chain import first_of
 from worksong.domain.outcome import Failure
-from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status, first_of, queued
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status, queued
 from worksong.domain.result import Result
 from worksong.domain.verdict import Snooze
 from worksong.entries import CHUNK
@@ -166,7 +167,7 @@ async def test_a_pipeline_that_failed_goes_on_as_soon_as_the_queue_has_its_job_a
     # Given a pipeline whose first job failed
     pipeline, jobs = a_pipeline("fail", "double")
     await shop.ledger.open_pipeline(pipeline, jobs)
-    await shop.worker.aperform(first_of(pipeline, jobs))
+    await shop.worker.aperform(first_of(pipeline, jobs)[0])
     failed = await shop.ended(jobs[0].id)
     # When that is in the queue again
     await shop.ledger.reopen(failed)
@@ -208,7 +209,7 @@ async def test_a_worker_that_was_given_up_opens_no_job_that_has_ended(shop: Shop
 async def test_a_pipeline_hands_results_on_and_ends_with_its_last_job(shop: Shop) -> None:
     pipeline, jobs = a_pipeline("double", "double", "double")
     await shop.ledger.open_pipeline(pipeline, jobs)
-    await shop.worker.aperform(first_of(pipeline, jobs))
+    await shop.worker.aperform(first_of(pipeline, jobs)[0])
     last = await shop.ended(jobs[-1].id)
     ended = await shop.ledger.pipeline(pipeline.id)
     assert ended is not None
@@ -220,7 +221,7 @@ async def test_a_pipeline_hands_results_on_and_ends_with_its_last_job(shop: Shop
 async def test_a_pipeline_fails_with_the_first_job_that_does_and_the_others_stay_pending(shop: Shop) -> None:
     pipeline, jobs = a_pipeline("double", "fail", "double")
     await shop.ledger.open_pipeline(pipeline, jobs)
-    await shop.worker.aperform(first_of(pipeline, jobs))
+    await shop.worker.aperform(first_of(pipeline, jobs)[0])
     await shop.ended(jobs[1].id)
     ended = await shop.ledger.pipeline(pipeline.id)
     assert ended is not None
@@ -268,7 +269,7 @@ async def test_what_has_ended_is_forgotten_after_its_time(shop: Shop) -> None:
     # Given a pipeline that failed, and a job that waits
     pipeline, jobs = a_pipeline("fail", "double")
     await shop.ledger.open_pipeline(pipeline, jobs)
-    await shop.worker.aperform(first_of(pipeline, jobs))
+    await shop.worker.aperform(first_of(pipeline, jobs)[0])
     await shop.ended(jobs[0].id)
     await shop.ledger.open_job(JobRecord(id="waits", task="double"))
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from worksong.adapters import connect
 from worksong.domain.errors import ConfigError
 from worksong.settings import Address, Reading, read_settings
 from worksong.settings.dsn import url_of
@@ -160,6 +161,29 @@ def test_our_own_variables_are_above_it(tmp_path: Path) -> None:
 )
 def test_a_data_source_name_of_gos_driver_is_read(dsn: str, url: str) -> None:
     assert url_of(dsn) == url
+
+
+def test_the_authority_that_valet_trusts_is_trusted(tmp_path: Path) -> None:
+    # Given a database with an authority of its own, as Valet is told of it
+    asked = config(storage__option="mysql")
+    dsn = "user@tcp(db:3306)/valet?parseTime=true&tls=custom"
+    settings, warnings = read(tmp_path, asked, **REDIS, MYSQL_DSN=dsn, MYSQL_CA_PEM_FILE="/etc/my ca.pem")
+    # Then the URL names it
+    assert settings.records == "mysql://user@db:3306/valet?ssl=on&ssl_ca=/etc/my%20ca.pem"
+    assert [warning for warning in warnings if "MYSQL_CA" in warning] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("ssl=on&ssl_ca=/nowhere/ca.pem", "ssl_ca=/nowhere/ca.pem is no file of certificates"),
+        ("ssl=on&ssl_ca=/dev/null", "ssl_ca=/dev/null is no file of certificates"),
+        ("ssl_ca=/etc/ca.pem", "TLS is off: add ssl=on"),
+    ],
+)
+def test_an_authority_that_cannot_be_trusted_is_told_at_once(options: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        connect(f"mysql://user@db/valet?{options}", namespace="shop")
 
 
 @pytest.mark.parametrize("dsn", ["user:canary@tcp(host:3306)", "canary", "user:canary@pipe(x)/db"])

@@ -94,8 +94,16 @@ def new_id() -> str:
     return os.urandom(12).hex()
 
 
+def new_uuid() -> str:
+    """A UUID of chance (version 4), as clients of the job service know it."""
+    bits = bytearray(os.urandom(16))
+    bits[6], bits[8] = bits[6] & 0x0F | 0x40, bits[8] & 0x3F | 0x80
+    text = bits.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def new_ids(now: float, count: int) -> list[str]:
-    """Ids of the same form for jobs: the time in steps of 4 ms, which begin anew after 194 days, then 64 bits of chance.
+    """Ids for jobs: the time in steps of 4 ms, which begin anew after 194 days, then 64 bits of chance.
 
     What is enqueued together lies side by side in the index of a database, where ids of chance alone would be all over;
     and the fewer pages it lies on, the less each job costs there.

@@ -36,6 +36,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether it is given what the stage before returned."""
     meta: dict[str, Any] = {}
     """What its job carries beside its way."""
+    id: str = ""
+    """That of its job, in a stage of its own; empty: the one that follows from its place."""
 
 
 class Way(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,7 +100,7 @@ def _jobs(way: Way, previous: object) -> list[Job]:
         on = replace(way, stage=way.stage + 1, member=member, width=len(steps), rest=rest)
         meta: dict[str, Any] = {**step.meta, META: msgspec.to_builtins(on)}
         args = _with_previous(step, previous) if step.previous else step.args
-        job_id = step_id(way.id, on.stage, member)
+        job_id = step.id or step_id(way.id, on.stage, member)
         found.append(Job(step.handler, args, step.queue, id=job_id, meta=meta))
     return found
 

@@ -12,9 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from worksong.domain import pipeline
 from worksong.domain.job import Args, Job
-from worksong.domain.pipeline import Step, Way
 from worksong.domain.result import Result
 
 META = "record"
@@ -60,12 +58,14 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     params: dict[str, Any] | None = None
     whole: bool = True
     """Whether its handler takes them as one argument `params`, as those do that `@worker.task` registers."""
+    positional: list[Any] | None = None
+    """Its arguments, where they have no names; a program may send such a step."""
     queue: str = "default"
     timeout: float = 0.0
     """Seconds that a run may take; 0, or less: what its job type says."""
     pipeline_id: str = ""
     next_id: str = ""
-    """The job behind it in its pipeline."""
+    """The job behind it in its pipeline; of several side by side, the first."""
     previous: bool = False
     """Whether it is given what the one before returned."""
     status: Status = Status.PENDING
@@ -85,11 +85,13 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
 
 
 class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="pipeline"):
-    """A pipeline that was created through the service."""
+    """A pipeline that was created through the service, or sent by a program whose worker keeps records."""
 
     id: str
     job_ids: tuple[str, ...]
     """In the order in which they run."""
+    widths: tuple[int, ...] = ()
+    """How many of them run side by side, stage by stage; empty: each by itself."""
     name: str = ""
     description: str = ""
     status: Status = Status.PENDING
@@ -125,13 +127,7 @@ Document: TypeAlias = JobRecord | PipelineRecord | ResultRecord | KeyRecord
 
 def queued(record: JobRecord) -> Job:
     """The job of a record that belongs to no pipeline, as it is enqueued."""
-    return Job(record.task, _args(record), record.queue, id=record.id, run_at=record.due, meta=dict(MARK))
-
-
-def first_of(record: PipelineRecord, jobs: Sequence[JobRecord]) -> Job:
-    """The job that a pipeline begins with, as it is enqueued; it carries the others."""
-    (job,) = pipeline.first(record.id, "", _stages(jobs))
-    return replace(job, run_at=record.due)
+    return Job(record.task, args_of(record), record.queue, id=record.id, run_at=record.due, meta=dict(MARK))
 
 
 def stamped(job: Job, message: str) -> Job:
@@ -145,20 +141,10 @@ def message_of(job: Job) -> str:
     return stamp if isinstance(stamp, str) else ""
 
 
-def again(record: PipelineRecord, jobs: Sequence[JobRecord], number: int, previous: object) -> Job:
-    """One of the jobs of a pipeline, as the one before it enqueued it; it carries those behind it."""
-    if number == 0:
-        return first_of(record, jobs)
-    way = Way(record.id, stage=number - 1, stages=len(jobs), rest=tuple(_stages(jobs)[number:]))
-    (job,) = pipeline.following(way, previous, 0.0)
-    return job
-
-
-def _stages(jobs: Sequence[JobRecord]) -> list[tuple[Step, ...]]:
-    return [(Step(job.task, _args(job), job.queue, job.previous, dict(MARK)),) for job in jobs]
-
-
-def _args(record: JobRecord) -> Args:
+def args_of(record: JobRecord) -> Args:
+    """The arguments of its job."""
+    if record.positional is not None:
+        return record.positional
     return {"params": record.params or {}} if record.whole else record.params
 
 
@@ -232,10 +218,29 @@ def reason_of(result: Result) -> str:
     return (result.failure.message or result.failure.type or "failed") if result.failure else ""
 
 
-def followed(record: PipelineRecord, job: JobRecord) -> PipelineRecord:
-    """The pipeline, as one of its jobs has just changed to what it is."""
+def beside(record: PipelineRecord, job: JobRecord) -> Sequence[str]:
+    """The ids of those jobs that say, together with the one that has just changed, how far the pipeline is.
+
+    Only where jobs run side by side: there others may have failed before, or may still run in the last stage.
+    """
+    if not record.widths or job.status is Status.FAILED:
+        return ()
+    if record.status is Status.FAILED:
+        return record.job_ids
+    return record.job_ids[-record.widths[-1] :] if _is_last(job) else ()
+
+
+def followed(record: PipelineRecord, job: JobRecord, others: Sequence[JobRecord] = ()) -> PipelineRecord:
+    """The pipeline, as one of its jobs has just changed to what it is; `others`: those `beside` it."""
     if job.status is Status.FAILED:
         return replace(record, status=Status.FAILED, completed_at=job.completed_at)
-    if job.status is Status.COMPLETED and not job.next_id:
+    remaining = [other.status for other in others if other.id != job.id]
+    if Status.FAILED in remaining:
+        return record
+    if _is_last(job) and all(status is Status.COMPLETED for status in remaining):
         return replace(record, status=Status.COMPLETED, completed_at=job.completed_at)
     return replace(record, status=Status.IN_PROGRESS, started_at=record.started_at or job.started_at, completed_at=0.0)
+
+
+def _is_last(job: JobRecord) -> bool:
+    return job.status is Status.COMPLETED and not job.next_id

@@ -10,6 +10,9 @@ import asyncio
 from functools import cache
 from typing import Any, cast
 
+from worksong.faces.asgi.body import WHOLE
+from worksong.faces.cork import Cork
+
 PATIENCE = 10.0
 """Seconds in which the head of a request must have come."""
 LARGEST = 1 << 14
@@ -38,6 +41,7 @@ class _Doorstep:
 
     transport: Any
     cycle: Any
+    scope: Any
     _patience = PATIENCE
     _alarm: asyncio.TimerHandle | None = None
     _said = 0
@@ -46,7 +50,7 @@ class _Doorstep:
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         served: Any = super()
-        served.connection_made(transport)
+        served.connection_made(Cork(transport, asyncio.get_running_loop()))
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -83,6 +87,7 @@ class _Doorstep:
         served: Any = super()
         served.on_message_complete()
         self._headed = False
+        self.scope.setdefault("extensions", {})[WHOLE] = {}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._calm()

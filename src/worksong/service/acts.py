@@ -56,6 +56,10 @@ class Act(NamedTuple):
     """How many it would reach, as far as more may come until it is done; 0: just what was named."""
     sweeping: bool = False
     """Whether it drops whatever is somewhere, or ends a process: more than the daily business of an operator."""
+    order: str = ""
+    """requeue, delete or cancel, of chosen jobs."""
+    job_ids: Sequence[str] = ()
+    """Those."""
 
 
 def on_queue(name: str, view: QueueView) -> Act:
@@ -184,11 +188,13 @@ def on_some(name: str, state: State, job_ids: Sequence[str]) -> Act:
     jobs = _jobs(len(job_ids), f"{state} ")
     match name:
         case "delete":
-            return Act(delete, f"Delete {jobs}? {_they(job_ids)} would be dropped for good.")
+            question = f"Delete {jobs}? {_they(job_ids)} would be dropped for good."
+            return Act(delete, question, order=name, job_ids=job_ids)
         case "cancel":
-            return Act(cancel, f"Cancel {jobs}? What runs is told to stop; what waits is dropped for good.")
+            question = f"Cancel {jobs}? What runs is told to stop; what waits is dropped for good."
+            return Act(cancel, question, order=name, job_ids=job_ids)
         case _:
-            return Act(requeue)
+            return Act(requeue, order="requeue", job_ids=job_ids)
 
 
 def _told(what: str, count: int, state: State) -> Told:

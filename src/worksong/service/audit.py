@@ -13,11 +13,12 @@ import msgspec
 
 from worksong import enqueueing
 from worksong.domain.capability import Capability
+from worksong.domain.chain import again, stage_of
 from worksong.domain.errors import BackendRefused
 from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Failure
-from worksong.domain.record import CANCELLED, JobRecord, Status, again, queued, stamped
+from worksong.domain.record import CANCELLED, JobRecord, Status, queued, stamped
 from worksong.domain.result import Result
 from worksong.engine.reminder import Reminder
 from worksong.ledger import Ledger
@@ -121,10 +122,16 @@ class Audit:
         if pipeline is None:
             return None
         jobs, number = await self._ledger.jobs_of(pipeline), pipeline.job_ids.index(job.id)
-        if len(jobs) < len(pipeline.job_ids) or any(one.status is not Status.COMPLETED for one in jobs[:number]):
+        earlier = stage_of(pipeline, number).start
+        if len(jobs) < len(pipeline.job_ids) or any(one.status is not Status.COMPLETED for one in jobs[:earlier]):
             return None
-        before = await self._ledger.kept_result(jobs[number - 1].id) if number else None
-        return again(pipeline, jobs, number, msgspec.json.decode(before.value) if before else None)
+        before = [await self._value(jobs[one].id) for one in stage_of(pipeline, earlier - 1)] if earlier else []
+        return again(pipeline, jobs, number, before if len(before) > 1 else next(iter(before), None))
+
+    async def _value(self, job_id: str) -> object:
+        """What it returned, if that is kept still."""
+        found = await self._ledger.kept_result(job_id)
+        return msgspec.json.decode(found.value) if found else None
 
     async def _find(self, job_id: str, message: Job) -> bool:
         """A queue that knows the id was told to drop the job; one that does not has lost it, and gets it again."""

@@ -26,6 +26,7 @@ from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
 from worksong.service.acts import NEEDS, Act, Told, on_all, on_periodic, on_pool, on_queue, on_some, on_trickle
+from worksong.service.aftermath import carry_out
 from worksong.service.ailments import Group, grouped, key_of
 from worksong.service.attempts import attempts_of
 from worksong.service.course import Course, Period, read
@@ -338,7 +339,8 @@ class Desk:
 
     async def carry_out(self, act: Act) -> tuple[str, int]:
         """Do it: what was done, and to how many."""
-        said = await act.carry_out(self.store.backend(), self.clock.now())
+        backend, ledger, now = self.store.backend(), self.store.ledger, self.clock.now()
+        said = await (carry_out(act, backend, ledger(), now) if ledger else act.carry_out(backend, now))
         return said.text, said.done
 
 

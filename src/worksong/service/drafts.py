@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 from worksong.domain.capability import INSTEAD, Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
+from worksong.domain.job import new_uuid
 from worksong.domain.pipeline import MOST, PREVIOUS, step_id
 from worksong.domain.record import JobRecord, PipelineRecord
 from worksong.domain.verdict import LONGEST_WAIT
@@ -28,12 +28,12 @@ class Drafts:
     def job(self, form: JobForm) -> JobRecord:
         """A job that belongs to no pipeline; raises `Invalid`."""
         due, now = moment(form.run_at), self._worker.clock.now()
-        return self._job(form, str(uuid4()), due, now)
+        return self._job(form, new_uuid(), due, now)
 
     def batch(self, form: BatchForm) -> tuple[str, list[JobRecord]]:
         """The id of a batch, and its jobs, whose ids follow from it; raises `Invalid`, which says which one it is."""
         form.check()
-        batch_id, now, jobs = str(uuid4()), self._worker.clock.now(), list[JobRecord]()
+        batch_id, now, jobs = new_uuid(), self._worker.clock.now(), list[JobRecord]()
         for number, (job, job_id) in enumerate(zip(form.jobs or (), ids_of(batch_id, form), strict=True)):
             try:
                 jobs.append(self._job(job, job_id, moment(job.run_at), now))
@@ -43,7 +43,7 @@ class Drafts:
 
     def pipeline(self, form: PipelineForm) -> tuple[PipelineRecord, list[JobRecord]]:
         """A pipeline and its jobs, in order; raises `Invalid`."""
-        now, pipeline_id, forms = self._worker.clock.now(), str(uuid4()), form.jobs or ()
+        now, pipeline_id, forms = self._worker.clock.now(), new_uuid(), form.jobs or ()
         if len(forms) > MOST:
             raise Invalid(f"pipeline should have at most {MOST} jobs, {len(forms)} given")
         due = moment(form.run_at) if forms else None

@@ -174,7 +174,6 @@ class JobService:
             raise Conflict(f"job with ID: {job_id} is {job.status.name}: only one that FAILED can be retried")
         if not await self.worker.admin.aretry_dead(job_id):
             raise await self._undead(job_id)
-        await self._ledger.reopen(job)
         return await self.job(job_id)
 
     async def _undead(self, job_id: str) -> Refusal:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from worksong import enqueueing
 from worksong.domain.capability import Capability
+from worksong.domain.chain import first_of
 from worksong.domain.errors import (
     BackendFull,
     BackendRefused,
@@ -25,7 +26,7 @@ from worksong.domain.errors import (
 )
 from worksong.domain.job import Job, new_id
 from worksong.domain.outcome import Failure
-from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, first_of, queued, stamped
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, queued, stamped
 from worksong.domain.result import Result
 from worksong.engine.reminder import Reminder
 from worksong.ledger import Ledger, Sendable
@@ -50,10 +51,11 @@ log = logging.getLogger("worksong")
 
 
 class _Letter(NamedTuple):
-    """A job on its way to the queue, and the record that stays behind."""
+    """What is on its way to the queue, and the record that stays behind."""
 
     ref: Ref
-    job: Job
+    jobs: Sequence[Job]
+    """One; or those with which a pipeline begins."""
 
 
 class Outbox:
@@ -79,13 +81,13 @@ class Outbox:
 
     async def send_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> None:
         """The same for several, in one push."""
-        await self._send(jobs, [_Letter(ref_of(JobRecord, job.id), queued(job)) for job in jobs], key)
+        await self._send(jobs, list(map(_letter, jobs)), key)
 
     async def send_pipeline(
         self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
     ) -> None:
         """The same for a pipeline, of which the first job is pushed."""
-        await self._send([pipeline], [self._first(pipeline, jobs)], key)
+        await self._send([pipeline], [_first(pipeline, jobs)], key)
 
     async def send_jobs_too(self, jobs: Sequence[JobRecord]) -> bool:
         """Push those of them that another request has kept and perhaps not pushed, under the same ids.
@@ -93,11 +95,11 @@ class Outbox:
         What the queue says that will not have them is raised, and to withdraw them is left to that other request, which
         may have been luckier. False: it has withdrawn them.
         """
-        return await self._send_too([_Letter(ref_of(JobRecord, job.id), queued(job)) for job in jobs])
+        return await self._send_too(list(map(_letter, jobs)))
 
     async def send_pipeline_too(self, pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> bool:
         """The same for a pipeline."""
-        return await self._send_too([self._first(pipeline, jobs)])
+        return await self._send_too([_first(pipeline, jobs)])
 
     async def _send_too(self, letters: Sequence[_Letter]) -> bool:
         unsent = set(await self._ledger.unsent([letter.ref for letter in letters]))
@@ -105,19 +107,16 @@ class Outbox:
         if not missing:
             return True
         try:
-            await self._push([letter.job for letter in missing])
+            await self._push(missing)
         except BackendFull:
             raise
         except BackendUnavailable:
             return True  # as for whoever kept them: the sweeper pushes them
         return await self._ledger.sent([letter.ref for letter in missing])
 
-    def _first(self, pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> _Letter:
-        return _Letter(ref_of(PipelineRecord, pipeline.id), first_of(pipeline, jobs))
-
     async def _send(self, documents: Sequence[Sendable], letters: Sequence[_Letter], key: KeyRecord | None) -> None:
         try:
-            await self._push([letter.job for letter in letters])
+            await self._push(letters)
         except (InvalidArguments, BackendRefused, BackendFull):
             if await Missing(self._ledger).withdraw(documents, key):
                 raise
@@ -126,8 +125,8 @@ class Outbox:
         for letter in letters:
             self._note(letter.ref)
 
-    async def _push(self, jobs: Sequence[Job]) -> None:
-        messages = [stamped(job, new_id()) for job in jobs]
+    async def _push(self, letters: Sequence[_Letter]) -> None:
+        messages = [stamped(job, new_id()) for letter in letters for job in letter.jobs]
         await enqueueing.enqueue(self._worker.broker(), messages, self._clock.now())
 
     @property
@@ -207,7 +206,7 @@ class Outbox:
 
     async def _letter(self, document: Sendable) -> _Letter | None:
         if isinstance(document, JobRecord):
-            return _Letter(ref_of(JobRecord, document.id), queued(document))
+            return _letter(document)
         try:
             jobs = await self._ledger.jobs_of(document)
         except BackendRefused as unreadable:
@@ -215,7 +214,7 @@ class Outbox:
             await self._ledger.sent([ref_of(PipelineRecord, document.id)])
             return None
         if len(jobs) == len(document.job_ids):
-            return _Letter(ref_of(PipelineRecord, document.id), first_of(document, jobs))
+            return _first(document, jobs)
         log.error("pipeline %s cannot run and is dropped: records of its jobs are gone", document.id)
         await self._ledger.remove_pipeline(document)
         return None
@@ -223,7 +222,7 @@ class Outbox:
     async def _send_again(self, letters: Sequence[_Letter]) -> None:
         """Together; each by itself where one is refused."""
         try:
-            await self._push([letter.job for letter in letters])
+            await self._push(letters)
         except (InvalidArguments, BackendRefused) as refusal:
             if len(letters) > 1:
                 for letter in letters:
@@ -239,9 +238,17 @@ class Outbox:
             self._tell(refusal)
             return
         failure = Failure(type(refusal).__name__, str(refusal))
-        await self._ledger.put([Result(letter.job.id, self._clock.now(), failure=failure)])
+        await self._ledger.put([Result(job.id, self._clock.now(), failure=failure) for job in letter.jobs])
 
     def _tell(self, trouble: Exception) -> None:
         if self._reminder.due(str(trouble)):
             unexpected = None if isinstance(trouble, WorksongError) else trouble
             log.error("created jobs are missing in the queue, trying again: %s", trouble, exc_info=unexpected)
+
+
+def _letter(job: JobRecord) -> _Letter:
+    return _Letter(ref_of(JobRecord, job.id), [queued(job)])
+
+
+def _first(pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> _Letter:
+    return _Letter(ref_of(PipelineRecord, pipeline.id), first_of(pipeline, jobs))

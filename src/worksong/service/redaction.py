@@ -37,7 +37,7 @@ def redacted(value: object) -> object:
 
 def without_logins(text: str) -> str:
     """The text with `***` for user and password in every URL."""
-    return _LOGIN.sub(rf"\1{HIDDEN}@", text)
+    return _LOGIN.sub(rf"\1{HIDDEN}@", text) if "@" in text else text
 
 
 def _shown_option(option: str) -> str:

@@ -16,8 +16,11 @@ _DSN = re.compile(
 _TLS = ("true", "skip-verify", "preferred", "custom")
 
 
-def url_of(dsn: str) -> str:
-    """The same as a `mysql://` URL; raises `ConfigError`, which does not show the password."""
+def url_of(dsn: str, ca: str = "") -> str:
+    """The same as a `mysql://` URL; raises `ConfigError`, which does not show the password.
+
+    `ca`: the path of the authority that `tls=custom` stands for, as Valet does it.
+    """
     found = _DSN.fullmatch(dsn)
     if not found:
         raise ConfigError(f"MYSQL_DSN is no data source name; write it as in {_FORM}")
@@ -28,6 +31,8 @@ def url_of(dsn: str) -> str:
     host, query = _place(found["net"] or "tcp", found["address"] or "")
     if options.get("tls", "false") in _TLS:
         query.append("ssl=on")
+        if ca and options["tls"] == "custom":
+            query.append(f"ssl_ca={quote(ca, safe='/')}")
     address = f"{login}@{host}" if login else host
     return f"mysql://{address}/{quote(found['database'], safe='')}{'?' if query else ''}{'&'.join(query)}"
 

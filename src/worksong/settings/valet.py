@@ -125,8 +125,6 @@ def translated(document: Mapping[str, Any], secrets: Secrets, file: str) -> tupl
     served = str(own[config.server.protocol]["address"])
     if ":" not in served:
         idle.append(f"{file}: Valet answers every machine; this service answers its own, until it is told otherwise")
-    if secrets.find("MYSQL_CA_PEM_FILE") and config.storage.option == "mysql":
-        idle.append("MYSQL_CA_PEM_FILE is not read: add its certificate to those that this machine trusts")
     return own, idle
 
 
@@ -195,7 +193,7 @@ def _queue(queue: _Queue, secrets: Secrets) -> str:
 
 def _records(storage: _Storage, secrets: Secrets) -> str:
     stores: Mapping[str, Callable[[], str]] = {
-        "mysql": lambda: dsn.url_of(secrets.find("MYSQL_DSN")),
+        "mysql": lambda: dsn.url_of(secrets.find("MYSQL_DSN"), secrets.find("MYSQL_CA_PEM_FILE")),
         "postgres": lambda: secrets.find("POSTGRES_DSN"),
         "redis": lambda: _in_namespace(secrets.find("REDIS_URL"), storage.redis.key_prefix),
         "memory": lambda: "memory://",

@@ -12,6 +12,9 @@ from worksong.ports.records import After, Change, Kind, Record, Ref
 
 AT_ONCE = 1000
 """Records forgotten in one step."""
+ORDERED = frozenset({Kind.JOB, Kind.PIPELINE})
+"""Kinds that are listed all the time. Results and keys have no time of their own: each would go somewhere into the
+middle of a list of all, and as long as that is would take to move over."""
 
 
 class MemoryRecords:
@@ -25,7 +28,7 @@ class MemoryRecords:
         self._guard = threading.Lock()
         self._kept: dict[Ref, Record] = {}
         self._lists: defaultdict[tuple[Kind, int | None], list[After]] = defaultdict(list)
-        """All of a kind, and those of each status, in order."""
+        """All of a kind that is `ORDERED`, and those of each status."""
         self._unsent: dict[Ref, float] = {}
         self._passing: dict[Ref, float] = {}
         """When those may be forgotten that may be forgotten at all."""
@@ -54,7 +57,7 @@ class MemoryRecords:
         if record is None:
             return
         self._kept[ref] = record
-        for status in (None, record.status):
+        for status in (None, record.status) if ref.kind in ORDERED else ():
             insort(self._lists[ref.kind, status], After(record.created_at, ref.id))
         if record.unsent_since:
             self._unsent[ref] = record.unsent_since
@@ -65,7 +68,7 @@ class MemoryRecords:
         old = self._kept.pop(ref, None)
         if old is None:
             return
-        for status in (None, old.status):
+        for status in (None, old.status) if ref.kind in ORDERED else ():
             listed = self._lists[ref.kind, status]
             del listed[bisect_right(listed, After(old.created_at, ref.id)) - 1]
         self._unsent.pop(ref, None)
@@ -79,9 +82,13 @@ class MemoryRecords:
         self, kind: Kind, *, status: int | None = None, after: After | None = None, most: int = 100
     ) -> list[Record]:
         with self._guard:
-            order = self._lists[kind, status]
+            order = self._lists[kind, status] if kind in ORDERED else self._in_order(kind, status)
             first = bisect_right(order, after) if after else 0
             return [self._kept[Ref(kind, one.id)] for one in order[first : first + most]]
+
+    def _in_order(self, kind: Kind, status: int | None) -> list[After]:
+        found = [record for ref, record in self._kept.items() if ref.kind is kind]
+        return sorted(After(one.created_at, one.ref.id) for one in found if status in (None, one.status))
 
     async def unsent(self, since: float, most: int) -> list[Record]:
         with self._guard:

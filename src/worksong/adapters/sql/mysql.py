@@ -30,7 +30,7 @@ from worksong.domain.errors import ConfigError
 PORT = 3306
 FIRST_NAP, LONGEST_NAP = 0.005, 0.1
 """Seconds between two looks when there is nothing."""
-OPTIONS = ("ssl", "unix_socket")
+OPTIONS = ("ssl", "ssl_ca", "unix_socket")
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
 
 _connect = cast("Any", asyncmy).connect  # its parameters have no types
@@ -57,6 +57,7 @@ def mysql_records(url: str, *, namespace: str) -> SqlRecords:
 def _store(url: str, namespace: str) -> MysqlStore:
     address = server(url, PORT, OPTIONS)
     address.choice("migrate", ("refuse", "auto"))
+    _tls(address)
     return MysqlStore(address, address.namespace(namespace))
 
 
@@ -99,7 +100,7 @@ class MysqlStore(ServerStore[Any]):
             "autocommit": True,
             "binary_prefix": True,
             "read_timeout": a.seconds("timeout", 30.0),
-            "ssl": ssl.create_default_context() if a.choice("ssl", ("off", "on")) == "on" else None,
+            "ssl": _tls(a),
         }
 
     async def borrowed(self) -> Lent:
@@ -184,6 +185,21 @@ class MysqlStore(ServerStore[Any]):
 
     async def tell(self) -> None:
         """There is no way to."""
+
+
+def _tls(address: Address) -> ssl.SSLContext | None:
+    """Trusts the authority of `ssl_ca`, a path; or else those that this machine trusts. None: nobody asked for TLS."""
+    authority = address.options.get("ssl_ca")
+    if address.choice("ssl", ("off", "on")) == "off":
+        if authority:
+            raise ConfigError(f"{address.shown}: ssl_ca says whom to trust, and TLS is off: add ssl=on")
+        return None
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError as failure:
+        raise ConfigError(
+            f"{address.shown}: ssl_ca={authority} is no file of certificates in PEM: {failure}"
+        ) from failure
 
 
 def _collation(version: str, shown: str) -> str:

@@ -12,24 +12,34 @@ SLOWEST = 30.0
 """Seconds a body may take."""
 
 
-async def whole(receive: Receive, largest: int) -> bytes:
-    """All of it; raises `Refused` as soon as it is more than `largest` bytes."""
-    parts: list[bytes] = []
-    size = 0
+WHOLE = "worksong.whole"
+"""Among the extensions of a request: its body is there, and need not be waited for."""
+
+
+async def whole(receive: Receive, largest: int, *, arrived: bool = False) -> bytes:
+    """All of it; raises `Refused` as soon as it is more than `largest` bytes. `arrived`: the server has it."""
+    if arrived:
+        return await _all(receive, largest)
     try:
         async with asyncio.timeout(SLOWEST):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Refused(400, "bad_request", "the body did not arrive whole")
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                if size > largest:
-                    raise too_large(largest)
-                if not message.get("more_body"):
-                    return b"".join(parts)
+            return await _all(receive, largest)
     except TimeoutError:
         raise Refused(408, "bad_request", f"the body took longer than {SLOWEST:g} s") from None
+
+
+async def _all(receive: Receive, largest: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused(400, "bad_request", "the body did not arrive whole")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > largest:
+            raise too_large(largest)
+        if not message.get("more_body"):
+            return b"".join(parts)
 
 
 def too_large(largest: int) -> Refused:

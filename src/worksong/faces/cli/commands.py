@@ -55,6 +55,7 @@ SECTIONS: dict[str, Sequence[Entry]] = {
         Entry("password", "users:password", "A line for the file of users of the web console."),
         Entry("migrate", "migrate:migrate", "Create or upgrade the tables of a database."),
         Entry("move", "move:move", "Move all jobs to another backend."),
+        Entry("import-valet", "import_valet:import_valet", "Take over what a Valet service has kept."),
     ),
     "Measure": (Entry("bench", "bench:bench", "How fast this machine and backend are."),),
 }

@@ -45,8 +45,7 @@ def http_front(
 
     hosts = [*settings.hosts, *([] if where.host in EVERYWHERE else [where.host])]
     open_to_all = everybody or bool(settings.tls.ca)
-    metrics = _metrics(service.worker, sockets)
-    console = Console(service.worker, access=access, allowed_hosts=hosts, insecure_no_auth=open_to_all, metrics=metrics)
+    console = Console(service.worker, access=access, allowed_hosts=hosts, insecure_no_auth=open_to_all)
     face = HttpFace(
         service,
         access=access,
@@ -55,6 +54,7 @@ def http_front(
         allowed_origins=settings.cors,
         insecure_no_auth=open_to_all,
         limits=_borne(settings.limits),
+        metrics=_metrics(service.worker, sockets),
     )
     listener = sockets.enter_context(listening(where))
     at_once = 2 * settings.limits.at_once  # connections; of requests there are half as many

@@ -66,6 +66,7 @@ def http_server(uvicorn: ModuleType, app: ASGIApp, *, at_once: int, leave: float
     config = uvicorn.Config(
         app,
         log_level="warning",
+        access_log=False,  # each line would be made up before it is found out that nobody wants it
         lifespan="off",
         ws="none",
         server_header=False,

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import TracebackType
 
 import click
@@ -29,7 +30,7 @@ class Lines(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
+        moment = _clock(int(record.created))
         source = "" if record.name.partition(".")[0] == "worksong" else f"{record.name}: "
         line = f"{self._level(record)} {self._tag}{one_line(source)}{shown(record.getMessage())}"
         trace = "".join(f"\n    {shown(part)}" for part in self.trace(record).splitlines())
@@ -69,6 +70,12 @@ def _about(record: logging.LogRecord) -> dict[str, str | int]:
     named, context = getattr(record, "job", None), CURRENT.get(None)
     job = named if isinstance(named, Job) else context.job if context else None
     return {"job": job.id, "handler": job.handler, "attempt": job.attempt} if job else {}
+
+
+@lru_cache(8)
+def _clock(second: int) -> str:
+    """Many lines are of one and the same second."""
+    return time.strftime("%H:%M:%S", time.localtime(second))
 
 
 def shown(text: str) -> str:

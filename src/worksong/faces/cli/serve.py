@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from worksong.domain.errors import ConfigError
 from worksong.domain.names import one_line
 from worksong.engine.signals import listen
+from worksong.faces.cli.collector import settle
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.configured import (
     config_option,
@@ -169,6 +170,7 @@ async def _serve(asked: Asked, worker: Worker, access: Access, sockets: contextl
     shown = one_line(f"{worker.name} on {Target(worker.url, worker.name).shown}")
 
     def announce() -> None:
+        settle()
         click.echo(f"worksong service: {' and '.join(face.where for face in faces)}  ({shown})")
 
     serving = Serving(worker, service, faces, works=not asked.no_worker, grace=settings.grace)

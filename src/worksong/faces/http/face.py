@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Request
 
 from worksong.faces.asgi import audit
-from worksong.faces.asgi.body import too_large, whole
+from worksong.faces.asgi.body import WHOLE, too_large, whole
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.refused import Failure, Refused
@@ -22,7 +22,7 @@ from worksong.faces.http.answers import TEXT, Answer, Asked, Route, Routes, json
 from worksong.faces.http.door import Door, check_known, check_scope
 from worksong.faces.http.handbook import Handbook
 from worksong.faces.http.limits import Limits
-from worksong.faces.http.probes import Probes
+from worksong.faces.http.probes import Metrics, Probes
 from worksong.faces.http.valet import Valet
 from worksong.faces.http.views import Cause, Problem, Trouble, Viewer
 from worksong.service.access import Access, Caller
@@ -41,6 +41,7 @@ class HttpFace:
     `access`: the tokens; without any, only this machine is answered, unless `insecure_no_auth`. `console`: who answers
     everything outside, and what it answers itself under /api/v1. `allowed_hosts`: names under which the service
     answers, beside those of this machine. `allowed_origins`: origins whose pages may ask (CORS), or `*`.
+    `metrics`: what `/metrics` tells, to be made before the worker starts.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class HttpFace:
         allowed_origins: Collection[str] = (),
         insecure_no_auth: bool = False,
         limits: Limits | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._service, self._console, self._limits = service, console, limits or Limits()
         self._door = Door(
@@ -70,7 +72,7 @@ class HttpFace:
             [
                 *Valet(service, viewer).routes,
                 *self._additions.routes,
-                *Probes(service).routes,
+                *Probes(service, metrics).routes,
                 *handbook.routes,
             ]
         )
@@ -147,7 +149,7 @@ class HttpFace:
             raise Refused(503, "busy", "too many requests at once", wait=1.0)
         asked = Asked(caller or STRANGER, scope, headers, record_id, partial(_gone, receive))
         if route.is_write:
-            asked.body = await self._body(headers, receive)
+            asked.body = await self._body(scope, headers, receive)
         return await route.answer(asked)
 
     def _elsewhere(self, scope: Request, path: str) -> Answer:
@@ -158,11 +160,11 @@ class HttpFace:
         where = f"{quote(str(scope.get('root_path', '')))}{quote(bare)}{f'?{query}' if query else ''}"
         return Answer(301 if scope["method"] == "GET" else 307, kind=TEXT, headers=(("Location", where),))
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    async def _body(self, scope: Request, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         said = headers.get(b"content-length", b"")
         if said.isdigit() and (len(said) > 18 or int(said) > self._limits.body):
             raise too_large(self._limits.body)
-        return await whole(receive, self._limits.body)
+        return await whole(receive, self._limits.body, arrived=WHOLE in scope.get("extensions", ()))
 
 
 def _path(scope: Request) -> str:
@@ -187,7 +189,9 @@ def refusal(failure: Failure, path: str) -> Answer:
 async def _send(
     answer: Answer, cors: tuple[tuple[str, str], ...], receive: Receive, send: Send, *, bodiless: bool
 ) -> None:
-    headers = [*_HEADERS, *((name.lower().encode(), value.encode()) for name, value in (*answer.headers, *cors))]
+    headers = _HEADERS.copy()
+    if answer.headers or cors:
+        headers += ((name.lower().encode(), value.encode()) for name, value in (*answer.headers, *cors))
     if answer.status != 204:
         headers.append((b"content-type", answer.kind.encode()))
     if answer.stream is None:
