@@ -45,20 +45,20 @@ class Client:
         connection = await self._take()
         return await connection.ask(b"%s %s" % (verb.encode(), what) if what else verb.encode(), patience)
 
-    async def ask_all(self, verb: str, whats: Sequence[bytes]) -> list[Reply | BaseException]:
+    async def ask_all(self, verb: str, words: Sequence[bytes]) -> list[Reply | BaseException]:
         """The command with each of these: its reply, or what `ask` would raise. Several go over one connection."""
-        portions = [whats[start : start + IN_ONE_GO] for start in range(0, len(whats), IN_ONE_GO)]
+        portions = [words[start : start + IN_ONE_GO] for start in range(0, len(words), IN_ONE_GO)]
         if len(portions) == 1:
             return await self._ask_portion(verb, portions[0])
         found = await asyncio.gather(*(self._ask_portion(verb, portion) for portion in portions))
         return [reply for replies in found for reply in replies]
 
-    async def _ask_portion(self, verb: str, whats: Sequence[bytes]) -> list[Reply | BaseException]:
+    async def _ask_portion(self, verb: str, words: Sequence[bytes]) -> list[Reply | BaseException]:
         try:
             connection = await self._take()
-            answers = connection.ask_all([b"%s %s" % (verb.encode(), what) for what in whats])
+            answers = connection.ask_all([b"%s %s" % (verb.encode(), what) for what in words])
         except (BackendUnavailable, ConfigError) as failure:
-            return [failure] * len(whats)
+            return [failure] * len(words)
         return await asyncio.gather(*answers, return_exceptions=True)
 
     async def mutate(self, order: str, target: str, jids: Sequence[str]) -> None:
