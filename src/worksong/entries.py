@@ -7,7 +7,6 @@ changed one meanwhile, it begins anew. So two workers, or a worker and a caller,
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.record import Document, JobRecord, KeyRecord, PipelineRecord, ResultRecord
+from worksong.ports import chance
 from worksong.ports.records import Change, Kind, Record, Records, Ref
 from worksong.wire.record import decode, encode, ref_of
 
@@ -127,7 +127,7 @@ class Entries:
             changes = draft.changes
             if not changes or await self.store.write(changes):
                 return draft
-            await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE, 0.001 * 2 ** min(tried, 10))))
+            await asyncio.sleep(chance.uniform(0, min(LONGEST_PAUSE, 0.001 * 2 ** min(tried, 10))))
         raise BackendUnavailable(f"{self.store.name}: others changed {refs[0].id} {ATTEMPTS} times in a row")
 
     async def _known(self, refs: Sequence[Ref]) -> dict[Ref, Record | None]:

@@ -6,7 +6,6 @@ import asyncio
 import atexit
 import logging
 import math
-import random
 import sys
 import threading
 import weakref
@@ -29,6 +28,7 @@ from worksong.domain.errors import (
 from worksong.domain.job import Job
 from worksong.domain.names import one_line
 from worksong.engine.reminder import Reminder
+from worksong.ports import chance
 from worksong.ports.backend import Intake
 from worksong.ports.clock import Clock
 
@@ -58,7 +58,7 @@ class Patient:
                 left = end - self._clock.monotonic()
                 if left <= 0:
                     raise
-                await self._clock.sleep(min(left, random.uniform(0, pause)))
+                await self._clock.sleep(min(left, chance.uniform(0, pause)))
                 pause = min(LONGEST_PAUSE, pause * 2)
 
 
@@ -150,7 +150,7 @@ class Buffer:
                         self._kept.rotate(-1)
                 if not isinstance(refusal, BackendUnavailable) and self._reminder.due(str(refusal)):
                     log.error("jobs kept in memory are refused, trying again: %s", refusal)
-                await self._clock.sleep(random.uniform(0, pause))
+                await self._clock.sleep(chance.uniform(0, pause))
                 pause = min(LONGEST_PAUSE, pause * 2)
 
     def _empty(self) -> bool:

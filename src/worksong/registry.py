@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -14,10 +13,11 @@ from worksong.domain.errors import ConfigError, RegistrationError
 from worksong.domain.job import Args, Unique
 from worksong.domain.names import wrong_with, wrong_with_queues
 from worksong.domain.verdict import Policy
+from worksong.ports import chance
 from worksong.ports.backend import Allowance
 from worksong.signature import Signature
 
-USUAL = retry.gocraft(random.random)
+USUAL = retry.gocraft(chance.random)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from types import NoneType
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from worksong.client.answers import read, text_of
 from worksong.client.errors import NotNow, error_of
 from worksong.client.requests import Request, check_key
 from worksong.domain.errors import BackendUnavailable, ConfigError
+from worksong.ports import chance
 from worksong.service.redaction import shown_url
 
 T = TypeVar("T")
@@ -115,4 +115,4 @@ def _seconds(retry_after: str) -> float:
 
 def _pause(attempt: int, told: float) -> float:
     """Longer each time, and different for each caller; not shorter than was told."""
-    return min(LONGEST_PAUSE, told) + random.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt)
+    return min(LONGEST_PAUSE, told) + chance.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt)

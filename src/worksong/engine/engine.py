@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -30,6 +29,7 @@ from worksong.engine.servertime import ServerTime
 from worksong.engine.stats import Stats
 from worksong.engine.threads import Caller, Threads
 from worksong.engine.upkeep import Upkeep
+from worksong.ports import chance
 from worksong.ports.backend import SILENT_FOR, Backend, Beat, Orders, Pool
 from worksong.ports.clock import Clock
 from worksong.ports.context import Context
@@ -99,7 +99,7 @@ class Engine:
             self._backend,
             pool,
             self._routes(),
-            turns=Sampled(self._weights(), random.random),
+            turns=Sampled(self._weights(), chance.random),
             queues=self._queue_turns(),
             clock=self._clock,
             context=self._context,
@@ -130,7 +130,7 @@ class Engine:
 
     def _renew(self) -> None:
         pool = replace(self._lane.pool, handlers=self._registry.names(), limits=self._registry.limits())
-        self._lane.learn(pool, self._routes(), Sampled(self._weights(), random.random))
+        self._lane.learn(pool, self._routes(), Sampled(self._weights(), chance.random))
 
     def quiet(self) -> None:
         """Fetch nothing more; what runs goes on. One that is still starting will fetch nothing at all."""
@@ -236,7 +236,7 @@ class Engine:
         if self._queues is None or Capability.QUEUES not in self._backend.capabilities:
             return None
         if isinstance(self._queues, Mapping):
-            return Sampled(self._queues, random.random)
+            return Sampled(self._queues, chance.random)
         return Strict(list(self._queues))
 
     def _route(self, spec: JobSpec) -> Route:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from worksong.domain.errors import BackendUnavailable, WorksongError
 from worksong.domain.job import Delivery
 from worksong.domain.turns import Sampled, Strict
 from worksong.engine.reminder import Reminder
+from worksong.ports import chance
 from worksong.ports.backend import Broker, Pool, Want
 from worksong.ports.clock import Clock
 
@@ -152,7 +152,7 @@ class Fetcher:
         try:
             answer = await self._fetch(wait)
         except BackendUnavailable:
-            await self._clock.sleep(random.uniform(0, self._pause))
+            await self._clock.sleep(chance.uniform(0, self._pause))
             self._pause = min(LONGEST_PAUSE, self._pause * 2)  # the backend rests by itself
             return None
         except Exception as refusal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -14,6 +13,7 @@ from worksong.domain.names import one_line
 from worksong.domain.outcome import Done, Outcome, Settlement
 from worksong.engine.deeds import Deeds
 from worksong.engine.reminder import Reminder
+from worksong.ports import chance
 from worksong.ports.backend import Broker
 from worksong.ports.clock import Clock
 from worksong.ports.results import ResultStore
@@ -170,7 +170,7 @@ class Settler:
                 held = await self._settle(batch)
             except BackendUnavailable:
                 # The backend logs the outage once. An ending is worth repeating until somebody else has the job.
-                await self._clock.sleep(random.uniform(0, pause))
+                await self._clock.sleep(chance.uniform(0, pause))
                 pause, unsure = min(10.0, pause * 2), True
                 batch = [settlement for settlement in batch if settlement.delivery.fence in self._held]
             except Exception as refusal:
@@ -220,7 +220,7 @@ class Settler:
         job = settlement.delivery.job
         while settlement.delivery.fence in self._held:
             self._tell(job, refusal)
-            await self._clock.sleep(random.uniform(0.5, 5.0))
+            await self._clock.sleep(chance.uniform(0.5, 5.0))
             try:
                 held = await self._settle([settlement])
             except Exception as another:

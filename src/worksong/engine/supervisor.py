@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -12,6 +11,7 @@ from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 from worksong.engine.leash import Child, Report
 from worksong.engine.stats import Stats
+from worksong.ports import chance
 from worksong.ports.backend import Backend
 from worksong.ports.clock import Clock
 
@@ -118,7 +118,7 @@ class Supervisor:
             try:
                 found = await self._backend.reap(self._clock.now(), self._clock.monotonic(), dead=pools)
             except BackendUnavailable:
-                await self._clock.sleep(random.uniform(0, pause))
+                await self._clock.sleep(chance.uniform(0, pause))
                 pause = min(LONGEST_PAUSE, pause * 2)
             except WorksongError as refusal:
                 log.error("the jobs of process %d stay with it until its pool is reaped: %s", number, refusal)

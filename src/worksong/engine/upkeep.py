@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from msgspec.structs import replace
@@ -15,6 +14,7 @@ from worksong.engine import timetable
 from worksong.engine.annals import Annals
 from worksong.engine.reminder import Reminder
 from worksong.engine.servertime import ServerTime
+from worksong.ports import chance
 from worksong.ports.backend import BEAT_EVERY, Backend, Beat, Orders, Pool
 from worksong.registry import Periodic
 
@@ -78,7 +78,7 @@ class Upkeep:
                 again = await step()
             except BackendUnavailable:
                 # The backend tells of the outage once; every loop tries again with full jitter.
-                await self._clock.sleep(random.uniform(0, pause))
+                await self._clock.sleep(chance.uniform(0, pause))
                 pause = min(period if period > 1.0 else 1.0, pause * 2)
                 continue
             except Exception as refusal:  # one loop that fails must not end the others
@@ -86,7 +86,7 @@ class Upkeep:
                 again = None
             pause = 0.1
             if again is not True:
-                await self._clock.sleep(period * random.uniform(0.9, 1.0))
+                await self._clock.sleep(period * chance.uniform(0.9, 1.0))
 
     def _tell(self, step: str, refusal: Exception) -> None:
         if self._reminder.due(str(refusal)):

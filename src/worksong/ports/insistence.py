@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from worksong.domain.errors import BackendUnavailable
+from worksong.ports import chance
 from worksong.ports.clock import Clock
 
 T = TypeVar("T")
@@ -19,5 +19,5 @@ async def insist(ask: Callable[[], Awaitable[T]], clock: Clock) -> T:
         try:
             return await ask()
         except BackendUnavailable:
-            await clock.sleep(random.uniform(0, pause))
+            await clock.sleep(chance.uniform(0, pause))
             pause = min(10.0, pause * 2)

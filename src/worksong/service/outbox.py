@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, queued,
 from worksong.domain.result import Result
 from worksong.engine.reminder import Reminder
 from worksong.ledger import Ledger, Sendable
+from worksong.ports import chance
 from worksong.ports.records import Ref
 from worksong.service.audit import Audit
 from worksong.service.missing import Missing
@@ -174,7 +174,7 @@ class Outbox:
                     pass  # told by the adapter, once for each outage
                 except Exception as trouble:
                     self._tell(trouble)
-                await self._clock.sleep(SWEEP_EVERY * random.uniform(0.5, 1.5))
+                await self._clock.sleep(SWEEP_EVERY * chance.uniform(0.5, 1.5))
         finally:
             await self.close()
 

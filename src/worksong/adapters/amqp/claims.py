@@ -6,13 +6,13 @@ is never used, and goes when the firing is long over.
 
 from __future__ import annotations
 
-import random
 from collections import OrderedDict
 
 from worksong.adapters.amqp.channel import OTHERWISE, ChannelClosed
 from worksong.adapters.amqp.names import Names
 from worksong.adapters.amqp.topology import Topology, refused
 from worksong.domain.job import Job
+from worksong.ports import chance
 
 AFTER = 900.0
 """Seconds that a claim is kept after its firing: several times what schedules run ahead."""
@@ -25,7 +25,7 @@ class Claims:
 
     def __init__(self, topology: Topology, names: Names) -> None:
         self._topology, self._names = topology, names
-        self._nonce = random.randrange(1, 2**31)
+        self._nonce = chance.randrange(1, 2**31)
         self._known: OrderedDict[str, None] = OrderedDict()
 
     async def claim(self, job: Job, now: float) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
 
 from worksong.domain.errors import BackendUnavailable, WorksongError
+from worksong.ports import chance
 
 LONGEST = 5.0
 """Seconds between two tries, at most."""
@@ -16,7 +16,7 @@ log = logging.getLogger("worksong.amqp")
 class Outage:
     """Shared by the connections to one server, so that it is told of once."""
 
-    def __init__(self, shown: str, draw: Callable[[], float] = random.random) -> None:
+    def __init__(self, shown: str, draw: Callable[[], float] = chance.random) -> None:
         self._shown, self._draw = shown, draw
         self.failures = 0
         self._row = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -12,6 +11,7 @@ from worksong.adapters.faktory.address import Address
 from worksong.adapters.faktory.connection import Connection, Reply, Said, connect
 from worksong.adapters.outage import NoAnswer, NotSent, Outage
 from worksong.domain.errors import BackendUnavailable, ConfigError
+from worksong.ports import chance
 from worksong.wire import faktory_talk as talk
 from worksong.wire.faktory_talk import Identity
 
@@ -26,7 +26,7 @@ log = logging.getLogger("worksong.faktory")
 class Client:
     """Connects when asked and repeats nothing. Who is cancelled gives up the answer, never the command."""
 
-    def __init__(self, address: Address, *, draw: Callable[[], float] = random.random) -> None:
+    def __init__(self, address: Address, *, draw: Callable[[], float] = chance.random) -> None:
         self.address = address
         self.identity: Identity | None = None
         """The worker that speaks; None: whoever only enqueues or looks."""

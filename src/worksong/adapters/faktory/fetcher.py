@@ -8,7 +8,6 @@ more under way than the pool has free slots.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 
@@ -19,6 +18,7 @@ from worksong.adapters.faktory.ledger import Ledger, Lending
 from worksong.domain.errors import ConfigError
 from worksong.domain.job import Delivery
 from worksong.domain.poison import Poison
+from worksong.ports import chance
 from worksong.ports.backend import Want
 from worksong.wire import faktory as wire
 from worksong.wire import faktory_talk as talk
@@ -179,7 +179,7 @@ class Fetcher:
             await self._look()
             self._named = now
         names = list(self._names) or [self._client.address.queue("default")]
-        random.shuffle(names)
+        chance.shuffle(names)
         return tuple(names)
 
     async def _look(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import random
 from collections.abc import Callable, Sequence
 from importlib import resources
 
@@ -24,6 +23,7 @@ from worksong.adapters.redis.connection import (
 )
 from worksong.adapters.url import Node
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
+from worksong.ports import chance
 
 __all__ = ["Arg", "NoAnswer", "NotSent", "Redis", "Reply", "Script", "ServerError"]
 
@@ -53,7 +53,7 @@ class Redis:
     """
 
     def __init__(
-        self, address: Address, *, draw: Callable[[], float] = random.random, heard: Heard | None = None
+        self, address: Address, *, draw: Callable[[], float] = chance.random, heard: Heard | None = None
     ) -> None:
         """`heard`: see `sibling`."""
         self.address = address

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Collection, Coroutine, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ from worksong.adapters.sql.passage import Passage, Way
 from worksong.adapters.sql.steps import Operation, Row, Step, carry_out
 from worksong.adapters.sql.store import RETRIES, Joined, Lent, MaybeDone, NoRoom, NotSent, Refused, Say
 from worksong.domain.errors import BackendUnavailable, ConfigError, Unsupported, WorksongError
+from worksong.ports import chance
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -152,7 +152,7 @@ class ServerStore(ABC, Generic[C]):
                     return await self._transact(connection, operation, way)
             except _Again as again:
                 last = again.__cause__
-            await asyncio.sleep(random.uniform(0, 0.002 * 2**tried))
+            await asyncio.sleep(chance.uniform(0, 0.002 * 2**tried))
         raise NotSent(f"{self.address.shown}: others were in the way {RETRIES} times ({last}); nothing was carried out")
 
     async def _transact(self, connection: C, operation: Operation[T], way: Way) -> T:
@@ -342,7 +342,7 @@ class ServerStore(ABC, Generic[C]):
                 again = isinstance(failure, Exception) and self.meaning(failure) is Verdict.AGAIN
                 if pause is None or not again or not self.undoes_tables:
                     raise
-            await asyncio.sleep(random.uniform(0, pause))
+            await asyncio.sleep(chance.uniform(0, pause))
 
     async def _version(self, connection: C) -> int:
         """0: no tables."""

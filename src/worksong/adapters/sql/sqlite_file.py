@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
 import time
 
 from worksong.adapters.sql.address import Address
+from worksong.ports import chance
 
 SYNCHRONOUS = ("FULL", "NORMAL", "EXTRA")
 """What the URL may say of commits; the first one is the default."""
@@ -47,6 +47,6 @@ def begin(cursor: sqlite3.Connection | sqlite3.Cursor, seconds: float) -> None:
             except sqlite3.OperationalError as failure:
                 if failure.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
                     raise
-            time.sleep(random.uniform(NAP / 10, NAP))
+            time.sleep(chance.uniform(NAP / 10, NAP))
     finally:
         cursor.execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
