@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import sys
@@ -47,8 +48,13 @@ def test_it_serves_the_jobs_of_a_url_until_told_to_stop(shop: Shop, start: Start
     # Then it says where it is, and shows what there is
     assert job_id in seen(f"{address}jobs?state=dead").text
     assert "server" not in seen(f"{address}healthz").headers
-    # And ends when told to
-    console.send(signal.SIGTERM)
+    # And ends when told to, though a page listens to what changes
+    with httpx2.stream("GET", f"{address}changes", timeout=PATIENCE) as listening:
+        lines = listening.iter_lines()
+        assert next(lines) == "retry: 1000"
+        console.send(signal.SIGTERM)
+        with contextlib.suppress(httpx2.HTTPError):  # where the server had no time to say that it is over
+            list(lines)
     assert console.wait() == 0
 
 
