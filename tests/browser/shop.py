@@ -19,6 +19,7 @@ from worksong.domain.turns import Share
 from worksong.engine.attempts import Attempts
 from worksong.engine.board import Board
 from worksong.engine.current import CURRENT
+from worksong.engine.releases import announce
 from worksong.engine.scribe import Scribe
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
 from worksong.ports.clock import SystemClock
@@ -108,7 +109,9 @@ async def _fail(backend: Backend, chance: random.Random, now: float) -> None:
 
 
 async def _tell(backend: Backend, now: float) -> None:
-    """What became of the tries of a dead job, and what was ordered."""
+    """What became of the tries of a dead job, what was ordered, and which releases were started."""
+    for age, release in ((90_000, "2.3.9"), (2_300, "2.4.0"), (1_400, "2.4.1")):
+        await announce(backend, release, now - age)
     scribe = Scribe()
     attempts = Attempts(scribe)
     for number in range(1, 5):

@@ -19,7 +19,6 @@ from worksong.domain.outcome import Buried, Done, Retried
 from worksong.domain.tally import Spread
 from worksong.engine.releases import announce, releases
 from worksong.faces.web.charts import nice
-from worksong.metrics import Metrics
 from worksong.ports.clock import SystemClock
 from worksong.ports.notebook import Line
 from worksong.service.course import PERIODS, course_fields, read
@@ -64,23 +63,6 @@ async def test_queues_show_how_many_waited_when_somebody_looked(worker: Worker) 
         page = await visitor.read("/queues")
         assert 'class="spark"' in page
         assert "default 30 +30/min" in text_of(page)
-
-
-async def test_the_metrics_of_a_worker_are_for_those_who_may_look(worker: Worker) -> None:
-    token = "viewer-token-0123456789"
-    metrics = Metrics(worker)
-    try:
-        async with visiting(worker, viewer_token=token, metrics=metrics) as visitor:
-            assert (await visitor.get("/metrics", headers={"Accept": "application/json"})).status_code in (303, 401)
-            answer = await visitor.get("/metrics", headers={"Authorization": f"Bearer {token}"})
-            assert answer.headers["content-type"].startswith("text/plain; version=")
-            assert "worksong_build_info" in answer.text
-            other = {"Authorization": f"Bearer {token}", "Accept": "application/openmetrics-text"}
-            assert (await visitor.get("/metrics", headers=other)).text.endswith("# EOF\n")
-    finally:
-        metrics.close()
-    async with visiting(worker) as visitor:
-        assert (await visitor.get("/metrics")).status_code == 404
 
 
 async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
@@ -30,7 +29,6 @@ from worksong.faces.web.pages import Pages
 from worksong.faces.web.reception import Reception, RoleOf
 from worksong.faces.web.replies import Replies, base_of, link
 from worksong.faces.web.workwebui import Workwebui
-from worksong.metrics import Metrics
 from worksong.service.access import Access, Person
 from worksong.service.desk import Desk, Store
 from worksong.service.journal import Journal
@@ -55,7 +53,7 @@ class Console:
     waits for the backend.
     `access`: all the tokens there are, instead of those, where it shares them with the job service.
     `role_of`: asked for each request who sent it, in an application that knows its users; there are no tokens then, and
-    the names in requests are the application's to check. `metrics`: what /metrics answers, to whoever may look.
+    the names in requests are the application's to check.
     """
 
     def __init__(
@@ -73,7 +71,6 @@ class Console:
         patience: float = PATIENCE,
         access: Access | None = None,
         role_of: RoleOf | None = None,
-        metrics: Metrics | None = None,
     ) -> None:
         self._base = _checked(base_path)
         if role_of and (token or viewer_token or operator_token or users or access):
@@ -92,7 +89,6 @@ class Console:
         pages.add(AuditPage(journal, self._replies).routes)
         routes = self._routes(pages, Orders(desk, self._replies), Api(desk, self._replies, patience, journal))
         routes += peer.routes
-        routes += [Route("/metrics", _scraped(metrics), methods=["GET"])] if metrics else []
         self._own = frozenset(route.path for route in routes)
         app = Starlette(
             routes=routes,
@@ -194,14 +190,6 @@ def _signed(request: Request, sign: str, path: str) -> Response:
     answer = RedirectResponse(link(request, path), 303)
     answer.headers["Set-Cookie"] = cookie(sign, path=base_of(request), secure=request.url.scheme == "https")
     return answer
-
-
-def _scraped(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
-    async def scraped(request: Request) -> Response:
-        body, kind = await asyncio.to_thread(metrics.text, request.headers.get("accept", ""))
-        return Response(body, media_type=kind)
-
-    return scraped
 
 
 async def _healthy(request: Request) -> Response:
