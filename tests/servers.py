@@ -642,6 +642,11 @@ def free_port() -> int:
         return port
 
 
+BUILT = 300.0
+"""Seconds that a build may take: Go compiles its own library first, and a network may not answer. A test that needs a
+program takes that time as its own, so it must be allowed more."""
+
+
 class GoRefused(Exception):
     """The go command would not build it: the first line that says why."""
 
@@ -658,9 +663,13 @@ def go_build(go: str, package: Path, program: Path) -> None:
     # One after the other: what the first has compiled, the second need not.
     with tempfile.TemporaryDirectory(prefix="worksong-go-") as name, _alone("go"):
         copy = shutil.copytree(package, Path(name) / "source")
-        built = subprocess.run(
-            [go, "build", "-mod=mod", "-o", str(program), "."], cwd=copy, capture_output=True, text=True, check=False
-        )
+        command = [go, "build", "-mod=mod", "-o", str(program), "."]
+        try:
+            built = subprocess.run(
+                command, cwd=copy, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=BUILT
+            )
+        except subprocess.TimeoutExpired:
+            raise GoRefused(f"go build took longer than {BUILT:.0f} s") from None
     if built.returncode:
         said = [line for line in built.stderr.splitlines() if line and not line.startswith(("#", "go: downloading"))]
         raise GoRefused(said[0] if said else f"go build ended with {built.returncode}")

@@ -74,7 +74,7 @@ class Proxy:
         self._draw = random.Random(seed)
         self._rules: list[_Rule] = []
         self._refusal: Fault | None = None
-        self._scripts = _our_scripts()
+        self._scripts = our_scripts()
         self._clients: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
@@ -314,7 +314,7 @@ class _Over(Exception):
     """The connection is to be reset."""
 
 
-def _our_scripts() -> dict[str, str]:
+def our_scripts() -> dict[str, str]:
     """SHA -> name."""
     found: dict[str, str] = {}
     for package, prefix in (("worksong.adapters.redis", ""), ("worksong.adapters.resque", "resque_")):

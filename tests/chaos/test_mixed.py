@@ -22,6 +22,7 @@ from chaos.ledger import Ledger, Line, judge
 from chaos.producer import Producer
 from chaos.scale import FULL, sized, timeout
 from chaos.theatre import NAMESPACE, Theatre, on, quiet, stored
+from servers import BUILT
 from worksong import Job
 from worksong.domain.lifecycle import State
 from worksong.wire.gocraft_keys import Keys
@@ -33,7 +34,7 @@ OBSERVED = "key of nobody: chaos:worker:"
 """What a slot did last: a Go pool that reaps leaves it to expire within a day, whoever wrote it."""
 SECONDS = float(sized(60)) if FULL else 1.5
 
-pytestmark = [pytest.mark.timeout(timeout(400)), on("redis")]
+pytestmark = [pytest.mark.timeout(BUILT + timeout(400)), on("redis")]
 
 
 class Peers:

@@ -7,17 +7,20 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
 
 import servers
-from chaos.proxy import ON_CONNECTING, Fault, Proxy
+from chaos.proxy import ON_CONNECTING, Fault, Proxy, our_scripts
 from chaos.scale import FULL
-from worksong.adapters.gocraft import GocraftBackend
-from worksong.adapters.gocraft.space import BEAT, FETCH, MOVE, PUSH, PUSH_GUARDED, SETTLE, STRIKE
+from worksong.adapters import connect
+from worksong.adapters.gocraft import space as gocraft
+from worksong.adapters.redis.backend import RedisBackend
+from worksong.adapters.redis.client import Script
+from worksong.adapters.resque import space as resque
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.lifecycle import State
@@ -38,13 +41,14 @@ STORED = [state for state in State if state is not State.GONE]
 BEATS = 5.0
 """Seconds between the beats of a gocraft/work pool."""
 
+NAMES = our_scripts()
 Places = Counter[tuple[State, str]]
 
 
 class Stage:
     """One namespace, seen through the proxy by `us`, and as it is by `them`."""
 
-    def __init__(self, us: GocraftBackend, them: GocraftBackend, chance: random.Random) -> None:
+    def __init__(self, us: RedisBackend, them: RedisBackend, chance: random.Random) -> None:
         self.us, self.them, self.chance = us, them, chance
         self.jobs: list[Job] = []
         self.pool = Pool(id=new_id(), handlers=("a",), started_at=T)
@@ -55,7 +59,7 @@ class Stage:
         self.jobs = [_job(n, **fields) for n in range(self.chance.randint(1, most))]
         return self.jobs
 
-    async def lend(self, backend: GocraftBackend) -> list[Delivery]:
+    async def lend(self, backend: RedisBackend) -> list[Delivery]:
         """Everything that waits."""
         return await backend.fetch(Want(self.pool.id, 100, 0.0, (Share("a", 100),)), self.now)
 
@@ -77,10 +81,55 @@ class Met(NamedTuple):
     seconds: float
 
 
+class Format(NamedTuple):
+    """One of those that are kept on Redis."""
+
+    scheme: str
+    scripts: Mapping[str, Script]
+    """By what they are called in gocraft/work's format."""
+    lacks: str = ""
+    """The kind of call that it refuses."""
+
+    @property
+    def name(self) -> str:
+        """As certificates call it."""
+        return f"`{self.scheme}://`, network and server"
+
+
+FORMATS = {
+    "gocraft": Format(
+        "redis",
+        {
+            "push": gocraft.PUSH,
+            "push_guarded": gocraft.PUSH_GUARDED,
+            "fetch": gocraft.FETCH,
+            "settle": gocraft.SETTLE,
+            "move": gocraft.MOVE,
+            "beat": gocraft.BEAT,
+            "strike": gocraft.STRIKE,
+        },
+    ),
+    "resque": Format(
+        "resque+redis",
+        {
+            "push": resque.PUSH,
+            "push_guarded": resque.PUSH,
+            "fetch": resque.FETCH,
+            "settle": resque.SETTLE,
+            "move": resque.MOVE,
+            "beat": resque.BEAT,
+            "strike": resque.STRIKE,
+        },
+        lacks="enqueue unique",
+    ),
+}
+
+
 class Operation(NamedTuple):
     """A kind of call: what stands before it, the call, and what must be true when it is over and all is healed."""
 
     command: str
+    """The script that is struck."""
     given: Callable[[Stage], Awaitable[None]]
     act: Callable[[Stage], Awaitable[None]]
     then: Callable[[Stage, Met, Fault], Awaitable[None]]
@@ -242,35 +291,43 @@ async def each_is_queued_once_and_the_pool_is_gone(stage: Stage, met: Met, fault
 
 
 OPERATIONS = {
-    "enqueue": Operation("EVALSHA:push", some_jobs, enqueue, they_are_there_once_or_not_at_all_and_who_enqueued_knows),
+    "enqueue": Operation("push", some_jobs, enqueue, they_are_there_once_or_not_at_all_and_who_enqueued_knows),
     "enqueue unique": Operation(
-        "EVALSHA:push_guarded", a_unique_job, enqueue, one_of_its_kind_is_there_and_a_second_is_refused
+        "push_guarded", a_unique_job, enqueue, one_of_its_kind_is_there_and_a_second_is_refused
     ),
-    "enqueue once": Operation("EVALSHA:push_guarded", some_jobs, enqueue_once, repeated_it_is_there_once),
-    "fetch": Operation("EVALSHA:fetch", waiting_jobs, fetch, each_is_lent_to_somebody_who_knows),
-    "ack": Operation("EVALSHA:settle", lent_jobs, settle(Done()), settled(Done(), leaves=None)),
+    "enqueue once": Operation("push_guarded", some_jobs, enqueue_once, repeated_it_is_there_once),
+    "fetch": Operation("fetch", waiting_jobs, fetch, each_is_lent_to_somebody_who_knows),
+    "ack": Operation("settle", lent_jobs, settle(Done()), settled(Done(), leaves=None)),
     "retry": Operation(
-        "EVALSHA:settle", lent_jobs, settle(Retried(T + 9, "no")), settled(Retried(T + 9, "no"), leaves=State.RETRY)
+        "settle", lent_jobs, settle(Retried(T + 9, "no")), settled(Retried(T + 9, "no"), leaves=State.RETRY)
     ),
-    "heartbeat": Operation("EVALSHA:beat", lent_jobs, beat, it_lives_and_holds_what_it_held),
-    "promote": Operation("EVALSHA:move", due_jobs, promote, each_is_queued_once),
-    "reap": Operation("EVALSHA:settle", a_dead_pool, reap, each_is_queued_once_and_the_pool_is_gone),
+    "heartbeat": Operation("beat", lent_jobs, beat, it_lives_and_holds_what_it_held),
+    "promote": Operation("move", due_jobs, promote, each_is_queued_once),
+    "reap": Operation("settle", a_dead_pool, reap, each_is_queued_once_and_the_pool_is_gone),
 }
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize(
+    ("format_", "name"),
+    [
+        pytest.param(format_, name, id=f"{key}-{name}")
+        for key, format_ in FORMATS.items()
+        for name in OPERATIONS
+        if name != format_.lacks and (FULL or key == "gocraft")
+    ],
+)
 async def test_every_fault_leaves_it_done_once_or_told(
-    name: str, redis_server: servers.Redis, certify: Callable[..., None]
+    format_: Format, name: str, redis_server: servers.Redis, certify: Callable[..., None]
 ) -> None:
     operation, slowest, slowest_heal = OPERATIONS[name], 0.0, 0.0
     faults = list(Fault) if FULL else list(Fault)[list(OPERATIONS).index(name) % 3 :: 3]
     for fault in faults:
         for seed in SEEDS:
-            async with staged(redis_server, seed) as (stage, proxy):
+            async with staged(redis_server, format_, seed) as (stage, proxy):
                 # Given what the call needs, and a fault that waits for it
                 await operation.given(stage)
-                proxy.strike(operation.command, fault)
+                proxy.strike(f"EVALSHA:{NAMES[format_.scripts[operation.command].sha1]}", fault)
                 if fault in ON_CONNECTING:
                     slowest = max(slowest, await until_one_is_refused(stage, proxy))
                 # When it is made
@@ -295,6 +352,7 @@ async def test_every_fault_leaves_it_done_once_or_told(
         seeds=len(SEEDS),
         lost=0,
         second_copies=0,
+        backend=format_.name,
         longest_call=slowest,
         command_timeout=TIMEOUT,
         longest_until_healthy=slowest_heal,
@@ -302,14 +360,16 @@ async def test_every_fault_leaves_it_done_once_or_told(
 
 
 @asynccontextmanager
-async def staged(server: servers.Redis, seed: int) -> AsyncIterator[tuple[Stage, Proxy]]:
+async def staged(server: servers.Redis, format_: Format, seed: int) -> AsyncIterator[tuple[Stage, Proxy]]:
     """A namespace of its own, with the scripts known and both connected."""
     namespace = f"chaos-{uuid.uuid4().hex}"
     with Proxy(server.port, seed=seed) as proxy:
-        us = GocraftBackend(f"{proxy.url}?timeout={TIMEOUT}", namespace=namespace)
-        them = GocraftBackend(server.url, namespace=namespace)
+        us, them = (
+            _opened(format_, port, f"namespace={namespace}{more}")
+            for port, more in ((proxy.port, f"&timeout={TIMEOUT}"), (server.port, ""))
+        )
         try:
-            for script in (PUSH, PUSH_GUARDED, FETCH, SETTLE, MOVE, BEAT, STRIKE):
+            for script in format_.scripts.values():
                 await them._space.call("SCRIPT", "LOAD", script.text)
             await us.counts()
             yield Stage(us, them, random.Random(seed)), proxy
@@ -318,6 +378,12 @@ async def staged(server: servers.Redis, seed: int) -> AsyncIterator[tuple[Stage,
             await us.close()
             await them.erase()
             await them.close()
+
+
+def _opened(format_: Format, port: int, options: str) -> RedisBackend:
+    backend = connect(f"{format_.scheme}://127.0.0.1:{port}/0?{options}", namespace="")
+    assert isinstance(backend, RedisBackend)
+    return backend
 
 
 async def until_one_is_refused(stage: Stage, proxy: Proxy) -> float:

@@ -154,18 +154,25 @@ def server(tmp_path: Path) -> Iterator[KeptServer]:
         yield server
 
 
+@pytest.fixture(params=["redis", "resque+redis"] if FULL else ["redis"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    """Of the format in which the jobs are kept."""
+    chosen: str = request.param
+    return chosen
+
+
 @pytest.fixture
-async def producer(server: KeptServer, tmp_path: Path) -> AsyncIterator[Producer]:
-    producer = Producer(server.url, tmp_path / "ledger")
+async def producer(server: KeptServer, scheme: str, tmp_path: Path) -> AsyncIterator[Producer]:
+    producer = Producer(f"{scheme}://127.0.0.1:{server.port}/0", tmp_path / "ledger")
     yield producer
     await producer.close()
 
 
 @pytest.mark.timeout(300)
 async def test_an_outage_is_told_in_time_waited_out_quietly_and_costs_nothing(
-    server: KeptServer, producer: Producer, tmp_path: Path, certify: Callable[..., None]
+    server: KeptServer, scheme: str, producer: Producer, tmp_path: Path, certify: Callable[..., None]
 ) -> None:
-    with Proxy(server.port) as proxy, processes(f"redis://127.0.0.1:{proxy.port}/0", tmp_path) as workers:
+    with Proxy(server.port) as proxy, processes(f"{scheme}://127.0.0.1:{proxy.port}/0", tmp_path) as workers:
         # Given two workers, and somebody who enqueues
         for _ in workers:
             await producer.one_more_runs()
@@ -204,6 +211,7 @@ async def test_an_outage_is_told_in_time_waited_out_quietly_and_costs_nothing(
         assert [worker.stop() for worker in workers] == [0] * PROCESSES
     certify(
         "C1",
+        backend=f"`{scheme}://`, network and server",
         outage=OUTAGE,
         taken_in=len(producer.acked),
         lost=0,

@@ -15,6 +15,7 @@ import redis
 
 from interop.fleet import eventually
 from interop.peers import Peer
+from servers import BUILT
 from worksong import Job, Worker
 from worksong.domain.turns import Share
 from worksong.ports.backend import Backend, Pool, Want
@@ -22,7 +23,7 @@ from worksong.wire.gocraft_keys import Keys
 
 NewWorker = Callable[..., Worker]
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(BUILT + 300)
 
 
 async def leave_entries(peer: Peer, backend: Backend, count: int) -> None:

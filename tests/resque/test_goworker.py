@@ -164,7 +164,7 @@ async def test_what_goworker_gives_back_when_it_is_stopped_is_worked_by_worksong
     goworker: Goworker, new_worker: NewWorker, stored: Stored
 ) -> None:
     # Given a process of goworker whose only worker is busy, and which holds the next job already
-    worker, seen = new_worker(), list[Any]()
+    worker, seen = new_worker(1), list[Any]()
     worker.register("mixed", lambda *args: seen.append(list(args)))
     queue = stored.key("queue:critical")
     await goworker.enqueue([("critical", "long", []), ("critical", "mixed", [1, "é", 2.5]), ("critical", "mixed", [2])])
