@@ -6,6 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import servers
+
+from bench import faktory
 from bench.environments import Refused
 from bench.goworker import Goworker, build
 from bench.plan import Measuring, Plan
@@ -13,7 +16,7 @@ from bench.results import Field, Subject
 from bench.server import ResqueServer, running
 from bench.system import Failed, PythonSystem, System, subject
 
-PEERS = ("goworker",)
+PEERS = ("goworker", "faktory_worker_go")
 """Who is measured here, and nowhere else."""
 
 
@@ -22,6 +25,8 @@ def measure(plan: Plan, directory: Path) -> list[Field]:
     fields: list[Field] = []
     if "goworker" in plan.peers:
         fields.append(_resque(plan, directory))
+    if "faktory_worker_go" in plan.peers:
+        fields += _faktory(plan, directory)
     return fields
 
 
@@ -37,6 +42,19 @@ def _resque(plan: Plan, directory: Path) -> Field:
             absent.append(Subject(name="goworker", absent=str(reason)))
         worksong = PythonSystem("worksong", server, seconds=plan.seconds)
         return field("Resque", worksong, others, absent, plan)
+
+
+def _faktory(plan: Plan, directory: Path) -> list[Field]:
+    """None where the server cannot be had: it is built together with its peer."""
+    print("worksong on Faktory", file=sys.stderr)
+    try:
+        program = faktory.build(directory)
+        with faktory.running(program) as server:
+            worker = faktory.FaktoryWorkerGo(program, server, seconds=plan.seconds)
+            return [field("Faktory", PythonSystem("worksong", server, seconds=plan.seconds), [worker], [], plan)]
+    except (Refused, servers.Missing) as reason:
+        print(f"Faktory is not measured: {reason}", file=sys.stderr)
+        return []
 
 
 def field(name: str, worksong: System, others: Sequence[System], absent: Sequence[Subject], plan: Plan) -> Field:

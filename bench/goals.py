@@ -121,18 +121,28 @@ def _flat(backlog: Backlog) -> list[Goal]:
 
 # in the formats of others
 
-FOREIGN = {"Resque": (("goworker", "drain", 3.0),)}
+FOREIGN = {"Resque": (("goworker", "drain", 3.0),), "Faktory": (("faktory_worker_go", "drain", 1.0),)}
 """As RATIOS."""
+FOREIGN_PICK_UP_MS = {"Faktory": 20.0}
+"""Format -> milliseconds within which 99 of 100 jobs from another process begin."""
 
 
 def of_foreign(fields: Sequence[Field]) -> list[Goal]:
     """Beside those whose formats they are."""
-    return [
-        goal
-        for field in fields
-        for system, what, least in FOREIGN.get(field.name, ())
-        for goal in _at_least(field, system, what, least)
-    ]
+    found: list[Goal] = []
+    for field in fields:
+        for system, what, least in FOREIGN.get(field.name, ()):
+            found += _at_least(field, system, what, least)
+        found += _soon(field)
+    return found
+
+
+def _soon(field: Field) -> list[Goal]:
+    quiet, most = field.subject("worksong").quiet, FOREIGN_PICK_UP_MS.get(field.name)
+    if quiet is None or most is None:
+        return []
+    goal = f"{field.name}: 99 % of the jobs from another process begin within {most:g} ms"
+    return [Goal(goal, f"{quiet.pick_up_ms[99]:.1f} ms", quiet.pick_up_ms[99] <= most)]
 
 
 # on databases

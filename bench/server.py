@@ -74,20 +74,11 @@ class RedisServer:
         self._client.flushall()
 
     def keep(self) -> Snapshot:
-        keys = list(self._client.scan_iter(count=10_000))
-        with self._client.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.pttl(key)
-                pipe.dump(key)
-            answers = pipe.execute()
-        return [(key, max(0, ttl), dump) for key, ttl, dump in zip(keys, answers[::2], answers[1::2], strict=True)]
+        return dumped(self._client)
 
     def put_back(self, snapshot: Snapshot) -> None:
         self.empty()
-        with self._client.pipeline(transaction=False) as pipe:
-            for key, ttl, dump in snapshot:
-                pipe.restore(key, ttl, dump)
-            pipe.execute()
+        restored(self._client, snapshot)
 
     def used(self) -> Used:
         """Commands inside scripts included, `INFO` itself not."""
@@ -100,6 +91,25 @@ class RedisServer:
 
     def close(self) -> None:
         self._client.close()
+
+
+def dumped(client: Any) -> Snapshot:
+    """All that a Redis holds."""
+    keys = list(client.scan_iter(count=10_000))
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.pttl(key)
+            pipe.dump(key)
+        answers = pipe.execute()
+    return [(key, max(0, ttl), dump) for key, ttl, dump in zip(keys, answers[::2], answers[1::2], strict=True)]
+
+
+def restored(client: Any, snapshot: Snapshot) -> None:
+    """Into a Redis that is empty."""
+    with client.pipeline(transaction=False) as pipe:
+        for key, ttl, dump in snapshot:
+            pipe.restore(key, ttl, dump)
+        pipe.execute()
 
 
 class ResqueServer(RedisServer):
