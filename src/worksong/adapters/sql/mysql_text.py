@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step
 
-_PARTS = re.compile(
-    r"(\{each\}.*?\{/each\}|\{given\}|\{values\}|\{all_[a-z]+\}|\{first_[a-z]+\}|(?<![:\w]):[a-z_]+)", re.DOTALL
-)
-_BATCH = ("{each}", "{given}", "{values}", "{all_")
+_PARTS = re.compile(r"(\{given\}|\{values\}|\{all_[a-z]+\}|\{first_[a-z]+\}|(?<![:\w]):[a-z_]+)")
+_BATCH = ("{given}", "{values}", "{all_")
 
 
 class Filled(NamedTuple):
@@ -64,9 +62,6 @@ class MysqlText:
             case "{values}":
                 space = (step.params["space"],)
                 return ", ".join([f"({_list(space + row, values)})" for row in rows])
-            case _ if part.startswith("{each}"):
-                inner = _PARTS.split(part[len("{each}") : -len("{/each}")])
-                return " UNION ALL ".join([self._text(inner, step, (row,), values) for row in rows])
             case _ if part.startswith("{first_"):
                 return _said(rows[0][self._columns.index(part[len("{first_") : -1])], values)
             case _:
