@@ -39,13 +39,13 @@ FOR UPDATE SKIP LOCKED
 
 -- In
 
--- ON DUPLICATE KEY rather than IGNORE, which would hide every other error as well.
+-- ON DUPLICATE KEY rather than IGNORE, which would hide every other error as well; MySQL refuses to set `seq` to itself.
 --: insert(id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode, unique_key, meta)
 INSERT INTO worksong_job (
     space, id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode,
     unique_key, meta
 )
-VALUES {values} ON DUPLICATE KEY UPDATE seq = seq
+VALUES {values} ON DUPLICATE KEY UPDATE space = worksong_job.space
 
 --: inserted(id)
 SELECT job.id, job.place FROM worksong_job AS job JOIN {given} ON job.space = :space AND job.id = given.id
