@@ -57,3 +57,10 @@ def test_records_are_listed_without_reading_or_sorting_others(name: str, tables:
     assert "SEARCH" in plan
     assert "SCAN" not in plan
     assert "TEMP B-TREE" not in plan
+
+
+def test_no_duplicate_sets_the_number_that_the_server_gives() -> None:
+    """MySQL refuses that where MariaDB does nothing."""
+    texts = [one.text for one in statements("mysql").values()]
+    assert any("ON DUPLICATE KEY UPDATE space = worksong_job.space" in text for text in texts)
+    assert not any("UPDATE seq" in text for text in texts)

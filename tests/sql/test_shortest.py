@@ -222,13 +222,21 @@ async def test_what_broke_with_the_commit_in_it_may_be_committed(
     assert (passage.begun, passage.committing) == (begun, committing)
 
 
-def test_numbers_stand_in_the_text_and_all_else_is_given_to_the_driver() -> None:
+def test_what_needs_no_escaping_stands_in_the_text_and_all_else_is_given_to_the_driver() -> None:
     text = MysqlText(Statement("s", "INSERT INTO t VALUES {values}", ("space",), ("a", "b", "c"), False))
-    sql, values = text.given(Step("s", {"space": "here"}, [(1, 0.1, "x"), (-2, float("nan"), None)]))
-    assert sql == "INSERT INTO t VALUES (%s, 1, 1.0000000000000001e-01, %s), (%s, -2, %s, %s)"
-    assert values[:3] == ["here", "x", "here"]
+    rows: list[Row] = [(1, 0.1, "x'"), (-2, float("nan"), None), (True, b"\0'%", "%s"), ("", "ü", "a1")]
+    sql, values = text.given(Step("s", {"space": "here"}, rows))
+    assert sql == (
+        "INSERT INTO t VALUES ('here', 1, 1.0000000000000001e-01, %s), ('here', -2, %s, NULL), "
+        "('here', %s, x'002725', %s), ('here', %s, %s, 'a1')"
+    )
+    assert [values[0], *values[2:]] == ["x'", True, "%s", "", "ü"]
     assert float("1.0000000000000001e-01") == 0.1
-    assert values[4] is None
+
+
+def test_lists_name_a_value_once_and_begin_with_the_first() -> None:
+    text = MysqlText(Statement("s", "{first_a} {all_a} {all_b}", (), ("a", "b"), False))
+    assert text.given(Step("s", {}, [(7, "p"), (8, "p"), (7, "q")])).sql == "7 7, 8 'p', 'q'"
 
 
 # moved jobs that come back

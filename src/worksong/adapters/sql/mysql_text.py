@@ -1,6 +1,6 @@
 """Statements as MySQL takes them: the driver fills in the parameters, so the text depends on the number of rows.
 
-Numbers stand in the text as they are: a driver takes longer to find out that there is nothing to escape.
+Numbers, bytes and plain words stand in the text: a driver takes longer to find out that there is nothing to escape.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step
 
-_PARTS = re.compile(
-    r"(\{each\}.*?\{/each\}|\{given\}|\{values\}|\{all_[a-z]+\}|\{first_[a-z]+\}|(?<![:\w]):[a-z_]+)", re.DOTALL
-)
-_BATCH = ("{each}", "{given}", "{values}", "{all_")
+_PARTS = re.compile(r"(\{given\}|\{values\}|\{all_[a-z]+\}|\{first_[a-z]+\}|(?<![:\w]):[a-z_]+)")
+_BATCH = ("{given}", "{values}", "{all_")
 
 
 class Filled(NamedTuple):
@@ -64,14 +62,11 @@ class MysqlText:
             case "{values}":
                 space = (step.params["space"],)
                 return ", ".join([f"({_list(space + row, values)})" for row in rows])
-            case _ if part.startswith("{each}"):
-                inner = _PARTS.split(part[len("{each}") : -len("{/each}")])
-                return " UNION ALL ".join([self._text(inner, step, (row,), values) for row in rows])
             case _ if part.startswith("{first_"):
                 return _said(rows[0][self._columns.index(part[len("{first_") : -1])], values)
             case _:
                 column = self._columns.index(part[len("{all_") : -1])
-                return _list([row[column] for row in rows], values)
+                return _list(tuple(dict.fromkeys([row[column] for row in rows])), values)
 
     def _table(self, rows: Sequence[Row], values: list[Any]) -> str:
         """The first row names the columns."""
@@ -86,9 +81,15 @@ def _list(row: Sequence[Any], values: list[Any]) -> str:
 
 
 def _said(value: object, values: list[Any]) -> str:
+    if type(value) is str and value.isalnum() and value.isascii():
+        return f"'{value}'"
     if type(value) is int:
         return str(value)
     if type(value) is float and isfinite(value):
         return f"{value:.16e}"
+    if type(value) is bytes:
+        return f"x'{value.hex()}'"
+    if value is None:
+        return "NULL"
     values.append(value)
     return "%s"

@@ -76,12 +76,12 @@ DELETE FROM worksong_once WHERE space = :space AND id = :id
 SELECT
     job.handler, job.queue, job.place,
     (
-        SELECT max(last.queue) FROM worksong_job AS last
+        SELECT max(last.queue) FROM worksong_job AS last {by_line}
         WHERE last.space = :space AND last.state = 'queued' AND last.handler = :handler AND last.queue > :queue
     ),
     (SELECT most FROM worksong_limit WHERE space = :space AND handler = :handler),
     (SELECT count(*) FROM worksong_paused WHERE space = :space)
-FROM worksong_job AS job
+FROM worksong_job AS job {by_line}
 WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
 ORDER BY job.queue, job.place LIMIT 1
 

@@ -1,7 +1,6 @@
 -- What MySQL and MariaDB say in their own way. A batch is a table made in place: {given} stands for it, {values} for
--- the rows of an INSERT, {all_...} for one column of them, {first_...} for that of the first one; what stands between
--- {each} and {/each} is repeated for each, with UNION ALL in between, and so is the whole of a statement that has none of
--- these.
+-- the rows of an INSERT, {all_...} for one column of them, {first_...} for that of the first one. A statement that has none
+-- of these is repeated for each row, with UNION ALL in between.
 
 --: clock(fragment)
 CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)
@@ -40,13 +39,13 @@ FOR UPDATE SKIP LOCKED
 
 -- In
 
--- ON DUPLICATE KEY rather than IGNORE, which would hide every other error as well.
+-- ON DUPLICATE KEY rather than IGNORE, which would hide every other error as well; MySQL refuses to set `seq` to itself.
 --: insert(id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode, unique_key, meta)
 INSERT INTO worksong_job (
     space, id, handler, queue, state, place, at, args, enqueued_at, attempt, error, failed_at, unique_mode,
     unique_key, meta
 )
-VALUES {values} ON DUPLICATE KEY UPDATE seq = seq
+VALUES {values} ON DUPLICATE KEY UPDATE space = worksong_job.space
 
 --: inserted(id)
 SELECT job.id, job.place FROM worksong_job AS job JOIN {given} ON job.space = :space AND job.id = given.id
@@ -78,26 +77,6 @@ JOIN worksong_limit AS limits ON limits.space = :space AND limits.handler = give
 SELECT job.handler, count(*) FROM {given}
 STRAIGHT_JOIN worksong_job AS job {by_line} ON job.space = :space AND job.state = 'running' AND job.handler = given.handler
 GROUP BY job.handler
-
--- The beginning and the end of an index are found without reading what is between, as long as nothing else is asked in
--- the same breath: the limits and the pauses are added around it.
---: next_queue(handler, queue)
-SELECT
-    line.handler, line.lowest, line.place, line.highest,
-    (SELECT most FROM worksong_limit AS limits WHERE limits.space = :space AND limits.handler = line.handler),
-    (SELECT count(*) FROM worksong_paused WHERE space = :space)
-FROM (
-    {each} SELECT first.handler, first.lowest, first.place, last.highest
-    FROM (
-        SELECT job.handler, job.queue AS lowest, job.place FROM worksong_job AS job {by_line}
-        WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
-        ORDER BY job.queue, job.place LIMIT 1
-    ) AS first
-    STRAIGHT_JOIN (
-        SELECT max(job.queue) AS highest FROM worksong_job AS job {by_line}
-        WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue > :queue
-    ) AS last {/each}
-) AS line
 
 -- The fences are numbers in a row.
 --: lend(seq, fence)
