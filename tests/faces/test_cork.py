@@ -67,6 +67,14 @@ async def test_what_was_written_goes_out_before_the_connection_is_closed(wire: W
     assert (wire.told, cork.is_closing()) == ([b"goodbye", "closed"], True)
 
 
+async def test_who_has_left_is_told_nothing_more(wire: Wire) -> None:
+    cork = corked(wire)
+    cork.write(b"head")
+    wire.close()
+    await asyncio.sleep(0)
+    assert wire.told == ["closed"]
+
+
 def test_what_stands_when_a_service_begins_is_not_looked_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
     did: list[object] = []
     monkeypatch.setattr(gc, "collect", lambda: did.append("collect"))

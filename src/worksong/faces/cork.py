@@ -34,7 +34,7 @@ class Cork:
 
     def _send(self) -> None:
         held, self._held, self._size = self._held, [], 0
-        if held:
+        if held and not self._transport.is_closing():  # whoever it was for may have left within this turn
             self._transport.write(b"".join(held))
 
     def __getattr__(self, name: str) -> Any:

@@ -18,7 +18,6 @@ from worksong.wire.record import encode
 from worksong.wire.valet import Misfit, Unit
 
 INTERRUPTED = "it was running when it was taken over from Valet"
-RUNS = "it runs in Valet"
 
 
 class Running(StrEnum):
@@ -88,7 +87,7 @@ class Adoption:
     def adopt(self, unit: Unit) -> Adopted | Misfit:
         """Its records; a misfit for what contradicts itself, or could not run here."""
         if self._running is Running.LEAVE and _runs(unit):
-            return _misfit(unit, RUNS)
+            return replace(_misfit(unit, "it runs in Valet"), runs=True)
         jobs = [self._job(job) for job in unit.jobs]
         try:
             pipeline = _followed(unit.pipeline, jobs) if unit.pipeline else None

@@ -339,8 +339,8 @@ class Desk:
 
     async def carry_out(self, act: Act) -> tuple[str, int]:
         """Do it: what was done, and to how many."""
-        backend, ledger, now = self.store.backend(), self.store.ledger, self.clock.now()
-        said = await (carry_out(act, backend, ledger(), now) if ledger else act.carry_out(backend, now))
+        ledger = self.store.ledger() if self.store.ledger else None
+        said = await carry_out(act, self.store.backend(), ledger, self.clock.now())
         return said.text, said.done
 
 

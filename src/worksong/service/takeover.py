@@ -19,7 +19,7 @@ from worksong.domain.errors import ConfigError
 from worksong.entries import CHUNK
 from worksong.ports.records import Change, Ref
 from worksong.registry import Registry
-from worksong.service.adoption import RUNS, Adopted, Adoption, Known, Running
+from worksong.service.adoption import Adopted, Adoption, Known, Running
 from worksong.service.outbox import Outbox
 from worksong.wire.valet import Misfit, Unit
 from worksong.worker import Worker
@@ -176,8 +176,8 @@ class Takeover:
             taken={kind: self._taken[kind] for kind in KINDS},
             known={kind: self._known[kind] for kind in KINDS},
             dropped=self._dropped,
-            misfits=[one for one in self._misfits if one.why != RUNS],
-            running=[one for one in self._misfits if one.why == RUNS],
+            misfits=[one for one in self._misfits if not one.runs],
+            running=[one for one in self._misfits if one.runs],
             waiting=self._waiting,
             missing=self._missing,
         )

@@ -51,6 +51,8 @@ class Misfit(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int = 0
     """How many jobs stay with it, itself included; and results."""
     results: int = 0
+    runs: bool = False
+    """Whether it is left because it runs in Valet, as somebody has chosen."""
 
 
 class _Job(msgspec.Struct, frozen=True):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 
-YOUNG, MIDDLE, OLD = 50_000, 20, 100
-"""Python's own thresholds suit programs that end soon: here a tenth of all time went by in looking through records and
-connections that were still in use, and requests waited for the longest of these looks."""
+YOUNG, MIDDLE, OLD = 20_000, 1_000, 100
+"""Python's own thresholds suit programs that end soon. Here they had it look through all records and connections again
+and again, while requests waited. What is young is looked through as ever, in pieces that hold up nobody for long. What
+was in use then is, where records are kept in memory, in use for a week: to look through that is put off until there are
+millions."""
 
 
 def settle() -> None:
