@@ -3,7 +3,7 @@
 python -m bench                          everything; QUICK=1 and PEERS=dramatiq,rq as for `make bench`
 python -m bench --quick --peers rq --json figures.json
 python -m bench --only sql               PostgreSQL, SQLite and MariaDB, and who keeps jobs there
-python -m bench --only foreign           Resque, beside goworker
+python -m bench --only foreign           Resque beside goworker, RabbitMQ beside dramatiq
 python -m bench --render figures.json --docs
 """
 

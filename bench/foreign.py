@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests import servers
+
 from bench.environments import Refused
 from bench.goworker import Goworker, build
 from bench.plan import Measuring, Plan
+from bench.rabbitmq import Publisher, Rabbitmq
 from bench.results import Field, Subject
 from bench.server import ResqueServer, running
 from bench.system import Failed, PythonSystem, System, subject
@@ -22,6 +26,8 @@ def measure(plan: Plan, directory: Path) -> list[Field]:
     fields: list[Field] = []
     if "goworker" in plan.peers:
         fields.append(_resque(plan, directory))
+    if "dramatiq" in plan.peers:
+        fields += _rabbitmq(plan)
     return fields
 
 
@@ -37,6 +43,25 @@ def _resque(plan: Plan, directory: Path) -> Field:
             absent.append(Subject(name="goworker", absent=str(reason)))
         worksong = PythonSystem("worksong", server, seconds=plan.seconds)
         return field("Resque", worksong, others, absent, plan)
+
+
+def _rabbitmq(plan: Plan) -> list[Field]:
+    """In the form of Buffalo's adapter, beside dramatiq in its own."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = Rabbitmq(stack.enter_context(servers.rabbitmq()))
+        except servers.Missing as missing:
+            print(f"not measured: {missing}", file=sys.stderr)
+            return []
+        print(f"worksong on {server.version()}", file=sys.stderr)
+        others: list[System] = []
+        absent: list[Subject] = []
+        try:
+            others.append(Publisher("dramatiq", server, seconds=plan.seconds))
+        except (Refused, Failed) as reason:
+            absent.append(Subject(name="dramatiq", absent=str(reason)))
+        worksong = Publisher("worksong", server, seconds=plan.seconds)
+        return [field("RabbitMQ", worksong, others, absent, plan)]
 
 
 def field(name: str, worksong: System, others: Sequence[System], absent: Sequence[Subject], plan: Plan) -> Field:

@@ -121,7 +121,10 @@ def _flat(backlog: Backlog) -> list[Goal]:
 
 # in the formats of others
 
-FOREIGN = {"Resque": (("goworker", "drain", 3.0),)}
+FOREIGN = {
+    "Resque": (("goworker", "drain", 3.0),),
+    "RabbitMQ": (("dramatiq", "drain", 5.0), ("dramatiq", "enqueue bulk", 5.0)),
+}
 """As RATIOS."""
 
 

@@ -1,29 +1,23 @@
-"""worksong on RabbitMQ, in the form of Buffalo's adapter, beside dramatiq's own broker for that server."""
+"""RabbitMQ of the bench: a server of its own, and those who enqueue there with confirmations."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import pika
 from msgspec.structs import replace
 from tests import servers
 
-from bench.environments import Refused
-from bench.plan import Measuring
 from bench.processes import cpu_seconds, family
-from bench.results import Field, Subject
 from bench.server import Used
-from bench.system import Failed, PythonSystem
+from bench.system import PythonSystem
 
-NAME = "RabbitMQ"
-PEERS = ("dramatiq",)
 QUEUES = ("async", "plain", "stamp", "default", "default.DQ", "default.XQ")
 """Of all who are measured here."""
-CONFIRMED = "confirmed"
-"""How jobs are enqueued: the server has confirmed each of them, and everybody does that as fast as it can."""
+BULK = "bulk"
+"""How jobs are enqueued: as many as there are, the server confirms each, and everybody does that as fast as it can."""
 Kept: TypeAlias = dict[str, list[tuple[Any, bytes]]]
 """Queue -> properties and body of its messages."""
 
@@ -102,36 +96,13 @@ class Publisher(PythonSystem):
     """One that enqueues in one way only: as fast as it can while the server confirms every job."""
 
     def __init__(self, name: str, server: Rabbitmq, *, seconds: float) -> None:
+        self._fastest = BULK
         super().__init__(name, server, seconds=seconds)
-        self._fastest = "bulk" if "bulk" in self.description.ways else "one"
-        self.description = replace(self.description, ways=[CONFIRMED])
+        self._fastest = BULK if BULK in self.description.ways else "one"
+        self.description = replace(self.description, ways=[BULK])
 
     def enqueue(self, how: str, kind: str) -> float:
         return super().enqueue(self._fastest, kind)
 
-
-def measure(peers: Sequence[str], rounds: int, seconds: float, *, quick: bool) -> Field | None:
-    """None: there is no RabbitMQ here, which is said."""
-    with contextlib.ExitStack() as stack:
-        try:
-            server = Rabbitmq(stack.enter_context(servers.rabbitmq()))
-        except servers.Missing as missing:
-            print(f"not measured: {missing}", file=sys.stderr)
-            return None
-        print(f"worksong on {NAME}", file=sys.stderr)
-        worksong = Publisher("worksong", server, seconds=seconds)
-        subjects, others = [_subject(worksong)], list[PythonSystem]()
-        for name in PEERS:
-            if name in peers:
-                try:
-                    others.append(Publisher(name, server, seconds=seconds))
-                except (Refused, Failed) as reason:
-                    subjects.append(Subject(name=name, absent=str(reason)))
-        subjects += map(_subject, others)
-        pairs = Measuring(worksong, others, subjects, quick=quick).carry_out(rounds, [worksong, *others])
-        return Field(name=NAME, subjects=subjects, pairs=pairs)
-
-
-def _subject(system: PythonSystem) -> Subject:
-    found = system.description
-    return Subject(name=system.name, versions=found.versions, promise=found.promise, setup=found.setup)
+    def _ask(self, *order: str) -> bytes:
+        return super()._ask(*(self._fastest if word == BULK else word for word in order))

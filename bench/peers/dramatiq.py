@@ -41,7 +41,7 @@ class On(NamedTuple):
 
 SERVERS = {
     "redis": On(("redis", "hiredis"), {"plain": 5000, "async": 4000}, "when it has been silent for 60 s"),
-    "amqp": On(("pika",), {"plain": 1000, "async": 1000}, "at once", "Publisher confirms (`confirm_delivery`). "),
+    "amqp": On(("pika",), {"plain": 5000, "async": 4000}, "at once", "Publisher confirms (`confirm_delivery`). "),
 }
 HERE = SERVERS[SCHEME]
 
