@@ -3,7 +3,7 @@
 python -m bench                          everything; QUICK=1 and PEERS=dramatiq,rq as for `make bench`
 python -m bench --quick --peers rq --json figures.json
 python -m bench --only sql               PostgreSQL, SQLite and MariaDB, and who keeps jobs there
-python -m bench --only foreign           Resque, beside goworker; Faktory, beside faktory_worker_go
+python -m bench --only foreign           Resque beside goworker, RabbitMQ beside dramatiq, Faktory beside its Go worker
 python -m bench --render figures.json --docs
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench import faktory
 from bench.environments import Refused
 from bench.goworker import Goworker, build
 from bench.plan import Measuring, Plan
+from bench.rabbitmq import Publisher, Rabbitmq
 from bench.results import Field, Subject
 from bench.server import ResqueServer, running
 from bench.system import Failed, PythonSystem, System, subject
@@ -27,6 +29,8 @@ def measure(plan: Plan, directory: Path) -> list[Field]:
         fields.append(_resque(plan, directory))
     if "faktory_worker_go" in plan.peers:
         fields += _faktory(plan, directory)
+    if "dramatiq" in plan.peers:
+        fields += _rabbitmq(plan)
     return fields
 
 
@@ -55,6 +59,25 @@ def _faktory(plan: Plan, directory: Path) -> list[Field]:
     except (Refused, servers.Missing) as reason:
         print(f"Faktory is not measured: {reason}", file=sys.stderr)
         return []
+
+
+def _rabbitmq(plan: Plan) -> list[Field]:
+    """In the form of Buffalo's adapter, beside dramatiq in its own."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = Rabbitmq(stack.enter_context(servers.rabbitmq()))
+        except servers.Missing as missing:
+            print(f"not measured: {missing}", file=sys.stderr)
+            return []
+        print(f"worksong on {server.version()}", file=sys.stderr)
+        others: list[System] = []
+        absent: list[Subject] = []
+        try:
+            others.append(Publisher("dramatiq", server, seconds=plan.seconds))
+        except (Refused, Failed) as reason:
+            absent.append(Subject(name="dramatiq", absent=str(reason)))
+        worksong = Publisher("worksong", server, seconds=plan.seconds)
+        return [field("RabbitMQ", worksong, others, absent, plan)]
 
 
 def field(name: str, worksong: System, others: Sequence[System], absent: Sequence[Subject], plan: Plan) -> Field:

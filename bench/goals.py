@@ -121,7 +121,11 @@ def _flat(backlog: Backlog) -> list[Goal]:
 
 # in the formats of others
 
-FOREIGN = {"Resque": (("goworker", "drain", 3.0),), "Faktory": (("faktory_worker_go", "drain", 1.0),)}
+FOREIGN = {
+    "Resque": (("goworker", "drain", 3.0),),
+    "RabbitMQ": (("dramatiq", "drain", 5.0), ("dramatiq", "enqueue bulk", 5.0)),
+    "Faktory": (("faktory_worker_go", "drain", 1.0),),
+}
 """As RATIOS."""
 FOREIGN_PICK_UP_MS = {"Faktory": 20.0}
 """Format -> milliseconds within which 99 of 100 jobs from another process begin."""

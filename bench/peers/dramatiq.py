@@ -1,18 +1,19 @@
-"""dramatiq on Redis: threads, and an event loop beside them for coroutines."""
+"""dramatiq on Redis or RabbitMQ: threads, and an event loop beside them for coroutines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import dramatiq
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware.asyncio import AsyncIO
 
-from bench.peer import URL, Peer, program
+from bench.peer import SCHEME, URL, Peer, program
 from bench.tally import done, stamp
 
-broker = RedisBroker(url=URL)
+broker = RabbitmqBroker(url=URL, confirm_delivery=True) if SCHEME == "amqp" else RedisBroker(url=URL)
 broker.add_middleware(AsyncIO())
 dramatiq.set_broker(broker)
 
@@ -28,16 +29,31 @@ JOBS = {
 }
 
 
+class On(NamedTuple):
+    """What differs from one server to the other."""
+
+    packages: tuple[str, ...]
+    kinds: dict[str, int]
+    comes_back: str
+    """When the jobs of a killed worker do."""
+    confirms: str = ""
+
+
+SERVERS = {
+    "redis": On(("redis", "hiredis"), {"plain": 5000, "async": 4000}, "when it has been silent for 60 s"),
+    "amqp": On(("pika",), {"plain": 5000, "async": 4000}, "at once", "Publisher confirms (`confirm_delivery`). "),
+}
+HERE = SERVERS[SCHEME]
+
+
 class Dramatiq(Peer):
-    packages = ("dramatiq", "redis", "hiredis")
-    kinds: ClassVar = {"plain": 5000, "async": 4000}
+    packages = ("dramatiq", *HERE.packages)
+    kinds: ClassVar = HERE.kinds
     best = 25
-    promise = (
-        "Acknowledges after the handler ran; the jobs of a killed worker come back when it has been silent for 60 s."
-    )
+    promise = f"Acknowledges after the handler ran; the jobs of a killed worker come back {HERE.comes_back}."
     setup = (
-        "Fetches 200 messages ahead (`dramatiq_queue_prefetch`) instead of two for each thread, which drained half as "
-        "fast. The `AsyncIO` middleware, which coroutines need."
+        f"{HERE.confirms}Fetches 200 messages ahead (`dramatiq_queue_prefetch`) instead of two for each thread, which "
+        "drained half as fast on Redis. The `AsyncIO` middleware, which coroutines need."
     )
 
     def send(self, job: str, *args: Any) -> None:

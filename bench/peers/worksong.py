@@ -43,6 +43,7 @@ SERVERS = {
     "resque+redis": On(("redis", "hiredis"), {"async": 30_000, "plain": 20_000}, "Redis"),
     "postgresql": On(("asyncpg",), {"async": 15_000, "plain": 12_000}, "its table"),
     "mariadb": On(("asyncmy",), {"async": 9000, "plain": 7000}, "its table"),
+    "amqp": On(("pika",), {"plain": 9000, "async": 10_000}, "its queue"),
     "sqlite": On((), {"plain": 15_000, "async": 18_000}, "the file"),
     "faktory": On((), {"async": 8000, "plain": 7000}, "the server", "when their reservations are over"),
 }

@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from worksong import Worker
+from worksong.adapters.amqp import AmqpBackend
 from worksong.domain.job import new_id
 
-PATIENCE = 60.0
-"""Seconds in which what must happen has happened, on a slow machine."""
 PATIENT = "timeout=60&heartbeat=60"
 """Of a URL: a server that is slow to answer is not taken for dead, nor are we by it."""
+PATIENCE = 240.0
+"""Seconds in which what must happen has happened, on a slow machine: one call may last as long as `PATIENT` says,
+and what it is needed for comes after it."""
+LIMIT = 900
+"""Seconds that a test may take which waits so."""
+MakesWorkers: TypeAlias = Callable[..., Worker]
+MakesBackends: TypeAlias = Callable[[str], AmqpBackend]
+"""Of the fixtures `a_worker` and `a_backend`."""
 
 
 def a_worker(url: str, **options: object) -> Worker:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from amqp.stage import PATIENCE, PATIENT, awaited
+from amqp.server import connected
+from amqp.stage import LIMIT, PATIENCE, PATIENT, awaited
 from worksong.adapters.amqp import AmqpBackend
 from worksong.adapters.amqp.channel import Channel
 from worksong.domain.job import new_id
-from worksong.testing.contract.steps import a_job, fetch, join, lent_ids, push
+from worksong.testing.contract.steps import a_job, die, fetch, join, lent_ids, push
 
-pytestmark = pytest.mark.timeout(400)  # the first one waits for the server to start
+pytestmark = pytest.mark.timeout(LIMIT)  # the first one waits for the server to start
 LONG = 10 * PATIENCE
 
 
@@ -127,6 +128,35 @@ async def test_a_fetch_that_waits_while_the_one_before_is_given_up_hears_of_jobs
     # Then it is told of it
     async with asyncio.timeout(PATIENCE):
         assert [delivery.job.id for delivery in await waiting] == [job.id]
+
+
+async def test_a_pool_that_is_taken_for_dead_while_it_fetches_takes_nothing_more(
+    backend: AmqpBackend, rabbitmq_url: str
+) -> None:
+    # Given a fetch that has the server send what comes
+    dead, other, job = await join(backend), await join(backend), a_job()
+    waiting = asyncio.create_task(fetch(backend, dead, wait=LONG))
+    queue = backend._queues.queue(job.handler)
+
+    async def listens() -> bool:
+        return await asyncio.to_thread(consumers, rabbitmq_url, queue) == 1
+
+    await awaited(listens, "its consumer")
+    # When its pool is taken for dead, and a job comes
+    await die(backend, dead)
+    assert await waiting == []
+    await push(backend, job)
+
+    # Then whoever lives has the job
+    async def lent() -> bool:
+        return await lent_ids(backend, other) == [job.id]
+
+    await awaited(lent, "the job")
+
+
+def consumers(url: str, queue: str) -> int:
+    with connected(url) as channel:
+        return channel.queue_declare(queue, passive=True).method.consumer_count
 
 
 async def test_jobs_that_come_while_fetches_are_given_up_are_all_there(backend: AmqpBackend) -> None:

@@ -7,25 +7,29 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 import servers
 from amqp.cutter import Cutter
-from amqp.stage import PATIENT, a_worker, until
+from amqp.server import connected
+from amqp.stage import LIMIT, PATIENCE, PATIENT, MakesBackends, MakesWorkers, awaited, until
 from worksong import Job
 from worksong.adapters.amqp import AmqpBackend
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 from worksong.domain.job import new_id
-from worksong.testing.contract.steps import a_job, beat, fetch, join, push, settle
+from worksong.domain.lifecycle import State
+from worksong.testing.contract.steps import T, a_job, beat, fetch, join, push, settle
 
 TESTS = Path(__file__).parents[1]
-pytestmark = pytest.mark.timeout(400)  # servers take long to start
+pytestmark = pytest.mark.timeout(LIMIT)  # servers take long to start
 
 
-def test_a_killed_worker_loses_nothing(rabbitmq_url: str, tmp_path: Path) -> None:
+def test_a_killed_worker_loses_nothing(rabbitmq_url: str, tmp_path: Path, a_worker: MakesWorkers) -> None:
     # Given jobs, and a worker process
     url, ledger = f"{rabbitmq_url}?namespace={new_id()}&{PATIENT}", tmp_path / "ledger"
     ledger.touch()
@@ -54,12 +58,12 @@ def test_a_killed_worker_loses_nothing(rabbitmq_url: str, tmp_path: Path) -> Non
         # Then every job was done, and only those doubled that ran when it died
         until(lambda: len(done()) == 200, "all jobs")
         second.terminate()
-        assert second.wait(60.0) == 0
+        assert second.wait(PATIENCE) == 0
     begun = [line for line in ledger.read_text().splitlines() if line.startswith("begun ")]
     assert len(begun) - 200 <= 8
 
 
-def test_a_cut_line_is_made_anew(rabbitmq_server: servers.Broker) -> None:
+def test_a_cut_line_is_made_anew(rabbitmq_server: servers.Broker, a_worker: MakesWorkers) -> None:
     # Given a worker behind a line that can be cut
     ran: list[int] = []
     with Cutter(rabbitmq_server.port) as line:
@@ -90,10 +94,12 @@ def _enqueued(worker: object, job: Job) -> None:
     until(tried, "the server's answer")
 
 
-async def test_the_tag_of_a_dead_channel_settles_nothing(rabbitmq_server: servers.Broker) -> None:
+async def test_the_tag_of_a_dead_channel_settles_nothing(
+    rabbitmq_server: servers.Broker, a_backend: MakesBackends
+) -> None:
     # Given a job lent over a line that is cut
     with Cutter(rabbitmq_server.port) as line:
-        backend = AmqpBackend(f"amqp://guest:guest@127.0.0.1:{line.port}/?namespace={new_id()}&{PATIENT}")
+        backend = a_backend(f"amqp://guest:guest@127.0.0.1:{line.port}/?namespace={new_id()}")
         job, other = a_job(), a_job()
         await push(backend, job)
         pool = await join(backend)
@@ -112,7 +118,6 @@ async def test_the_tag_of_a_dead_channel_settles_nothing(rabbitmq_server: server
         assert await settle(backend, again)
         (last,) = await fetch(backend, pool)
         assert last.job.id == other.id
-        await backend.close()
 
 
 async def _insist(backend: AmqpBackend, pool: object) -> object:
@@ -127,42 +132,78 @@ async def _insist(backend: AmqpBackend, pool: object) -> object:
     raise AssertionError("it is not lent again")
 
 
-def test_a_killed_server_loses_nothing_that_it_confirmed(rabbitmq_server: servers.Broker) -> None:
+@contextmanager
+def away(server: servers.Broker) -> Iterator[None]:
+    """The server is killed, and there again afterwards, whatever happens: other tests want it."""
+    server.kill()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+def test_a_killed_server_loses_nothing_that_it_confirmed(
+    rabbitmq_server: servers.Broker, a_worker: MakesWorkers
+) -> None:
     # Given a worker, jobs that wait, jobs for later, and a producer that goes on
     ran: set[int] = set()
-    worker = a_worker(rabbitmq_server.url, concurrency=5)
+    namespace = new_id()
+    worker = a_worker(f"{rabbitmq_server.url}?namespace={namespace}", concurrency=5)
     hold = threading.Event()
 
     @worker.job()
     def note(n: int) -> None:
-        hold.wait(60.0)
+        hold.wait(PATIENCE)
         ran.add(n)
 
     worker.perform_many([Job("note", {"n": n}) for n in range(100)])
-    for n in range(100, 110):
-        worker.perform_in(Job("note", {"n": n}), 1.0)
+    worker.perform_many([Job("note", {"n": n}, run_at=time.time() + 3600.0) for n in range(10)])
     worker.start()
     # When the server is killed, and started again
-    rabbitmq_server.kill()
-    with pytest.raises(BackendUnavailable):
-        worker.perform(Job("note", {"n": -1}))
-    hold.set()
-    rabbitmq_server.start()
-    for n in range(110, 120):
+    with away(rabbitmq_server):
+        with pytest.raises(BackendUnavailable):
+            worker.perform(Job("note", {"n": -1}))
+        hold.set()
+    for n in range(100, 110):
         _enqueued(worker, Job("note", {"n": n}))
-    # Then every job that was taken in runs
-    until(lambda: ran >= set(range(120)), "all jobs")
+    # Then every job that was taken in runs, or still waits for its time
+    until(lambda: ran >= set(range(110)), "all jobs")
     worker.stop()
+    with connected(rabbitmq_server.url) as channel:
+        waits = channel.queue_declare(f"{namespace}.note.delay.{25 << 17}", passive=True).method.message_count
+    assert waits == 10
 
 
-def test_a_wrong_password_is_told(rabbitmq_server: servers.Broker) -> None:
+async def test_a_server_killed_at_once_remembers_the_queue_that_was_declared_last(
+    rabbitmq_server: servers.Broker, a_backend: MakesBackends
+) -> None:
+    # Given jobs that are confirmed, each the first one for its queue
+    backend = a_backend(f"{rabbitmq_server.url}?namespace={new_id()}")
+    jobs = [a_job(), a_job(run_at=T + 3600)]
+    await push(backend, *jobs)
+    # When the server is killed in the same moment
+    with away(rabbitmq_server):
+        pass
+
+    # Then it has them
+    async def there() -> bool:
+        try:
+            counts = await backend.counts()
+        except BackendUnavailable:
+            return False
+        return [counts[State.QUEUED], counts[State.SCHEDULED]] == [1, 1]
+
+    await awaited(there, "both jobs")
+
+
+def test_a_wrong_password_is_told(rabbitmq_server: servers.Broker, a_worker: MakesWorkers) -> None:
     worker = a_worker(f"amqp://guest:wrong@127.0.0.1:{rabbitmq_server.port}/")
     with pytest.raises(ConfigError, match="refuses the login") as told:
         worker.perform(Job("note", {}))
     assert "wrong@" not in str(told.value)
 
 
-def test_a_vhost_that_is_not_there_is_told(rabbitmq_server: servers.Broker) -> None:
+def test_a_vhost_that_is_not_there_is_told(rabbitmq_server: servers.Broker, a_worker: MakesWorkers) -> None:
     worker = a_worker(f"amqp://guest:guest@127.0.0.1:{rabbitmq_server.port}/nothing")
     with pytest.raises(ConfigError, match="vhost"):
         worker.perform(Job("note", {}))

@@ -13,7 +13,7 @@ import pytest
 
 import servers
 from amqp.server import connected
-from amqp.stage import PATIENT, awaited
+from amqp.stage import LIMIT, PATIENT, MakesBackends, awaited
 from corpus import CORPUS
 from worksong.adapters.amqp import AmqpBackend
 from worksong.adapters.amqp.names import REDELIVERIES
@@ -25,7 +25,7 @@ from worksong.domain.poison import Reason
 from worksong.ports.backend import Backend, Pool
 from worksong.testing.contract.steps import T, a_job, beat, die, fetch, join, lend, listed, push, settle
 
-pytestmark = pytest.mark.timeout(400)  # the first one waits for the server to start
+pytestmark = pytest.mark.timeout(LIMIT)  # the first one waits for the server to start
 UNREADABLE = {
     Reason.INVALID_JSON,
     Reason.INVALID_UTF8,
@@ -108,10 +108,10 @@ def no_memory(server: servers.Broker) -> Iterator[None]:
 
 
 async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
-    rabbitmq_server: servers.Broker, namespace: str
+    rabbitmq_server: servers.Broker, namespace: str, a_backend: MakesBackends
 ) -> None:
     # Given a job that runs, and a server without memory
-    backend = AmqpBackend(f"{rabbitmq_server.url}?namespace={namespace}&timeout=5&heartbeat=60")
+    backend = a_backend(f"{rabbitmq_server.url}?namespace={namespace}&timeout=5&heartbeat=60")
     pool, running = await lend(backend)
     taken, refused = list[Job](), list[Job]()
     with no_memory(rabbitmq_server):
@@ -148,7 +148,6 @@ async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
         found.append((await one(backend, pool)).job.id)
     assert {job.id for job in taken} <= set(found)
     assert refused[-1].id not in found
-    await backend.close()
 
 
 # jobs that run longer than the server allows
@@ -195,8 +194,10 @@ async def test_a_job_longer_than_the_server_allows_is_taken_back_and_told_of(
 # quorum queues
 
 
-async def test_quorum_queues_keep_what_is_promised_of_classic_ones(rabbitmq_url: str, namespace: str) -> None:
-    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum&{PATIENT}")
+async def test_quorum_queues_keep_what_is_promised_of_classic_ones(
+    rabbitmq_url: str, namespace: str, a_backend: MakesBackends
+) -> None:
+    backend = a_backend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
     # Given a job in quorum queues, which nobody may declare as others
     pool, first = await lend(backend)
     with (
@@ -213,11 +214,12 @@ async def test_quorum_queues_keep_what_is_promised_of_classic_ones(rabbitmq_url:
     assert [(view.id, view.error) for view in await listed(backend, State.DEAD)] == [(first.job.id, "no more")]
     assert await backend.requeue(State.DEAD, [first.job.id], T) == 1
     assert await settle(backend, await one(backend, pool))
-    await backend.close()
 
 
-async def test_a_quorum_queue_gives_a_job_that_kills_its_workers_to_the_dead(rabbitmq_url: str, namespace: str) -> None:
-    backend = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum&{PATIENT}")
+async def test_a_quorum_queue_gives_a_job_that_kills_its_workers_to_the_dead(
+    rabbitmq_url: str, namespace: str, a_backend: MakesBackends
+) -> None:
+    backend = a_backend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
     # Given a job, and workers that die with it as often as the queue allows
     job, good = a_job(), a_job("other")
     await push(backend, job, good)
@@ -235,7 +237,6 @@ async def test_a_quorum_queue_gives_a_job_that_kills_its_workers_to_the_dead(rab
     assert (view.id, view.job.args) == (job.id, job.args)
     # And nothing else went with it
     assert (await one(backend, await join(backend, "other"))).job.id == good.id
-    await backend.close()
 
 
 # queues that somebody declared otherwise
@@ -258,19 +259,19 @@ async def test_a_delay_queue_declared_otherwise_is_refused_with_the_mend(
     assert await settle(backend, running)
 
 
-async def test_queues_of_another_type_are_used_as_they_are(rabbitmq_url: str, namespace: str) -> None:
+async def test_queues_of_another_type_are_used_as_they_are(
+    rabbitmq_url: str, namespace: str, a_backend: MakesBackends
+) -> None:
     # Given classic queues, and a worker that would have quorum queues
-    classic = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&{PATIENT}")
+    classic = a_backend(f"{rabbitmq_url}?namespace={namespace}")
     job = a_job()
     await push(classic, job)
-    quorum = AmqpBackend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum&{PATIENT}")
+    quorum = a_backend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
     # When it works, then it takes what is there
     assert (await one(quorum, await join(quorum))).job.id == job.id
     # And the doctor tells
     found = {finding.id: finding.detail for finding in await quorum.examine(T)}
     assert f"{namespace}.send (inequivalent arg" in found["amqp.declared"]
-    await classic.close()
-    await quorum.close()
 
 
 # TLS
@@ -285,14 +286,13 @@ def authority(rabbitmq_server: servers.Broker) -> str:
 
 
 async def test_a_server_that_is_trusted_is_worked_with_over_tls(
-    rabbitmq_server: servers.Broker, authority: str, namespace: str
+    rabbitmq_server: servers.Broker, authority: str, namespace: str, a_backend: MakesBackends
 ) -> None:
     for host, option in (("localhost", f"cafile={authority}"), ("127.0.0.1", "verify=false")):
-        url = f"amqps://guest:guest@{host}:{rabbitmq_server.tls_port}/?namespace={namespace}&{option}&{PATIENT}"
-        backend = AmqpBackend(url)
+        url = f"amqps://guest:guest@{host}:{rabbitmq_server.tls_port}/?namespace={namespace}&{option}"
+        backend = a_backend(url)
         _, delivery = await lend(backend)
         assert await settle(backend, delivery)
-        await backend.close()
 
 
 @pytest.mark.parametrize(
@@ -314,12 +314,11 @@ async def test_a_server_that_is_not_trusted_gets_no_password(
 
 
 async def test_tls_to_a_port_without_it_and_the_reverse_are_told_of(
-    rabbitmq_server: servers.Broker, authority: str
+    rabbitmq_server: servers.Broker, authority: str, a_backend: MakesBackends
 ) -> None:
     # Given a URL with TLS for the port without, and the other way round
     for scheme, port in (("amqps", rabbitmq_server.port), ("amqp", rabbitmq_server.tls_port)):
-        backend = AmqpBackend(f"{scheme}://guest:guest@localhost:{port}/?namespace=a&{PATIENT}")
+        backend = a_backend(f"{scheme}://guest:guest@localhost:{port}/?namespace=a")
         # When a job is enqueued, then the error says that nobody could be reached there
         with pytest.raises(BackendUnavailable, match=f"localhost:{port}"):
             await push(backend, a_job())
-        await backend.close()

@@ -12,12 +12,12 @@ import pika
 import pytest
 
 from amqp.server import connected, got, put
-from amqp.stage import a_worker, until
+from amqp.stage import LIMIT, PATIENCE, MakesWorkers, until
 from worksong import Job, Retry
 from worksong.domain.job import new_id
 
 T = TypeVar("T")
-pytestmark = pytest.mark.timeout(400)  # the first one waits for the server to start
+pytestmark = pytest.mark.timeout(LIMIT)  # the first one waits for the server to start
 
 
 def collect(ran: list[Any]) -> Any:
@@ -29,7 +29,7 @@ def collect(ran: list[Any]) -> Any:
     return handler
 
 
-def test_one_handler_runs_more_jobs_than_go_would(rabbitmq_url: str) -> None:
+def test_one_handler_runs_more_jobs_than_go_would(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a hundred jobs for a type, and four slots: Go's adapter stops for ever at 25 (B1), and hoards the queue (B8)
     worker, done = a_worker(rabbitmq_url, concurrency=4), set()
     worker.register("count", lambda args: done.add(args["n"]))
@@ -41,9 +41,9 @@ def test_one_handler_runs_more_jobs_than_go_would(rabbitmq_url: str) -> None:
     worker.stop()
 
 
-def test_jobs_of_one_handler_run_side_by_side(rabbitmq_url: str) -> None:
+def test_jobs_of_one_handler_run_side_by_side(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given two jobs that wait for one another: a serial worker (B1) would never finish the first
-    worker, meeting, met = a_worker(rabbitmq_url, concurrency=2), threading.Barrier(2, timeout=60.0), []
+    worker, meeting, met = a_worker(rabbitmq_url, concurrency=2), threading.Barrier(2, timeout=PATIENCE), []
 
     @worker.job()
     def meet() -> None:
@@ -57,7 +57,7 @@ def test_jobs_of_one_handler_run_side_by_side(rabbitmq_url: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.5, 1.37])
-def test_a_delay_is_never_shorter_than_asked_for(rabbitmq_url: str, seconds: float) -> None:
+def test_a_delay_is_never_shorter_than_asked_for(rabbitmq_url: str, seconds: float, a_worker: MakesWorkers) -> None:
     # Given a worker that waits: Go's adapter comes a thousand times too early (B2), in whole seconds only (B3)
     worker, ran = a_worker(rabbitmq_url), []
 
@@ -75,7 +75,7 @@ def test_a_delay_is_never_shorter_than_asked_for(rabbitmq_url: str, seconds: flo
     assert ran[0] - asked >= seconds - 0.001
 
 
-def test_a_time_long_past_means_at_once(rabbitmq_url: str) -> None:
+def test_a_time_long_past_means_at_once(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     worker, ran = a_worker(rabbitmq_url), []
     worker.register("note", collect(ran))
     worker.start()
@@ -84,7 +84,7 @@ def test_a_time_long_past_means_at_once(rabbitmq_url: str) -> None:
     worker.stop()
 
 
-def test_a_failing_job_is_tried_again_and_then_dead_with_its_error(rabbitmq_url: str) -> None:
+def test_a_failing_job_is_tried_again_and_then_dead_with_its_error(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a handler that always fails: Go's adapter never says a word to the server about it (B5)
     namespace, tries = new_id(), []
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}")
@@ -110,7 +110,7 @@ def test_a_failing_job_is_tried_again_and_then_dead_with_its_error(rabbitmq_url:
     assert "x-death" not in headers
 
 
-def test_what_kills_handlers_kills_no_worker(rabbitmq_url: str) -> None:
+def test_what_kills_handlers_kills_no_worker(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a handler that raises what ends programs: a panic ends Go's (B6)
     worker, ran = a_worker(rabbitmq_url), []
 
@@ -128,7 +128,7 @@ def test_what_kills_handlers_kills_no_worker(rabbitmq_url: str) -> None:
     worker.stop()
 
 
-def test_bodies_that_go_writes_are_read_and_others_buried(rabbitmq_url: str) -> None:
+def test_bodies_that_go_writes_are_read_and_others_buried(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a queue as Go declares it, with messages as Go writes them, and others (R4)
     handler, ran = f"go-{new_id()}", []
     for body in (b"null", b"", b"[1]", b'{"a":1}', b'"text"', b"\x80\x04pickle", b"{} {}"):
@@ -155,7 +155,7 @@ def test_bodies_that_go_writes_are_read_and_others_buried(rabbitmq_url: str) -> 
             channel.queue_delete(name)
 
 
-def test_headers_of_any_kind_spoil_no_job(rabbitmq_url: str) -> None:
+def test_headers_of_any_kind_spoil_no_job(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given messages whose headers are forged, deep, or of other types than ours
     namespace, ran = new_id(), []
     deep: dict[str, Any] = {}
@@ -178,7 +178,7 @@ def test_headers_of_any_kind_spoil_no_job(rabbitmq_url: str) -> None:
     worker.stop()
 
 
-def test_a_named_exchange_is_declared_and_bound(rabbitmq_url: str) -> None:
+def test_a_named_exchange_is_declared_and_bound(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a worker with an exchange of its own: Go's adapter binds nothing to it, and all is lost (B4)
     exchange, namespace, ran = f"x-{new_id()}", new_id(), []
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}&exchange={exchange}")
@@ -194,7 +194,7 @@ def test_a_named_exchange_is_declared_and_bound(rabbitmq_url: str) -> None:
     worker.stop()
 
 
-def test_a_queue_that_others_declared_otherwise_is_used_as_it_is(rabbitmq_url: str) -> None:
+def test_a_queue_that_others_declared_otherwise_is_used_as_it_is(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a queue with an argument of somebody else, which nobody may declare without
     namespace, ran = new_id(), []
     with connected(rabbitmq_url) as channel:
@@ -211,7 +211,7 @@ def test_a_queue_that_others_declared_otherwise_is_used_as_it_is(rabbitmq_url: s
     assert "x-max-length" in found["amqp.dropping"].detail
 
 
-def test_a_deleted_queue_comes_back(rabbitmq_url: str) -> None:
+def test_a_deleted_queue_comes_back(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a worker that consumes a queue
     namespace, ran = new_id(), []
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}")
@@ -228,7 +228,7 @@ def test_a_deleted_queue_comes_back(rabbitmq_url: str) -> None:
     worker.stop()
 
 
-def test_delay_queues_go_by_themselves_and_are_few(rabbitmq_url: str) -> None:
+def test_delay_queues_go_by_themselves_and_are_few(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given delays of many lengths: Go's adapter leaves a queue for each of them, for ever (B11)
     namespace = new_id()
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}")
@@ -248,7 +248,7 @@ def test_delay_queues_go_by_themselves_and_are_few(rabbitmq_url: str) -> None:
     worker.stop()
 
 
-def test_what_go_wrote_too_early_can_be_waited_for(rabbitmq_url: str) -> None:
+def test_what_go_wrote_too_early_can_be_waited_for(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a message out of Go's delay queue: of 10 seconds, of which it waited 10 ms
     namespace, handler, ran = new_id(), f"go-{new_id()}", []
     with connected(rabbitmq_url) as channel:
@@ -269,7 +269,7 @@ def test_what_go_wrote_too_early_can_be_waited_for(rabbitmq_url: str) -> None:
             channel.queue_delete(name)
 
 
-def test_a_job_may_ask_for_its_own_delay(rabbitmq_url: str) -> None:
+def test_a_job_may_ask_for_its_own_delay(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     worker, tries = a_worker(rabbitmq_url), []
 
     @worker.job()
@@ -296,7 +296,7 @@ def some(asked: Callable[[], Sequence[T]], what: str) -> Sequence[T]:
     return found[-1]
 
 
-def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str) -> None:
+def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a worker, and somebody else who asks the server
     namespace, running, go_on = new_id(), threading.Event(), threading.Event()
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}", concurrency=3)
@@ -304,11 +304,11 @@ def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str) -> None:
     @worker.job()
     def hold(n: int) -> None:
         running.set()
-        go_on.wait(60.0)
+        go_on.wait(PATIENCE)
 
     worker.start()
     worker.perform(Job("hold", {"n": 5}))
-    assert running.wait(60.0)
+    assert running.wait(PATIENCE)
     other = a_worker(f"{rabbitmq_url}?namespace={namespace}")
     # When it asks, then it is told of the pool and of what that runs
     (pool,) = some(other.admin.pools, "the pool")
@@ -322,7 +322,7 @@ def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str) -> None:
     other.stop()
 
 
-def test_a_periodic_firing_is_enqueued_by_one_process_only(rabbitmq_url: str) -> None:
+def test_a_periodic_firing_is_enqueued_by_one_process_only(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given two processes' workers with the same periodic job: the server knows no ids
     namespace, ran = new_id(), []
     workers = [a_worker(f"{rabbitmq_url}?namespace={namespace}") for _ in range(2)]
@@ -343,7 +343,7 @@ def test_a_periodic_firing_is_enqueued_by_one_process_only(rabbitmq_url: str) ->
     assert len(ran) == len(set(ran))
 
 
-def test_a_stop_hands_back_what_was_not_begun(rabbitmq_url: str) -> None:
+def test_a_stop_hands_back_what_was_not_begun(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
     # Given a worker with one slot, which is busy, and more jobs than that
     namespace, running, go_on, ran = new_id(), threading.Event(), threading.Event(), []
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}", concurrency=1)
@@ -351,12 +351,12 @@ def test_a_stop_hands_back_what_was_not_begun(rabbitmq_url: str) -> None:
     @worker.job()
     def hold(n: int) -> None:
         running.set()
-        go_on.wait(60.0)
+        go_on.wait(PATIENCE)
         ran.append(n)
 
     worker.perform_many([Job("hold", {"n": n}) for n in range(5)])
     worker.start()
-    assert running.wait(60.0)
+    assert running.wait(PATIENCE)
     # When it stops after the running one
     go_on.set()
     worker.stop()

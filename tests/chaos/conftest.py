@@ -17,6 +17,7 @@ from chaos.fleet import Fleet
 from chaos.producer import Producer
 from chaos.scale import SCALE, SEED
 from chaos.theatre import EVERYWHERE, Theatre
+from chaos.theatre_rabbitmq import RabbitmqTheatre
 from chaos.theatre_redis import RedisTheatre
 from chaos.theatre_resque import ResqueTheatre
 from chaos.theatre_servers import MariadbTheatre, PostgresTheatre, Process
@@ -75,6 +76,8 @@ def _opened(request: pytest.FixtureRequest, directory: Path) -> AbstractAsyncCon
             return PostgresTheatre.open(request.getfixturevalue("postgres_process"))
         case "mariadb":
             return MariadbTheatre.open(request.getfixturevalue("mariadb_process"))
+        case "rabbitmq":
+            return RabbitmqTheatre.open(request.getfixturevalue("rabbitmq_server"))
         case unknown:
             raise AssertionError(f"there is no theatre {unknown!r}")
 

@@ -39,7 +39,7 @@ def _restarts(ledger: Ledger, orphans: set[str], since: float) -> list[float]:
     ]
 
 
-@on(*EVERYWHERE, "resque", small=("redis",))  # elsewhere A6 shows jobs recovered
+@on(*EVERYWHERE, "resque", "rabbitmq", small=("redis",))  # elsewhere A6 shows jobs recovered
 async def test_a4_jobs_of_a_dead_pool_run_again_soon_at_default_settings(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
@@ -78,7 +78,7 @@ async def test_a4_jobs_of_a_dead_pool_run_again_soon_at_default_settings(
         assert max(took) <= 20.0
 
 
-@on(*EVERYWHERE, "resque", small=("redis", "sqlite"))
+@on(*EVERYWHERE, "resque", "rabbitmq", small=("redis", "sqlite"))
 async def test_a4_a_supervisor_frees_the_jobs_of_its_dead_process_at_once(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:

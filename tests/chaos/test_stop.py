@@ -27,7 +27,7 @@ AT_ONCE = 1.0 if FULL else 60.0
 pytestmark = pytest.mark.timeout(timeout(240))
 
 
-@on(*EVERYWHERE, "resque", small=("redis", "sqlite", "mariadb"))
+@on(*EVERYWHERE, "resque", "rabbitmq", small=("redis", "sqlite", "mariadb"))
 async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:

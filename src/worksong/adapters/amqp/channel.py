@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -19,6 +21,7 @@ _pika = cast("Any", pika)
 _AMQPError: type[Exception] = _pika.exceptions.AMQPError
 _ChannelClosed: type[Exception] = _pika.exceptions.ChannelClosed
 _ACK = _pika.spec.Basic.Ack
+_numbers = itertools.count(1)
 
 NOT_FOUND = 404
 REFUSED = 403
@@ -64,6 +67,8 @@ class Channel:
     def __init__(self, link: Watch, raw: Any) -> None:
         self._link, self._raw = link, raw
         self._loop = asyncio.get_running_loop()
+        self.number = next(_numbers)
+        """Of this one alone, as long as the process lives."""
         self._asked: set[asyncio.Future[Any]] = set()
         self._got: asyncio.Future[Any] | None = None
         self._prefetch = 0
@@ -132,6 +137,9 @@ class Channel:
 
     async def exchange(self, name: str, kind: str, *, durable: bool = True) -> None:
         await self._ask(self._raw.exchange_declare, name, exchange_type=kind, durable=durable, auto_delete=not durable)
+
+    async def delete_exchange(self, name: str) -> None:
+        await self._ask(self._raw.exchange_delete, name)
 
     async def look_exchange(self, name: str) -> None:
         """A missing one closes the channel."""
@@ -245,7 +253,8 @@ class Channel:
                 answered(gone, None)
 
             self._raw.add_on_close_callback(closed)
-            self._raw.close()
+            with contextlib.suppress(ChannelClosed):  # its connection is closing, and it goes with that
+                self._do(self._raw.close)
             await self._link.in_time(gone)
 
 

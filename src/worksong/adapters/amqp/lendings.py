@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import defaultdict
@@ -14,7 +13,7 @@ from msgspec.structs import replace
 
 from worksong.adapters.amqp.channel import Channel, ChannelClosed
 from worksong.adapters.amqp.headroom import fitted
-from worksong.adapters.amqp.link import Link
+from worksong.adapters.amqp.link import Link, Lost
 from worksong.adapters.amqp.publisher import Outgoing, Publisher
 from worksong.adapters.amqp.tap import Held, Tap
 from worksong.adapters.amqp.topology import Topology
@@ -62,8 +61,6 @@ class Lendings:
         self.members: dict[str, Member] = {}
         self._lent: dict[int, _Lent] = {}
         self._fence = 0
-        self._numbers = itertools.count(1)
-        self._channels: dict[int, int] = {}
         self._errands: set[asyncio.Task[bool]] = set()
 
     def join(self, pool: Pool, now: float) -> None:
@@ -93,6 +90,10 @@ class Lendings:
             if want.wait:
                 return await self._waited(member, want, now)
             return await (self._swept(member, want, now) if member.tap.flows else self._drawn(member, want, now))
+        except (ChannelClosed, Lost):
+            if member.tap.struck_off:  # meanwhile
+                return []
+            raise
         except asyncio.CancelledError:  # the pool goes quiet: nothing more may pile up here
             self._spawn(_quietly(member.tap))
             raise
@@ -164,15 +165,9 @@ class Lendings:
         if job.run_at:
             job = replace(job, run_at=0.0)
         self._fence = fence = max(self._fence + 1, time.time_ns() // 1000)
-        receipt = Receipt(self._number(held.channel), held.delivered.tag)
+        receipt = Receipt(held.channel.number, held.delivered.tag)
         self._lent[fence] = _Lent(receipt, pool, held)
         return Delivery(job, receipt, fence), None
-
-    def _number(self, channel: Channel) -> int:
-        known = self._channels.get(id(channel))
-        if known is None:
-            known = self._channels[id(channel)] = next(self._numbers)
-        return known
 
     # what is not for the handlers
 
@@ -317,14 +312,12 @@ class Lendings:
 
     def _forget(self, channel: Channel) -> None:
         """A channel is gone: what came through it is the server's again."""
-        self._channels.pop(id(channel), None)
         for fence in [fence for fence, lent in self._lent.items() if lent.held.channel is channel]:
             del self._lent[fence]
 
     def lost(self) -> None:
         """The connection is gone."""
         self._lent.clear()
-        self._channels.clear()
         for member in self.members.values():
             member.tap.lost()
 

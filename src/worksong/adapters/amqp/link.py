@@ -207,18 +207,21 @@ def _abort(raw: Any) -> None:
 
 
 def _translated(failure: BaseException, address: Address) -> Exception:
-    """What is refused will be refused again; all else may pass."""
+    """What is refused will be refused again; all else may pass.
+
+    The server says why it refuses. What pika calls a probable refusal is a server that went away while it was greeted.
+    """
     told = type(failure).__name__
     for one in _causes(failure):
         text = str(one)
         if isinstance(one, ssl.SSLCertVerificationError):
             mend = "give its authority with cafile=, and the host by the name in the certificate"
             return ConfigError(f"the certificate of {address.shown} is not trusted: {one.verify_message}; {mend}")
-        if isinstance(one, _exceptions.ProbableAuthenticationError) or "ACCESS_REFUSED" in text:
+        if "ACCESS_REFUSED" in text:
             return ConfigError(
                 f"{address.shown} refuses the login: {text}; see the user, password and vhost in the URL"
             )
-        if "NOT_ALLOWED" in text or isinstance(one, _exceptions.ProbableAccessDeniedError):
+        if "NOT_ALLOWED" in text:
             return ConfigError(f"{address.shown} refuses the vhost: {text}; create it, and give the user permissions")
         told = text or told
     return Lost(f"{address.shown} cannot be reached: {told}")

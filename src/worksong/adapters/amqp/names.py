@@ -32,6 +32,8 @@ class Names:
         """A queue without messages: it has as many consumers as there are processes with pools."""
         self.types = f"{self._prefix}worksong.types"
         """A queue with one message: the job types that ever had a worker."""
+        self.seal = f"{self._prefix}worksong.seal"
+        """An exchange that is never there for longer than a moment."""
 
     def queue(self, handler: str) -> str:
         """Where a job type's jobs wait. Without a namespace its bare name, as Go's adapter has it."""

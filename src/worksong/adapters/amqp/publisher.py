@@ -88,7 +88,9 @@ class Publisher:
                 await self._make_room(batch)
             try:
                 self._write(channel, outgoing, batch, place)
-            except ChannelClosed:
+            except ChannelClosed as closed:
+                if not place:  # nobody would ever end this batch
+                    raise Lost(f"the connection broke before anything was sent ({closed.text})") from closed
                 break
         await self._confirmed(batch, channel)
         return self._unroutable(messages, batch)

@@ -59,6 +59,8 @@ class Tap:
         self.asked = False
         """Whether somebody fetched since the last beat."""
         self._full = 0
+        self.struck_off = False
+        """Whether its pool has left, or was taken for dead."""
 
     @property
     def buffered(self) -> int:
@@ -80,6 +82,9 @@ class Tap:
                 if self._channel is None or not self._channel.open:
                     self._forget()
                     channel = await self._link.channel()
+                    if self.struck_off:  # a consumer of nobody would keep what is sent to it
+                        await channel.close()
+                        raise Lost("the pool was struck off")
                     channel.on_closed = lambda closed: self._closed(channel, closed)
                     channel.on_cancelled(self._cancelled)
                     self._channel = channel
@@ -255,7 +260,8 @@ class Tap:
             return len(held)
 
     async def close(self) -> None:
-        """Everything unended goes back."""
+        """Everything unended goes back, and nothing more comes; whoever waits for it hears so."""
+        self.struck_off = True
         channel = self._channel
         self._forget()
         self._channel = None

@@ -108,8 +108,17 @@ class Topology:
     async def _declare(self, queue: str, arguments: Arguments) -> None:
         try:
             await self.ask(lambda channel: channel.declare(queue, arguments))
+            await self._seal()
         except ChannelClosed as closed:
             raise refused(queue, closed) from closed
+
+    async def _seal(self) -> None:
+        """A server that is killed may have forgotten what was declared last, with all that it confirmed in it since.
+
+        What was declared before is on the disk: so something is, that nobody needs.
+        """
+        await self.ask(lambda channel: channel.exchange(self.names.seal, "direct"))
+        await self.ask(lambda channel: channel.delete_exchange(self.names.seal))
 
 
 def refused(name: str, closed: ChannelClosed) -> BackendRefused:
