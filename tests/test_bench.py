@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 import redis
+from msgspec.structs import replace
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -507,12 +508,12 @@ def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: RedisServer) -> No
 
 def test_worksong_is_filled_drained_and_watched(own_redis: RedisServer) -> None:
     worksong = PythonSystem("worksong", own_redis, seconds=0.05)
-    drained = worksong.drain(Cell(kind="plain", slots=1))
-    assert drained.jobs == 1500
-    assert drained.rate > 0
-    assert drained.memory_mb is not None
-    assert drained.memory_mb > 5
-    assert worksong.drain(Cell(kind="plain", slots=1, pinned=True)).jobs == 1500
+    found = drained(worksong, Cell(kind="plain", slots=1))
+    assert found.jobs >= 1500
+    assert found.rate > 0
+    assert found.memory_mb is not None
+    assert found.memory_mb > 5
+    assert drained(worksong, Cell(kind="plain", slots=1, pinned=True)).jobs >= 1500
     for way in worksong.description.ways:
         assert worksong.enqueue(way, "async") > 0
     quiet = worksong.idle()
@@ -524,12 +525,12 @@ def test_worksong_is_filled_drained_and_watched(own_redis: RedisServer) -> None:
 def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worksong = PythonSystem("worksong", own_redis, seconds=0.2)
-    worksong.drain(Cell(kind="plain", slots=1))
+    worksong = PythonSystem("worksong", own_redis, seconds=0.05)
+    drained(worksong, Cell(kind="plain", slots=1))
     honest = Tally.total
     monkeypatch.setattr(Tally, "total", lambda self: honest(self) + 1)
-    with pytest.raises(Failed, match="6,001 jobs ran where 6,000 were enqueued"):
-        worksong.drain(Cell(kind="plain", slots=1))
+    with pytest.raises(Failed, match=r"\d01 jobs ran where \S+00 were enqueued"):
+        drained(worksong, Cell(kind="plain", slots=1))
 
 
 GOBENCH = """#!/bin/sh
@@ -594,10 +595,20 @@ def test_worksong_is_timed_at_jobs_that_somebody_else_enqueues(own_redis: RedisS
 def test_worksong_drains_in_the_format_of_resque(own_redis: RedisServer) -> None:
     server = ResqueServer(own_redis.port, own_redis.pid)
     try:
-        drained = PythonSystem("worksong", server, seconds=0.05).drain(Cell(kind="async", slots=25))
+        assert drained(PythonSystem("worksong", server, seconds=0.05), Cell(kind="async", slots=25)).rate > 0
     finally:
         server.close()
-    assert drained.jobs == 1500
+
+
+def drained(system: PythonSystem, cell: Cell) -> Drained:
+    """With more and more jobs, until they take longer than this process may have stood still."""
+    for jobs in (1500, 6000, 24_000, 96_000):
+        try:
+            return system.drain(replace(cell, jobs=jobs))
+        except Failed as failed:
+            if "in no time" not in str(failed):
+                raise
+    raise AssertionError("nothing could be timed")
 
 
 def test_without_go_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
