@@ -75,7 +75,7 @@ async def test_a1_workers_killed_at_random_lose_nothing(
     )
 
 
-@on(*WITH_A_SERVER, "resque", "rabbitmq")
+@on(*WITH_A_SERVER, "resque", "rabbitmq", small=(*WITH_A_SERVER, "resque"))  # RabbitMQ takes long to come back
 async def test_a2_a3_servers_and_workers_killed_at_random_lose_nothing(
     theatre: Theatre, fleet: Fleet, producer: Producer, certify: Certify
 ) -> None:
