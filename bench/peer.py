@@ -36,6 +36,8 @@ class Peer(ABC):
     it only decides how many jobs a run has."""
     best: ClassVar[int]
     """Jobs at once, per process, that its documentation recommends or its defaults set for short jobs."""
+    bests: ClassVar[dict[str, int]] = {}
+    """Of kinds that take another number."""
     one_at_a_time: ClassVar[bool] = False
     """A process runs only one job at once, whatever is asked."""
     own_processes: ClassVar[bool] = True

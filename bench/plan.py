@@ -52,7 +52,9 @@ def matches(ours: Description, theirs: Description, *, quick: bool) -> list[Matc
         drains.append(pinned)
     if not quick:
         there = Cell(kind=native, slots=theirs.best)
-        drains += [(Cell(kind=kind, slots=ours.best, processes=number), there) for kind, number in theirs.beside]
+        drains += [
+            (Cell(kind=kind, slots=ours.best_of(kind), processes=number), there) for kind, number in theirs.beside
+        ]
         drains = [(replace(here, jobs=theirs.jobs), replace(there, jobs=theirs.jobs)) for here, there in drains]
     ways = [way for way in theirs.ways if way in ours.ways]
     one = Cell(kind=native, slots=EQUAL)

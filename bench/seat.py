@@ -66,6 +66,7 @@ def describe(peer: Peer) -> dict[str, Any]:
         "versions": {package: version(package) for package in peer.packages},
         "kinds": peer.kinds,
         "best": peer.best,
+        "bests": peer.bests,
         "one_at_a_time": peer.one_at_a_time,
         "own_processes": peer.own_processes,
         "promise": peer.promise,

@@ -59,6 +59,12 @@ class Description(msgspec.Struct, frozen=True):
     """A drain beside it has so many, on both sides; 0: see `bench.results.Cell`."""
     beside: list[tuple[str, int]] = []
     """(kind, processes) of worksong at its best, each measured beside this one at its best in one process."""
+    bests: dict[str, int] = {}
+    """Of kinds that do best with another number of jobs at once than `best`."""
+
+    def best_of(self, kind: str) -> int:
+        """Jobs at once with which it does best."""
+        return self.bests.get(kind, self.best)
 
 
 class Drained(msgspec.Struct, frozen=True):

@@ -763,6 +763,32 @@ async def test_a_slot_that_a_second_fetch_asked_for_in_vain_is_filled_as_soon_as
         gate.set()
 
 
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_plain_functions_are_fetched_for_all_slots_at_once(
+    monkeypatch: pytest.MonkeyPatch, *, threaded: bool
+) -> None:
+    # Given a backend that is worth two fetches at once
+    bench, limits, ran = Bench(concurrency=4), list[int](), list[int]()
+    bench.ledger.fetches, fetch = 2, bench.ledger.fetch
+
+    async def fetched(want: Want, now: float) -> list[Delivery]:
+        limits.append(want.limit)
+        return await fetch(want, now)
+
+    async def coroutine(number: int) -> None:
+        ran.append(number)
+
+    monkeypatch.setattr(bench.ledger, "fetch", fetched)
+    bench.add("job", ran.append if threaded else coroutine)
+    jobs = [await bench.push("job", [number]) for number in range(20)]
+    # When many jobs run
+    async with bench.running(burst=True) as engine:
+        await engine.finished.wait()
+    # Then all did, and a fetch for functions fills whatever is free, one for coroutines a half
+    assert len(ran) == len(jobs)
+    assert max(limits) == (4 if threaded else 2)
+
+
 async def test_two_fetches_at_once_never_take_more_than_there_are_slots() -> None:
     # Given a backend that is worth two fetches at once, and more jobs than slots
     bench, gate, begun = Bench(concurrency=5), asyncio.Event(), list[int]()

@@ -44,8 +44,8 @@ class Taker(Protocol):
         """Nothing more can be taken in before something has ended."""
         ...
 
-    def take(self, found: Sequence[Delivery]) -> None:
-        """Run these."""
+    def take(self, found: Sequence[Delivery]) -> bool:
+        """Run these; answers whether most of them run in threads."""
         ...
 
     def refuse(self, found: Sequence[Delivery]) -> None:
@@ -69,7 +69,8 @@ class Fetcher:
     """Waits for jobs; while there are plenty a second fetch is under way beside the first, each for half of the slots.
 
     So the server looks for the jobs of one half while those of the other run, and the endings of a half leave together
-    with the next request for its slots.
+    with the next request for its slots. Plain functions take the interpreter from the loop while they run, and a second
+    answer would be read no sooner: for them one fetch asks for all slots.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class Fetcher:
         """In which order job types are asked for."""
         self._broker, self._taker, self._queues, self._clock = broker, taker, queues, clock
         self._abreast = max(1, min(broker.fetches, slots))
-        self._portion = -(-slots // self._abreast)
+        self._slots, self._portion = slots, -(-slots // self._abreast)
+        self._threaded = False
+        """Most of what was found last runs in threads."""
         self._asked: dict[int, int] = {}
         """Number of a fetch under way -> jobs that it asked for."""
         self._count = 0
@@ -135,7 +138,7 @@ class Fetcher:
             if answer is None:
                 continue
             found, asked = answer
-            if found == asked:
+            if found == asked and not self._threaded:
                 self._plenty.set()
             if not burst or found:
                 continue
@@ -175,7 +178,7 @@ class Fetcher:
                     found, asked = await self._fetch(0.0)
                 except Exception:
                     log.debug("a fetch beside the first one failed", exc_info=True)
-            if found < asked:
+            if found < asked or self._threaded:
                 self._plenty.clear()
 
     @property
@@ -184,7 +187,7 @@ class Fetcher:
 
     async def _fetch(self, wait: float) -> tuple[int, int]:
         """Ask for a part of what there is room for, and have it run; answers (jobs found, jobs asked for)."""
-        taker, limit = self._taker, min(self._room, self._portion)
+        taker, limit = self._taker, min(self._room, self._slots if self._threaded else self._portion)
         pool = taker.pool.id
         queues = tuple(share.name for share in self._queues.take(limit)) if self._queues else None
         want = Want(pool, limit, wait, self.turns.take(limit), queues)
@@ -203,7 +206,7 @@ class Fetcher:
             plenty = self._abreast > 1 and len(found) == limit >= FEW
             taker.gather_endings(plenty)
             if found:
-                taker.take(found)
+                self._threaded = taker.take(found)
                 # Jobs that need no waiting are through before the next fetch, which takes a turn of the loop. If their
                 # endings are to leave with it, these take one more to be gathered, and one to be sent.
                 for _ in range(1 if plenty else 3):

@@ -184,10 +184,10 @@ class Lane:
         """Too many endings wait for the server."""
         return self.settler.full
 
-    def take(self, found: Sequence[Delivery]) -> None:
-        """Run these."""
+    def take(self, found: Sequence[Delivery]) -> bool:
+        """Run these; answers whether most of them run in threads."""
         self._free -= len(found)
-        self._hand_out(found)
+        return 2 * self._hand_out(found) > len(found)
 
     def gather_endings(self, plenty: bool, /) -> None:
         """Whether endings come so fast that they may gather for a moment before they are sent."""
@@ -198,7 +198,8 @@ class Lane:
         for delivery in found:
             self.settler.put(Settlement(delivery, Released()))
 
-    def _hand_out(self, found: Sequence[Delivery]) -> None:
+    def _hand_out(self, found: Sequence[Delivery]) -> int:
+        """To the runners, and what needs none to the threads: answers how many."""
         held, routes, ready = self.held, self._routes, self._ready
         errands: list[Errand] = []
         for delivery in found:
@@ -212,6 +213,7 @@ class Lane:
         if errands:
             self._threads.send(errands)
         self._wake(1)
+        return len(errands)
 
     async def next_ending(self) -> None:
         """Wait until something has ended."""
