@@ -32,11 +32,9 @@ def _holding(ledger: Ledger, member: Member) -> int:
 
 
 def _restarts(ledger: Ledger, orphans: set[str], since: float) -> list[float]:
-    """Seconds from `since` until each of the jobs was begun again."""
-    return [
-        min(line.at for line in ledger.lines if line.kind == "S" and line.subject == job and line.at > since) - since
-        for job in orphans
-    ]
+    """Seconds from `since` until each of the jobs was begun again; 0: it was before the kill was noted."""
+    begun = {job: [line.at for line in ledger.of("S") if line.subject == job and line.at > since] for job in orphans}
+    return [min(again, default=since) - since for again in begun.values()]
 
 
 @on(*EVERYWHERE, "resque", "rabbitmq", small=("redis",))  # elsewhere A6 shows jobs recovered
