@@ -190,11 +190,25 @@ async def test_what_an_unread_answer_may_hold_is_not_given_back(backend: Gocraft
     await fetch(backend, pool)
     # When it beats all the same, with that fetch still open
     for second in (10.0, 20.0, 30.0):
-        await backend.beat(Beat(pool, fetch=1), T + second)
+        await backend.beat(Beat(pool, fetch=1, begun=1), T + second)
     # Then the job is where it was lent, and once the fetch is over without it, it comes back
     assert stored.call("LLEN", "work:jobs:a") == 0
     for second in (40.0, 50.0):
         await backend.beat(Beat(pool), T + second)
+    assert stored.call("LLEN", "work:jobs:a") == 1
+
+
+async def test_nor_what_the_unread_answer_of_a_second_fetch_may_hold(backend: GocraftBackend, stored: Stored) -> None:
+    # Given jobs lent to a pool with two fetches open, of which the second one has lent them
+    pool = await join(backend, "a")
+    await push(backend, a_job("a"))
+    await fetch(backend, pool)
+    await backend.beat(Beat(pool, fetch=2, begun=3), T + 10.0)
+    # When the first one is read, and another one begins before the second one has its turn
+    await backend.beat(Beat(pool, fetch=3, begun=4), T + 20.0)
+    # Then the job is where it was lent, until neither is open any more
+    assert stored.call("LLEN", "work:jobs:a") == 0
+    await backend.beat(Beat(pool, fetch=5, begun=5), T + 30.0)
     assert stored.call("LLEN", "work:jobs:a") == 1
 
 

@@ -70,16 +70,27 @@ def test_nothing_is_remembered_while_lines_are_found_fast() -> None:
 
 
 def test_who_waits_goes_on_from_the_place_that_was_lent_last(known: Front) -> None:
-    known.reach([a_row("send", "default", 80), a_row("send", "default", 90), a_row("send", "low", 5)])
+    known.reach([a_row("send", "default", 80), a_row("send", "default", 90), a_row("send", "low", 5)], {})
     assert known.near(a_want("send")) == {"send": {"default": 90, "low": 5}}
+
+
+def test_a_job_further_in_front_is_not_passed_over_by_a_fetch_that_began_behind_it(known: Front) -> None:
+    # Given a fetch that is under way from some place on
+    looked(known, 2 * DEAR, ("send", "default", 100), at=1000.0)
+    near = known.near(a_want("send"))
+    # When a job is found that was handed back to a place before it, and the fetch comes back
+    looked(known, 2 * DEAR, ("send", "default", 7), at=1001.0)
+    known.reach([a_row("send", "default", 150)], near)
+    # Then the next one begins at that job
+    assert known.near(a_want("send")) == {"send": {"default": 7}}
 
 
 def test_what_is_lent_is_not_remembered_while_lines_are_found_fast() -> None:
     known = Front(Space("somewhere"))
-    known.reach([a_row("send", "default", 80)])
+    known.reach([a_row("send", "default", 80)], {})
     looked(known, 2 * DEAR, at=1000.0)
     assert known.near(a_want("send")) == {}
-    known.reach([a_row("send", "default", 90)])
+    known.reach([a_row("send", "default", 90)], {})
     assert known.near(a_want("send")) == {"send": {"default": 90}}
 
 

@@ -58,10 +58,9 @@ class Attempts:
 
     async def write(self, notebook: Notebook, now: float) -> None:
         """Tell the store what is new; what it was away for is told the next time, and what it refuses is not kept."""
-        bringing = list(self._failed)
+        bringing = [self._failed.popleft() for _ in range(len(self._failed))]  # more may come meanwhile
         if not bringing:
             return
-        self._failed.clear()
         try:
             await notebook.jot([self._line(failed) for failed in bringing], now)
         except BackendUnavailable:

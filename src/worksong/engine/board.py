@@ -14,6 +14,7 @@ MOST = 1000
 """Pairs of job type and queue that are told apart; whoever enqueues may invent queues without end."""
 FAILED = PLACE[Retried], PLACE[Buried]
 RAN_FROM, WAITED_FROM = RAN + 1, WAITED + 1
+SHORTEST = BOUNDS[0]
 
 
 class Board:
@@ -35,18 +36,24 @@ class Board:
         place = PLACE[type(outcome)]
         row[place] += 1
         if place == RELEASED:
+            self.forget(running)
             return
         ran = now - began if now > began else 0.0  # a clock may be set
         row[RAN] += ran
-        row[RAN_FROM + bisect_left(BOUNDS, ran)] += 1
+        row[RAN_FROM if ran <= SHORTEST else RAN_FROM + bisect_left(BOUNDS, ran)] += 1
         ready = job.enqueued_at
         if ready:
             waited = began - ready if began > ready else 0.0
             row[WAITED] += waited
-            row[WAITED_FROM + bisect_left(BOUNDS, waited)] += 1
+            row[WAITED_FROM if waited <= SHORTEST else WAITED_FROM + bisect_left(BOUNDS, waited)] += 1
         attempts = self.attempts
         if attempts and (place in FAILED or attempts.scribe.runs):  # most jobs neither fail nor log
             attempts.note(running, outcome, now)
+
+    def forget(self, running: Running) -> None:
+        """A run came to no end of its own: what it logged is nobody's."""
+        if self.attempts:
+            self.attempts.scribe.take(running.delivery.job)
 
     def note_stray(self, outcome: Outcome) -> None:
         """A job ended that nobody here has a handler for."""

@@ -306,9 +306,11 @@ class Engine:
 
     def _look(self) -> Beat:
         """May be called from the upkeep's thread: each copy is one step of the interpreter."""
-        running = [slot for slot in self._lane.slots.copy() if slot]
         lane = self._lane
-        return Beat(lane.pool, tuple(running), tuple(lane.held.copy().values()), lane.fetcher.oldest, self._quiet)
+        oldest, begun = lane.fetcher.oldest, lane.fetcher.begun  # first: what is read from now on is held
+        running = [slot for slot in lane.slots.copy() if slot]
+        held = tuple(lane.held.copy().values())
+        return Beat(lane.pool, tuple(running), held, oldest, begun, self._quiet)
 
     def _post(self, do: Callable[[T], None], what: T) -> None:
         self._loop.call_soon_threadsafe(do, what)

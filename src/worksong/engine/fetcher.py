@@ -85,7 +85,10 @@ class Fetcher:
         """Most of what was found last runs in threads."""
         self._asked: dict[int, int] = {}
         """Number of a fetch under way -> jobs that it asked for."""
-        self._count = 0
+        self.oldest = 0
+        """The number of the fetch that has waited longest for its answer; 0: none is under way."""
+        self.begun = 0
+        """The number of the one that began last."""
         self._pause = FIRST_PAUSE
         self._plenty = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -110,11 +113,6 @@ class Fetcher:
     def ended(self) -> bool:
         """Nothing is asked for any more, or this is about to end, as when the loop closes."""
         return not self._tasks or self._tasks[0].done() or self._tasks[0].cancelling() > 0
-
-    @property
-    def oldest(self) -> int:
-        """The number of the fetch that has waited longest for its answer; 0: none is under way."""
-        return next(iter(self._asked), 0)
 
     @property
     def silence(self) -> float:
@@ -191,13 +189,15 @@ class Fetcher:
         pool = taker.pool.id
         queues = tuple(share.name for share in self._queues.take(limit)) if self._queues else None
         want = Want(pool, limit, wait, self.turns.take(limit), queues)
-        self._count = number = self._count + 1
+        self.begun = number = self.begun + 1
         self._asked[number] = limit
+        self.oldest = self.oldest or number
         try:
             found = await self._broker.fetch(want, self._clock.now())
             await self._next_turn(found)
         finally:
             del self._asked[number]
+            self.oldest = next(iter(self._asked), 0)
             taker.make_room()  # what was asked for may be asked for again
         try:
             if pool != taker.pool.id:  # taken for dead while the answer was under way

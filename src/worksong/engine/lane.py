@@ -75,6 +75,8 @@ class Lane:
         self._free = pool.concurrency
         self._idle: deque[asyncio.Future[None]] = deque()
         self._room: asyncio.Future[None] | None = None
+        self._lately = 0.0
+        """When the run ended after which a runner begins the next one at once; 0: it has waited since."""
         self._doomed: dict[int, Outcome | None] = {}
         """Slot -> how its job ends when its cancellation arrives; None: not at all, it is somebody else's."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -195,7 +197,7 @@ class Lane:
 
     def refuse(self, found: Sequence[Delivery]) -> None:
         """Hand these back: they were lent to a pool that is no more."""
-        for delivery in found:
+        for delivery in reversed(found):  # each goes to the front: the last one first
             self.settler.put(Settlement(delivery, Released()))
 
     def _hand_out(self, found: Sequence[Delivery]) -> int:
@@ -242,18 +244,22 @@ class Lane:
         ready, answered = self._ready, self._answered
         loop, task = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
         while not self._stopped:
+            self._lately = 0.0
             while ready or answered:
                 if answered:
                     await self._await_answer(answered.popleft(), task)
+                    self._lately = 0.0
                 else:
                     delivery = ready.popleft()
                     waiting = self._begin(delivery, task)
                     if waiting:
                         await self._go_on(delivery, waiting)
+                        self._lately = 0.0
                 if task.cancelling():
                     if self._ends:
                         return
                     await _forgive(task)
+                    self._lately = 0.0
             bell: asyncio.Future[None] = loop.create_future()
             self._idle.append(bell)
             try:
@@ -279,7 +285,7 @@ class Lane:
             self._end(delivery, stray)
             return None
         now, variables, slot = self._now, self._variables.copy(), self._vacant.pop()
-        self.slots[slot] = running = Running(delivery, slot, now(), hidden=route.hidden)
+        self.slots[slot] = running = Running(delivery, slot, self._lately or now(), hidden=route.hidden)
         self._runners[slot] = runner
         try:
             context = self._context()
@@ -358,10 +364,13 @@ class Lane:
     def _ended(self, delivery: Delivery, slot: int, outcome: Outcome | None) -> None:
         board, running = self._board, self.slots[slot]
         if board and outcome and running:
+            self._lately = now = self._now()
             if self._deeds.open and delivery.fence in self._deeds.open and delivery.fence in self.held:
-                self.settler.fates[delivery.fence] = partial(board.note, running, now=self._now())
+                self.settler.fates[delivery.fence] = partial(board.note, running, now=now)
             else:
-                board.note(running, outcome, self._now())
+                board.note(running, outcome, now)
+        elif board and running:
+            board.forget(running)
         self.slots[slot] = None
         self._vacant.append(slot)
         if self._doomed:

@@ -12,7 +12,7 @@ class ServerTime:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._monotonic = clock, clock.monotonic
         self._ahead: float | None = None
         """The store's clock minus our monotonic one, which no operator and no NTP sets."""
 
@@ -21,7 +21,7 @@ class ServerTime:
         self._ahead = server_now - self._clock.monotonic()
 
     def now(self) -> float:
-        return self._clock.now() if self._ahead is None else self._clock.monotonic() + self._ahead
+        return self._clock.now() if self._ahead is None else self._monotonic() + self._ahead
 
     def monotonic(self) -> float:
         return self._clock.monotonic()

@@ -108,13 +108,15 @@ class Beat(msgspec.Struct, frozen=True):
     held: tuple[Delivery, ...] = ()
     """Every delivery not yet settled, running ones included."""
     fetch: int = 0
-    """The number of the oldest fetch whose answer is not read yet; 0: none.
-
-    What fetches under way were lent is nobody's loss so far, and while the oldest stays the same none of their answers
-    may have been read.
-    """
+    """The number of the oldest fetch whose answer is not read yet: what it was lent is no loss so far; 0: none."""
+    begun: int = 0
+    """The number of the fetch that began last."""
     quiet: bool = False
     """The pool fetches nothing more."""
+
+    def still_unread(self, begun: int) -> bool:
+        """Whether one of the fetches is still under way that were when `begun` had begun last."""
+        return 0 < self.fetch <= begun
 
 
 class Orders(msgspec.Struct, frozen=True):

@@ -72,7 +72,7 @@ class Publisher:
             for outgoing in left:
                 self._topology.forget_type(outgoing.handler)
                 await self._topology.ensure(outgoing.handler)
-            again = await self._try(left)
+            again = await self._try_the_rest(left, messages)
             if again:
                 raise BackendRefused(
                     f"the server finds no queue for {len(again)} of {len(messages)} messages, "
@@ -94,6 +94,14 @@ class Publisher:
                 break
         await self._confirmed(batch, channel)
         return self._unroutable(messages, batch)
+
+    async def _try_the_rest(self, left: Sequence[Outgoing], messages: Sequence[Outgoing]) -> list[Outgoing]:
+        try:
+            return await self._try(left)
+        except Lost as lost:
+            if len(left) == len(messages):
+                raise
+            raise Unconfirmed(f"{lost}; {len(messages) - len(left)} of {len(messages)} are there") from lost
 
     def _write(self, channel: Channel, outgoing: Outgoing, batch: _Batch, place: int) -> None:
         message = outgoing.message

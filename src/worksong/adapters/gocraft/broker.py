@@ -33,7 +33,6 @@ from worksong.domain.errors import (
     EnqueueOutcomeUnknown,
     InvalidArguments,
     PayloadTooLarge,
-    WorksongError,
 )
 from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import (
@@ -191,25 +190,16 @@ class GocraftBroker:
         self._lookout.ring()
 
     async def _take(self, want: Want, now: float) -> list[Delivery]:
-        """While there are plenty, only the types that the draw fell to are asked: each has its price in the server."""
-        if want.pool not in self._ample:
-            found = await self._lend(want, want.handlers, now)
-        else:
+        """While there are plenty, only the types that the draw fell to are asked: each has its price in the server.
+
+        If these have less than was asked for, the next fetch asks all; if they have nothing, this one does.
+        """
+        found: list[Delivery] = []
+        if want.pool in self._ample:
             found = await self._lend(want, [share for share in want.handlers if share.quota], now)
-            if len(found) < want.limit:
-                found += await self._lend_rest(want, len(found), now)
+        found = found or await self._lend(want, want.handlers, now)
         (self._ample.add if len(found) >= want.limit else self._ample.discard)(want.pool)
         return found
-
-    async def _lend_rest(self, want: Want, found: int, now: float) -> list[Delivery]:
-        """What the others have; what goes wrong is no matter to those that were lent before."""
-        rest = [Share(name, 0) for name, _ in want.handlers]
-        try:
-            return await self._lend(replace(want, limit=want.limit - found), rest, now)
-        except WorksongError:
-            if not found:
-                raise
-            return []
 
     async def _lend(self, want: Want, turns: Sequence[Share], now: float) -> list[Delivery]:
         """What types have beyond their quotas is lent if all are asked."""

@@ -32,7 +32,8 @@ class Pulse:
         self._reconciled = 0.0
         self._unheld: Counter[tuple[str, bytes]] = Counter()
         self._missing: set[int] = set()
-        self._fetch = 0
+        self._begun = 0
+        """The number of the fetch that had begun last, one beat ago."""
 
     async def enlist(self, pool: Pool, now: float) -> None:
         k = self._space.keys
@@ -95,11 +96,11 @@ class Pulse:
         ours = Counter((receipt.type, receipt.raw) for receipt in receipts.values() if receipt.pool == pool.id)
         lists = Counter((name, raw) for name, raws in found.items() for raw in raws)
         unheld = lists - ours
-        if beat.fetch and beat.fetch == self._fetch:
+        begun, self._begun = self._begun, beat.begun
+        if beat.still_unread(begun):
             # Its loop is blocked, and has not read an answer that may hold all of them.
             self._unheld = unheld
             return ()
-        self._fetch = beat.fetch
         await self._give_back(pool, sorted((unheld & self._unheld).elements()), now)
         self._unheld = unheld - self._unheld
         missing = {fence for fence, r in receipts.items() if r.pool == pool.id and (r.type, r.raw) not in lists}

@@ -34,7 +34,8 @@ class Pulse:
         self._reconciled = float("-inf")
         self._unheld: set[int] = set()
         self._missing: set[int] = set()
-        self._fetch = 0
+        self._begun = 0
+        """The number of the fetch that had begun last, one beat ago."""
 
     async def enlist(self, pool: Pool, now: float) -> None:
         self._space.crews[pool.id] = crew.of(pool)
@@ -114,11 +115,11 @@ class Pulse:
         lent = {int(fence) for fence in await self._space.call("HKEYS", self._space.keys.lent(pool.id))}
         ours = {delivery.fence for delivery in beat.held if delivery.receipt.pool == pool.id}
         unheld = lent - ours
-        if beat.fetch and beat.fetch == self._fetch:
+        begun, self._begun = self._begun, beat.begun
+        if beat.still_unread(begun):
             # Its loop is blocked, and has not read an answer that may hold all of them.
             self._unheld = unheld
             return ()
-        self._fetch = beat.fetch
         await self._give_back(pool.id, now, only=unheld & self._unheld)
         self._unheld = unheld - self._unheld
         missing = ours - lent

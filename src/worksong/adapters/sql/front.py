@@ -54,10 +54,19 @@ class Front:
             found.setdefault(name, {})[queue] = place
         return {name: found[name] for name in names if name in found}
 
-    def reach(self, lent: Sequence[Row]) -> None:
-        """These rows of the fragment `whole` were lent, in this order of each line."""
+    def reach(self, lent: Sequence[Row], near: Places) -> None:
+        """These rows of the fragment `whole` were lent, in this order of each line, by a fetch that began `near`.
+
+        A line that was found to begin further in front meanwhile stays there: its first job was passed over.
+        """
         if self.dear:
-            self._see({(row[2], row[3]): row[5] for row in lent})
+            lines = {(row[2], row[3]): row[5] for row in lent}
+            self._see({line: place for line, place in lines.items() if not self._begins_before(line, near)})
+
+    def _begins_before(self, line: tuple[str, str], near: Places) -> bool:
+        name, queue = line
+        began = near.get(name, {}).get(queue)
+        return began is not None and self._places.get(line, began) < began
 
     def due(self, took: float, monotonic: float) -> bool:
         """Whether to look again where lines begin; `took`: how long a fetch needed for that just now."""

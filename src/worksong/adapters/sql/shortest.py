@@ -57,7 +57,7 @@ class Shortest:
 
     async def _take(self, want: Want, now: float, near: Places, *, quotas: bool = True) -> Taken:
         taken = await self._store.run(lambda: self._broker.take(want, now, near, quotas=quotas), alone=True)
-        self._front.reach(taken.rows)
+        self._front.reach(taken.rows, near)
         return taken
 
     async def _completed(self, want: Want, taken: Taken, now: float, near: Places) -> list[Delivery]:
