@@ -43,9 +43,9 @@ machine: $(DEV) ## run the stateful property tests on every backend
 	@$(BIN)/python tests/servers.py
 	@$(BIN)/pytest tests/machine $(ARGS)
 
-interop: $(DEV) ## run the tests against the real peers (needs Go; says so when it has none)
+interop: $(DEV) ## build the real peers with Go, and run the tests against them (says so when it has none)
 	@$(BIN)/python tests/servers.py
-	@WORKSONG_FAKTORY=1 $(BIN)/pytest tests/interop $(ARGS)
+	@WORKSONG_INTEROP=1 WORKSONG_FAKTORY=1 $(BIN)/pytest tests/interop tests/resque/test_goworker.py $(ARGS)
 
 rabbitmq: $(DEV) ## run the tests of amqp://, and those beside Go, which `make test` leaves out
 	@$(BIN)/python tests/servers.py
@@ -57,7 +57,7 @@ faktory: $(DEV) ## build the real Faktory with Go, and run the tests of faktory:
 
 chaos: $(DEV) ## kill workers and servers, and write what was measured into docs/guarantees.md; SCALE=10 for longer
 	@$(BIN)/python tests/servers.py
-	@WORKSONG_FAKTORY=1 CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/chaos --certificates tests/chaos/certificates.json $(ARGS)
+	@WORKSONG_INTEROP=1 WORKSONG_FAKTORY=1 CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/chaos --certificates tests/chaos/certificates.json $(ARGS)
 	@$(BIN)/python -m tests.chaos.certificates tests/chaos/certificates.json docs/guarantees.md
 
 browser: $(DEV) ## run the tests of the web console in Chromium (needs chromium, node and npm)
@@ -137,4 +137,4 @@ $(DOCS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) hatchling editables && $(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
-.PHONY: help setup demo test contract machine interop rabbitmq chaos browser bench serve proto docs clean constraints check $(CHECKS)
+.PHONY: help setup demo test contract machine interop rabbitmq faktory chaos browser bench serve proto docs clean constraints check $(CHECKS)

@@ -17,7 +17,7 @@ import redis
 
 from bench.processes import cpu_seconds
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 Snapshot = list[tuple[bytes, int, bytes]]
 """(key, milliseconds to live or 0, what DUMP answers)."""
 

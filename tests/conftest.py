@@ -31,7 +31,7 @@ STAY = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.Redis]:
     """A redis-server for the whole run (`url`, `port`, `pid`, `directory`): use a namespace of your own in it."""
-    with _started(servers.redis()) as server:
+    with started(servers.redis()) as server:
         yield server
 
 
@@ -44,14 +44,14 @@ def redis_url(redis_server: servers.Redis) -> str:
 @pytest.fixture(scope="session")
 def cluster_url() -> Iterator[str]:
     """A Redis Cluster of one node, that holds all slots: it refuses keys of several slots like a large one."""
-    with _started(servers.redis_cluster()) as server:
+    with started(servers.redis_cluster()) as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.Database]:
     """A PostgreSQL for the whole run (`url`, `port`, `pid`, `directory`), without our tables."""
-    with _started(servers.postgres()) as server:
+    with started(servers.postgres()) as server:
         yield server
 
 
@@ -65,7 +65,7 @@ def postgres_url(postgres_server: servers.Database) -> str:
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[servers.Database]:
     """A MariaDB for the whole run (`url`, `port`, `pid`, `directory`), without our tables."""
-    with _started(servers.mariadb()) as server:
+    with started(servers.mariadb()) as server:
         yield server
 
 
@@ -79,7 +79,7 @@ def mariadb_url(mariadb_server: servers.Database) -> str:
 @pytest.fixture(scope="session")
 def rabbitmq_server() -> Iterator[servers.Broker]:
     """A RabbitMQ for the whole run (`url`, `port`, `pid`, `directory`): use a namespace of your own in it."""
-    with _started(servers.rabbitmq()) as server:
+    with started(servers.rabbitmq()) as server:
         yield server
 
 
@@ -90,7 +90,7 @@ def rabbitmq_url(rabbitmq_server: servers.Broker) -> str:
 
 
 @contextmanager
-def _started(server: AbstractContextManager[S]) -> Iterator[S]:
+def started(server: AbstractContextManager[S]) -> Iterator[S]:
     """A server for the whole run; who needs it is skipped, or fails, when it cannot be had."""
     with ExitStack() as running:
         try:
@@ -132,27 +132,38 @@ def go_binary(go: str, tmp_path_factory: pytest.TempPathFactory) -> GoBuild:
     return build
 
 
-@pytest.fixture(scope="session")
-def gopeer(go_binary: GoBuild) -> Path:
-    """The program around the real gocraft/work; its module must be had from the network."""
-    try:
-        return go_binary(INTEROP / "go")
-    except servers.GoRefused as refused:
-        pytest.skip(f"gopeer cannot be built here: {refused}")
+GoPeer = Callable[[Path, str, str], Path]
 
 
 @pytest.fixture(scope="session")
-def faktory_program(go: str, go_binary: GoBuild) -> Path:
-    """The real Faktory, and workers and producers in Go on it; their modules must be had from the network.
+def go_peer(go: str, go_binary: GoBuild) -> GoPeer:
+    """Builds the real peer of a directory, of which the name and the target that asks for it are given; else skips.
 
-    Compiling it takes a minute of a processor, once: too long for whoever did not ask for it.
+    Its modules must be had from the network, and compiling them takes up to a minute of a processor, once: too long for
+    whoever did not ask for it.
     """
-    if not os.environ.get("WORKSONG_FAKTORY") and not servers.go_has_built(go, INTEROP / "faktory"):
-        pytest.skip("the real Faktory was not compiled here before: make faktory")
-    try:
-        return go_binary(INTEROP / "faktory")
-    except servers.GoRefused as refused:
-        pytest.skip(f"the real Faktory cannot be built here: {refused}")
+
+    def build(package: Path, name: str, target: str) -> Path:
+        if not os.environ.get(f"WORKSONG_{target.upper()}") and not servers.go_has_built(go, package):
+            pytest.skip(f"{name} was not compiled here before: make {target}")
+        try:
+            return go_binary(package)
+        except servers.GoRefused as refused:
+            pytest.skip(f"{name} cannot be built here: {refused}")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def gopeer(go_peer: GoPeer) -> Path:
+    """The program around the real gocraft/work."""
+    return go_peer(INTEROP / "go", "gopeer", "interop")
+
+
+@pytest.fixture(scope="session")
+def faktory_program(go_peer: GoPeer) -> Path:
+    """The real Faktory, and workers and producers in Go on it."""
+    return go_peer(INTEROP / "faktory", "the real Faktory", "faktory")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds a server may take to answer."""
 SLOW = 200.0
 """The same for one that takes long even on a fast machine."""
@@ -669,8 +669,12 @@ def free_port() -> int:
         return port
 
 
-BUILT = 300.0
-"""Seconds that a build may take: Go compiles its own library first, and a network may not answer. A test that needs a
+FETCHED = 60.0
+"""Seconds that Go may take to fetch modules: a network that is silent refuses nothing by itself."""
+COMPILED = 300.0
+"""Seconds that it may take to compile: its own library comes first."""
+BUILT = 2 * (FETCHED + COMPILED)
+"""Seconds after which a program is there or refused, also when another process builds one before. A test that needs a
 program takes that time as its own, so it must be allowed more."""
 
 
@@ -679,27 +683,62 @@ class GoRefused(Exception):
 
 
 def go_has_built(go: str, package: Path) -> bool:
-    """Whether all that the Go package in `package` needs has been compiled here before; then building is quick."""
-    ask = [go, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", "."]
-    found = subprocess.run(ask, cwd=package, capture_output=True, text=True, check=False)
-    return found.returncode == 0 and len(found.stdout.split()) <= 1  # itself, in another directory
+    """Whether all that the Go package in `package` needs has been compiled here before; then building is quick.
+
+    No network is asked.
+    """
+    ask = [go, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.Dir}}{{end}}", "."]
+    offline = {**os.environ, "GOPROXY": "off"}
+    try:
+        found = subprocess.run(ask, cwd=package, env=offline, capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired:
+        return False
+    # Our own are compiled in another directory.
+    stale = [place for place in found.stdout.splitlines() if place and not Path(place).is_relative_to(package)]
+    return found.returncode == 0 and not stale
 
 
 def go_build(go: str, package: Path, program: Path) -> None:
-    """Build the Go package in `package`. A copy is built: go adds to go.mod and go.sum what they do not list yet."""
+    """Build the Go package in `package`. A copy is built: go adds to go.mod and go.sum what they do not list yet.
+
+    What could not be built is refused at once to the other processes of the run.
+    """
+    note = Path(tempfile.gettempdir()) / f"worksong-tests-go-{package.parent.name}-{package.name}.refused"
     # One after the other: what the first has compiled, the second need not.
     with tempfile.TemporaryDirectory(prefix="worksong-go-") as name, _alone("go"):
         copy = shutil.copytree(package, Path(name) / "source")
-        command = [go, "build", "-mod=mod", "-o", str(program), "."]
         try:
-            built = subprocess.run(
-                command, cwd=copy, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=BUILT
-            )
-        except subprocess.TimeoutExpired:
-            raise GoRefused(f"go build took longer than {BUILT:.0f} s") from None
-    if built.returncode:
-        said = [line for line in built.stderr.splitlines() if line and not line.startswith(("#", "go: downloading"))]
-        raise GoRefused(said[0] if said else f"go build ended with {built.returncode}")
+            _refuse_again(note)
+            _go("fetching its modules", [go, "mod", "download"], copy, FETCHED)
+            _go("compiling it", [go, "build", "-mod=mod", "-o", str(program), "."], copy, COMPILED)
+        except GoRefused as refused:
+            note.write_text(f"{_run()}\n{refused}")
+            raise
+
+
+def _run() -> str:
+    """The same in all processes of one run, and in those of no other; empty where there is only this one."""
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
+
+
+def _refuse_again(note: Path) -> None:
+    """What another process of this run has noted."""
+    with contextlib.suppress(FileNotFoundError):
+        run, _, why = note.read_text().partition("\n")
+        if run and run == _run():
+            raise GoRefused(why)
+
+
+def _go(what: str, command: list[str], source: Path, patience: float) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=source, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=patience
+        )
+    except subprocess.TimeoutExpired:
+        raise GoRefused(f"{what} took longer than {patience:.0f} s") from None
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line and not line.startswith(("#", "go: downloading"))]
+        raise GoRefused(said[0] if said else f"{what} ended with {done.returncode}")
 
 
 def main() -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -17,6 +17,9 @@ import msgspec
 import pytest
 import redis
 from msgspec.structs import replace
+
+import servers
+from conftest import started
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -28,7 +31,7 @@ from bench.goworker import Goworker  # noqa: E402
 from bench.plan import Match, Measuring, matches  # noqa: E402
 from bench.processes import Crew, Ended  # noqa: E402
 from bench.results import Alone, Backlog, Cell, Field, Pair, Quiet, Results, Sql, Subject, percentile  # noqa: E402
-from bench.server import RedisServer, ResqueServer, running  # noqa: E402
+from bench.server import RedisServer, ResqueServer  # noqa: E402
 from bench.system import Description, Drained, Failed, PythonSystem  # noqa: E402
 from bench.tally import PLACE, Tally  # noqa: E402
 from bench.waiting import WaitingRedis  # noqa: E402
@@ -39,6 +42,8 @@ from worksong.domain.job import new_id  # noqa: E402
 from worksong.domain.lifecycle import State  # noqa: E402
 
 PATIENCE = 60.0
+LONG = 600
+"""Seconds for a test that starts processes one after the other."""
 PEERS = environments.names()
 
 
@@ -477,10 +482,8 @@ async def test_claims_are_timed_on_both_sides(tmp_path: Path, monkeypatch: pytes
 @pytest.fixture(scope="module")
 def own_redis() -> Iterator[RedisServer]:
     """Of the bench, which empties it."""
-    if not shutil.which("redis-server"):
-        pytest.skip("no server: redis-server is not on the PATH")
-    with running(RedisServer) as server:
-        yield server
+    with started(servers.redis()) as server, closing(RedisServer(server.port, server.pid)) as own:
+        yield own
 
 
 async def test_jobs_in_redis_are_doubled(own_redis: RedisServer) -> None:
@@ -506,6 +509,7 @@ def test_what_is_in_redis_can_be_kept_and_put_back(own_redis: RedisServer) -> No
         assert client.pttl("list") == -1
 
 
+@pytest.mark.timeout(LONG)
 def test_worksong_is_filled_drained_and_watched(own_redis: RedisServer) -> None:
     worksong = PythonSystem("worksong", own_redis, seconds=0.05)
     found = drained(worksong, Cell(kind="plain", slots=1))
@@ -522,6 +526,7 @@ def test_worksong_is_filled_drained_and_watched(own_redis: RedisServer) -> None:
     assert quiet.cpu_percent is not None
 
 
+@pytest.mark.timeout(LONG)
 def test_a_job_that_ran_twice_or_not_at_all_is_no_figure(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -578,6 +583,7 @@ def test_goworker_is_asked_to_drain_with_a_connection_for_each_job(own_redis: Re
     assert [match.what for match in matches(described(), goworker.description, quick=True)] == ["drain"]
 
 
+@pytest.mark.timeout(LONG)
 def test_worksong_is_timed_at_jobs_that_somebody_else_enqueues(own_redis: RedisServer) -> None:
     # Given somebody who knows nothing but the format
     def feed(number: int, per_second: float) -> None:
@@ -592,6 +598,7 @@ def test_worksong_is_timed_at_jobs_that_somebody_else_enqueues(own_redis: RedisS
     assert 0 < took[50] <= took[99]
 
 
+@pytest.mark.timeout(LONG)
 def test_worksong_drains_in_the_format_of_resque(own_redis: RedisServer) -> None:
     server = ResqueServer(own_redis.port, own_redis.pid)
     try:

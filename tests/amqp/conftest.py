@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
+import servers
 from amqp import stage
 from amqp.stage import MakesBackends, MakesWorkers
+from conftest import started
 from worksong import Worker
 from worksong.adapters.amqp import AmqpBackend
 
@@ -24,6 +27,23 @@ def a_worker() -> Iterator[MakesWorkers]:
             return worker
 
         yield make
+
+
+@pytest.fixture
+def go_on() -> Iterator[threading.Event]:
+    """What handlers wait for; it comes however the test ends, and none of them keeps a thread."""
+    event = threading.Event()
+    try:
+        yield event
+    finally:
+        event.set()
+
+
+@pytest.fixture
+def mortal_server() -> Iterator[servers.Broker]:
+    """A RabbitMQ of the test's own, which nobody else misses when it is gone."""
+    with started(servers.rabbitmq()) as server:
+        yield server
 
 
 @pytest.fixture

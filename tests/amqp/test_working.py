@@ -296,9 +296,11 @@ def some(asked: Callable[[], Sequence[T]], what: str) -> Sequence[T]:
     return found[-1]
 
 
-def test_the_pools_of_other_processes_are_listed(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
+def test_the_pools_of_other_processes_are_listed(
+    rabbitmq_url: str, a_worker: MakesWorkers, go_on: threading.Event
+) -> None:
     # Given a worker, and somebody else who asks the server
-    namespace, running, go_on = new_id(), threading.Event(), threading.Event()
+    namespace, running = new_id(), threading.Event()
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}", concurrency=3)
 
     @worker.job()
@@ -343,9 +345,11 @@ def test_a_periodic_firing_is_enqueued_by_one_process_only(rabbitmq_url: str, a_
     assert len(ran) == len(set(ran))
 
 
-def test_a_stop_hands_back_what_was_not_begun(rabbitmq_url: str, a_worker: MakesWorkers) -> None:
+def test_a_stop_hands_back_what_was_not_begun(
+    rabbitmq_url: str, a_worker: MakesWorkers, go_on: threading.Event
+) -> None:
     # Given a worker with one slot, which is busy, and more jobs than that
-    namespace, running, go_on, ran = new_id(), threading.Event(), threading.Event(), []
+    namespace, running, ran = new_id(), threading.Event(), []
     worker = a_worker(f"{rabbitmq_url}?namespace={namespace}", concurrency=1)
 
     @worker.job()

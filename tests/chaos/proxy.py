@@ -122,7 +122,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         self._resolve, socket.getaddrinfo = socket.getaddrinfo, self._look_up
         return self
 
@@ -143,7 +143,7 @@ class Proxy:
     def _in_its_loop(self, do: Any) -> None:
         done = threading.Event()
         self._loop.call_soon_threadsafe(lambda: (do(), done.set()))
-        assert done.wait(10)
+        assert done.wait(60)
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()

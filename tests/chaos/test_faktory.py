@@ -20,6 +20,7 @@ from chaos.scale import FULL, sized, timeout
 from chaos.test_network_outage import AT_ONCE, CONCURRENCY, OUTAGE, PROCESSES, TIMEOUT, processes
 from chaos.test_network_outage import Producer as Enqueuer
 from chaos.theatre_faktory import FaktoryTheatre, quiet
+from servers import BUILT
 from worksong import Job
 from worksong.ports.backend import Allowance
 
@@ -32,7 +33,7 @@ HELD = 60.0
 LATEST = HELD + 15.0 + 44.0 + 5.0
 """Seconds after which a job must run again: until its reservation is over, the reaper looks, the back-off, a scan."""
 
-pytestmark = pytest.mark.timeout(max(800.0, timeout(600)))
+pytestmark = pytest.mark.timeout(BUILT + timeout(600))
 
 
 @pytest.fixture

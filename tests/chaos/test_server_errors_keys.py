@@ -183,6 +183,6 @@ async def test_a_job_type_whose_keys_are_wrong_holds_up_no_other(backend: Gocraf
     await backend.enlist(pool, T)
     await push(backend)
     # When both are fetched, then the other one is lent and ends
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         (lent,) = await backend.fetch(Want("q", 9, 0.0, (Share("x", 9), Share("a", 9))), T)
     assert await backend.settle([Settlement(lent, Done())], T) == [True]

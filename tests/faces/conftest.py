@@ -9,11 +9,18 @@ from pathlib import Path
 import pytest
 
 from faces.stage import Cli, Program, Shop, Start
+from worksong.service.rates import Rate
 
 
 @pytest.fixture
 def url(redis_url: str) -> str:
     return f"{redis_url}?namespace=test-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def endless_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever shows wrong tokens to the console again and again is looked at all the same."""
+    monkeypatch.setattr("worksong.faces.web.reception.WRONG_TOKENS", Rate(1e9, 1_000_000))
 
 
 @pytest.fixture

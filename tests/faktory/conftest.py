@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from typing import TypeAlias
 
 import pytest
 
 import servers
 from faktory.real import Real
 from faktory.standin import Standin
+from worksong import Worker
 from worksong.adapters.faktory import FaktoryBackend
+
+MakesWorkers: TypeAlias = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -30,6 +35,33 @@ def server(
     with Real(faktory_server) as real:
         real.bend(monkeypatch)
         yield real
+
+
+@pytest.fixture
+def a_worker(server: Standin | Real) -> Iterator[MakesWorkers]:
+    """Makes workers on the server, stopped however the test ends: one left running would disturb all others."""
+    with ExitStack() as workers:
+
+        def make(**options: object) -> Worker:
+            worker = Worker(server.url, **options)
+            workers.callback(worker.stop, 0.0)
+            return worker
+
+        yield make
+
+
+@pytest.fixture
+async def new_worker(server: Standin | Real) -> AsyncIterator[MakesWorkers]:
+    """The same for async code."""
+    made: list[Worker] = []
+
+    def make(**options: object) -> Worker:
+        made.append(Worker(server.url, **options))
+        return made[-1]
+
+    yield make
+    for worker in made:
+        await worker.astop(0.0)
 
 
 @pytest.fixture

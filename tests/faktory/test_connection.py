@@ -16,13 +16,14 @@ from msgspec.structs import replace
 from faktory.faults import Fault
 from faktory.real import Real
 from faktory.standin import Standin
+from servers import BUILT
 from worksong import ConfigError
 from worksong.adapters.faktory.address import parse
 from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Said
 from worksong.adapters.tls import Tls
 from worksong.wire.faktory_talk import Identity
 
-pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
+pytestmark = pytest.mark.timeout(BUILT + 400)  # the first one waits for the server to be built
 PATIENCE = 60.0
 Server = Standin | Real
 

@@ -12,7 +12,7 @@ from worksong.adapters.faktory import FaktoryBackend
 from worksong.domain.finding import Severity
 from worksong.wire.faktory_talk import Info, info
 
-pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
+pytestmark = pytest.mark.timeout(servers.BUILT + 400)  # the first one waits for the server to be built
 
 
 async def asked(backend: FaktoryBackend) -> Info:

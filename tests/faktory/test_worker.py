@@ -17,15 +17,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from faktory.conftest import MakesWorkers
 from faktory.real import Real
 from faktory.standin import Standin
+from servers import BUILT
 from worksong import Job, Unsupported, Worker
 from worksong.adapters.faktory import pulse
 from worksong.faces.cli import worksong as commands
 
 Server = Standin | Real
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
+pytestmark = pytest.mark.timeout(BUILT + 400)  # the first one waits for the server to be built
 PATIENCE = 60.0
 
 
@@ -49,10 +51,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pulse, "BEAT_EVERY", 0.0)
 
 
-async def test_jobs_run_and_those_of_other_languages_too(server: Server) -> None:
+async def test_jobs_run_and_those_of_other_languages_too(server: Server, new_worker: MakesWorkers) -> None:
     # Given handlers, our own jobs, and jobs as fwa and Ruby write them
     seen: list[object] = []
-    worker = Worker(server.url, concurrency=3)
+    worker = new_worker(concurrency=3)
     worker.register("named", lambda user_id, subject="hi": seen.append((user_id, subject)))
 
     @worker.job()
@@ -76,8 +78,8 @@ async def test_jobs_run_and_those_of_other_languages_too(server: Server) -> None
     assert not any(server.store.queues.values())
 
 
-async def test_the_server_tries_again_as_often_as_the_job_type_allows(server: Server) -> None:
-    worker = Worker(server.url)
+async def test_the_server_tries_again_as_often_as_the_job_type_allows(server: Server, new_worker: MakesWorkers) -> None:
+    worker = new_worker()
     attempts: list[int] = []
 
     @worker.job(max_fails=3)
@@ -98,8 +100,8 @@ async def test_the_server_tries_again_as_often_as_the_job_type_allows(server: Se
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Server) -> None:
-    worker, seen = Worker(server.url), list[int]()
+async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Server, new_worker: MakesWorkers) -> None:
+    worker, seen = new_worker(), list[int]()
     worker.register("note", seen.append)
     async with worker:
         await worker.aperform(Job("note", [1]))
@@ -117,8 +119,8 @@ async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Server) 
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_worker_that_the_server_ends_comes_to_its_end(server: Server) -> None:
-    worker, begun = Worker(server.url), threading.Event()
+def test_a_worker_that_the_server_ends_comes_to_its_end(server: Server, a_worker: MakesWorkers) -> None:
+    worker, begun = a_worker(), threading.Event()
     heard = threading.Event()
     worker.on_dismissed = heard.set
 
@@ -135,8 +137,10 @@ def test_a_worker_that_the_server_ends_comes_to_its_end(server: Server) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_worker_within_another_program_goes_quiet_and_tells_it(server: Server) -> None:
-    worker, heard = Worker(server.url), asyncio.Event()
+async def test_a_worker_within_another_program_goes_quiet_and_tells_it(
+    server: Server, new_worker: MakesWorkers
+) -> None:
+    worker, heard = new_worker(), asyncio.Event()
     loop = asyncio.get_running_loop()
     worker.on_dismissed = lambda: loop.call_soon_threadsafe(heard.set)
     async with worker:
@@ -146,8 +150,8 @@ async def test_a_worker_within_another_program_goes_quiet_and_tells_it(server: S
         assert await worker.aperform(Job("later", id="still-enqueues"))
 
 
-async def test_a_stop_hands_running_jobs_back_with_nothing_counted(server: Server) -> None:
-    worker, begun = Worker(server.url), asyncio.Event()
+async def test_a_stop_hands_running_jobs_back_with_nothing_counted(server: Server, new_worker: MakesWorkers) -> None:
+    worker, begun = new_worker(), asyncio.Event()
 
     @worker.job()
     async def hang() -> None:
@@ -167,7 +171,7 @@ async def test_a_stop_hands_running_jobs_back_with_nothing_counted(server: Serve
     await until(lambda: not server.workers)
 
 
-def test_the_job_of_a_killed_process_runs_again(server: Server) -> None:
+def test_the_job_of_a_killed_process_runs_again(server: Server, a_worker: MakesWorkers) -> None:
     # Given a worker process in the middle of a job
     environment = {**os.environ, "FAKTORY_URL": server.url.replace("faktory", "tcp"), "PYTHONPATH": str(HERE)}
     environment.pop("FAKTORY_PROVIDER", None)
@@ -175,7 +179,7 @@ def test_the_job_of_a_killed_process_runs_again(server: Server) -> None:
     command = [sys.executable, "-m", "worksong.faces.cli", "run", "killed_app:worker"]
     with subprocess.Popen(command, env=environment, cwd=HERE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            producer = Worker(server.url)
+            producer = a_worker()
             producer.perform(Job("hold", {"n": 7}))
             assert process.stdout
             assert any("holding 7" in line for line in process.stdout)
@@ -188,7 +192,7 @@ def test_the_job_of_a_killed_process_runs_again(server: Server) -> None:
     server.turn(1801, silent=True)
     server.turn(60)
     # Then another worker runs it
-    other, ran = Worker(server.url), threading.Event()
+    other, ran = a_worker(), threading.Event()
     other.register("hold", lambda n: ran.set())
     other.start()
     assert ran.wait(PATIENCE)
@@ -196,8 +200,8 @@ def test_the_job_of_a_killed_process_runs_again(server: Server) -> None:
     assert not server.store.working
 
 
-async def test_a_server_that_is_killed_and_comes_back_loses_no_job(server: Server) -> None:
-    worker, seen = Worker(server.url, concurrency=5, patience=PATIENCE), Counter[int]()
+async def test_a_server_that_is_killed_and_comes_back_loses_no_job(server: Server, new_worker: MakesWorkers) -> None:
+    worker, seen = new_worker(concurrency=5, patience=PATIENCE), Counter[int]()
 
     @worker.job()
     async def note(n: int) -> None:
@@ -242,8 +246,8 @@ async def erase(worker: Worker) -> None:
     await worker.backend().erase()
 
 
-def test_what_faktory_cannot_do_is_refused_with_what_to_do_instead(server: Server) -> None:
-    worker = Worker(server.url)
+def test_what_faktory_cannot_do_is_refused_with_what_to_do_instead(server: Server, a_worker: MakesWorkers) -> None:
+    worker = a_worker()
     with pytest.raises(Unsupported, match="use the server's own tools"):
         worker.admin.dead()
     with pytest.raises(Unsupported, match="namespace"):

@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 60.0
+from servers import BUILT
+
+PATIENCE = 240.0
 """Seconds until an event that does not come is a failure; an idle Go worker alone may sleep for five."""
+LIMIT = BUILT + 900
+"""Seconds that a test may take which waits so, and for its peer to be built."""
 LINE = 1 << 24
 
 Event = dict[str, Any]

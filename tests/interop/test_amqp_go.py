@@ -15,14 +15,14 @@ import pytest
 
 import servers
 from amqp.server import connected, got
-from amqp.stage import a_worker, until
+from amqp.stage import LIMIT, a_worker, until
 from chaos.scale import SEED, sized
 from conftest import GoBuild
 from worksong import Job
 from worksong.domain.job import new_id
 
 JOBS = sized(5000)
-pytestmark = pytest.mark.timeout(800)  # the server, and the Go program, take long the first time
+pytestmark = pytest.mark.timeout(servers.BUILT + LIMIT)  # the server, and the Go program, take long the first time
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ LINE = 1 << 24
 LABEL = '<span class="badge bg-primary">worksong</span>'
 """How the server's page shows a worker of ours."""
 
-pytestmark = pytest.mark.timeout(800)  # the first one waits for the server to be built
+pytestmark = pytest.mark.timeout(servers.BUILT + 900)  # the first one waits for the server to be built
 
 
 class Go:

@@ -14,8 +14,7 @@ import pytest
 import redis
 
 from interop.fleet import eventually
-from interop.peers import Peer
-from servers import BUILT
+from interop.peers import LIMIT, Peer
 from worksong import Job, Worker
 from worksong.domain.turns import Share
 from worksong.ports.backend import Backend, Pool, Want
@@ -23,7 +22,7 @@ from worksong.wire.gocraft_keys import Keys
 
 NewWorker = Callable[..., Worker]
 
-pytestmark = pytest.mark.timeout(BUILT + 300)
+pytestmark = pytest.mark.timeout(LIMIT)
 
 
 async def leave_entries(peer: Peer, backend: Backend, count: int) -> None:

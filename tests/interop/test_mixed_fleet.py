@@ -20,8 +20,7 @@ import pytest
 import redis
 
 from interop.fleet import Ledger, eventually, left, make_due, plain, random_args, running, witness
-from interop.peers import PATIENCE, ClientRefused, Event, Peer, Working
-from servers import BUILT
+from interop.peers import LIMIT, PATIENCE, ClientRefused, Event, Peer, Working
 from worksong import Context, InvalidArguments, Job, Worker
 from worksong.domain import retry
 from worksong.domain.job import new_id
@@ -38,7 +37,7 @@ SEED = 20231114
 HOUR = ("-backoff", "3600")
 NewWorker = Callable[..., Worker]
 
-pytestmark = pytest.mark.timeout(BUILT + 300)
+pytestmark = pytest.mark.timeout(LIMIT)
 
 
 def plain_jobs(name: str, arguments: list[Any]) -> list[Event]:

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 import servers
-from conftest import GoBuild
+from conftest import GoPeer
 from interop.fleet import plain, random_args
 from resque.goworker import Goworker
 from resque.peers import NodeResque, node_resque
@@ -168,12 +168,9 @@ async def node(node_directory: Path, redis_server: servers.Redis, stored: Stored
 
 
 @pytest.fixture(scope="session")
-def goresque(go_binary: GoBuild) -> Path:
-    """The program around the real goworker; its modules must be had from the network."""
-    try:
-        return go_binary(HERE / "go")
-    except servers.GoRefused as refused:
-        pytest.skip(f"goresque cannot be built here: {refused}")
+def goresque(go_peer: GoPeer) -> Path:
+    """The program around the real goworker."""
+    return go_peer(HERE / "go", "goresque", "interop")
 
 
 @pytest.fixture

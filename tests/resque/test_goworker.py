@@ -11,13 +11,14 @@ import pytest
 
 from chaos.scale import FULL, SEED
 from interop.fleet import eventually, left, running
+from interop.peers import LIMIT
 from resque.conftest import NewWorker, Open, Stored, counted, random_list
 from resque.goworker import Goworker
 from resque.test_doctor import examined
 from worksong import Job
 from worksong.adapters.resque import crew
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = pytest.mark.timeout(LIMIT)
 MANY = 5000 if FULL else 300
 
 

@@ -21,7 +21,7 @@ def reported(checker: str, path: Path) -> dict[int, str]:
     """What the checker says about the file, by line."""
     module, *options = CHECKERS[checker]
     command = [sys.executable, "-m", module, *options, str(path)]
-    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=100, check=False)
+    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False)
     assert told.returncode in (0, 1), told.stdout + told.stderr
     found = re.finditer(rf"{path.name}:(\d+):(?:\d+)?.*?(?:error|warning).*", told.stdout)
     return {int(line[1]): line[0] for line in found}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,22 +25,25 @@ def test_an_application_that_seeded_its_chance_finds_it_untouched() -> None:
     assert beside == alone
 
 
+PARENT = """
+import os
+from worksong.ports import chance
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        print(chance.random(), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 def test_children_draw_apart() -> None:
     # Given two children of one process
-    drawn: list[bytes] = []
-    for _ in range(2):
-        reads, writes = os.pipe()
-        child = os.fork()
-        if not child:
-            os.write(writes, struct.pack("d", chance.random()))
-            os._exit(0)
-        drawn.append(os.read(reads, 8))
-        os.waitpid(child, 0)
-        os.close(reads)
-        os.close(writes)
+    done = subprocess.run([sys.executable, "-c", PARENT], capture_output=True, text=True, check=True)
     # Then they do not draw the same: they would all wait equally long
-    assert drawn[0] != drawn[1]
+    first, second = done.stdout.split()
+    assert first != second
 
 
 def test_no_module_draws_from_the_applications_chance() -> None:

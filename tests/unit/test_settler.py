@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from engine_bench import PATIENCE, Hasty
+from engine_bench import PATIENCE, Hasty, until
 from worksong import Job
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Delivery, new_id
@@ -55,8 +55,9 @@ def settlements(count: int, held: Held) -> list[Settlement]:
     return [Settlement(delivery, Done()) for delivery in deliveries]
 
 
-async def test_endings_gather_while_there_are_plenty() -> None:
-    # Given a settler that was told that there are plenty
+async def test_endings_gather_while_there_are_plenty(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a settler that was told that there are plenty, and has no other reason to let endings leave
+    monkeypatch.setattr("worksong.engine.settler.PATIENCE", 3600.0)
     desk, held = Desk(), Held()
     settler = Settler(desk, Hasty(), held, lambda: None)
     settler.patient = True
@@ -69,12 +70,14 @@ async def test_endings_gather_while_there_are_plenty() -> None:
     assert not desk.batches
     for ending in others:
         settler.put(ending)
-    await asyncio.wait_for(settler.drained(), PATIENCE)
+    await until(lambda: desk.batches)
     assert [len(batch) for batch in desk.batches] == [PLENTY]
+    await asyncio.wait_for(settler.drained(), PATIENCE)
 
 
-async def test_endings_that_gather_leave_after_a_moment() -> None:
+async def test_endings_that_gather_leave_after_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a settler that was told that there are plenty
+    monkeypatch.setattr("worksong.engine.settler.PATIENCE", 0.001)
     desk, held = Desk(), Held()
     settler = Settler(desk, Hasty(), held, lambda: None)
     settler.patient = True
@@ -82,8 +85,9 @@ async def test_endings_that_gather_leave_after_a_moment() -> None:
     for ending in settlements(3, held):
         settler.put(ending)
     # Then they leave
-    await asyncio.wait_for(settler.drained(), PATIENCE)
+    await until(lambda: desk.batches)
     assert [len(batch) for batch in desk.batches] == [3]
+    await asyncio.wait_for(settler.drained(), PATIENCE)
 
 
 async def test_endings_leave_in_batches_two_at_a_time() -> None:
