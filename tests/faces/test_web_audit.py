@@ -21,6 +21,7 @@ from worksong.domain.job import new_id
 from worksong.faces.cli import worksong as commands
 from worksong.faces.web import Guest, Role
 from worksong.ports.notebook import Line
+from worksong.service import journal
 from worksong.service.access import Caller, Scope
 from worksong.service.journal import MOST
 from worksong.service.passwords import COST, User, hashed, line_of, users_in
@@ -120,6 +121,26 @@ async def test_neither_questions_nor_strangers_are_written_down() -> None:
         assert await ordered(visitor, **bearing(ADMIN)) == []
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_who_only_looks_pushes_no_order_out(keeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given an order, and room for a few more
+    monkeypatch.setattr(journal, "MOST", 5)
+    monkeypatch.setattr(journal, "MOST_REFUSALS", 3)
+    worker = Worker()
+    await stock(worker)
+    kept = worker.backend() if keeps else Shy(worker.backend(), Capability.NOTES)
+    async with visiting(store_of(kept), **TOKENS) as visitor:
+        order = {"queue": "letters", "act": "pause"}
+        await visitor.client.post("/api/v1/queues", json=order, headers=bearing(OPERATOR))
+        # When somebody who only looks tries again and again
+        for _ in range(10):
+            refused = await visitor.client.post("/api/v1/queues", json=order, headers=bearing(VIEWER))
+            assert refused.status_code == 403
+        # Then the order is still there, and the last tries are
+        found = await ordered(visitor, **bearing(ADMIN))
+        assert [one["who"] for one in sorted(found, key=lambda one: one["who"])] == ["operator", *["viewer"] * 3]
+
+
 async def test_where_the_backend_keeps_no_notes_the_process_does(caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker()
     await stock(worker)
@@ -186,7 +207,7 @@ async def test_an_operator_does_daily_business_and_an_admin_what_sweeps() -> Non
         form = await visitor.client.post("/act/queue", data={"queue": "letters", "act": "purge"}, headers=asked)
         assert form.status_code == 403
         old = await visitor.client.post("/delete_all_dead_jobs", headers=bearing(OPERATOR))
-        assert old.status_code == 500  # as gocraft/work's own answers
+        assert old.status_code == 403
         assert "only an admin" in old.json()["error"]
         # Nothing of it was done, and what belongs to every day is
         assert (await visitor.get("/api/v1/counts", headers=bearing(OPERATOR))).json()["dead"] == 1
@@ -289,6 +310,24 @@ async def test_who_guesses_is_not_listened_to_and_keeps_nobody_out_who_was_right
         assert (await visitor.get("/api/v1/counts", headers=bearing(VIEWER))).status_code == 200
 
 
+async def test_who_guesses_in_parallel_gets_no_more_guesses() -> None:
+    worker, burst = Worker(), int(WRONG_TOKENS.burst)
+    worker.clock = FakeClock()
+
+    async with visiting(worker, users=[EVE]) as visitor:
+
+        async def answered(password: str) -> int:
+            return (await visitor.get("/api/v1/counts", headers=basic("eve", password))).status_code
+
+        # Given a program that sends many requests at once, with the right password: it is no guess
+        assert await asyncio.gather(*(answered(PASSWORD) for _ in range(burst + 5))) == [200] * (burst + 5)
+        # When another sends as many guesses at once, then only so many are looked at as one by one
+        guessed = await asyncio.gather(*(answered(f"guess-{number}") for number in range(burst + 5)))
+        assert sorted(guessed) == [401] * burst + [429] * 5
+        # And who was right goes on
+        assert await answered(PASSWORD) == 200
+
+
 async def test_passwords_are_compared_beside_the_event_loop() -> None:
     async with visiting(Worker(), users=[EVE]) as visitor:
         answers = await asyncio.gather(
@@ -308,6 +347,7 @@ async def test_passwords_are_compared_beside_the_event_loop() -> None:
         (["eve:operator:"], "no digest of a password"),
         (["eve:operator:scrypt$1$8$1$AAAA$AAAA"], "no digest of a password"),
         ([f"eve:operator:scrypt${1 << 40}$8$1$AAAA${'A' * 43}="], "no digest of a password"),
+        ([f"eve:operator:scrypt$20000$8$1$AAAA${'A' * 43}="], "no digest of a password"),
         ([f"eve:operator:scrypt$x$8$1$AAAA${'A' * 43}="], "no digest of a password"),
         ([line_of("eve", "viewer", EVE.digest), line_of("eve", "admin", EVE.digest)], "names a user twice"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,8 @@ from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.origin import host_of, is_loopback
 from worksong.faces.web import Console
 from worksong.faces.web.guard import LARGEST
-from worksong.service.access import Access, Role
+from worksong.service.access import Access, Caller, Role, Scope, accepted, accepted_digest
+from worksong.service.passwords import User, hashed
 
 OPERATOR, VIEWER = "operator-token-0123456789", "viewer-token-0123456789"
 GETS = (*PAGES, "/job?id=d1", *(f"/api/v1{path}" for path in (*QUESTIONS, "/cron", "/job?id=d1")), "/nowhere")
@@ -325,6 +327,30 @@ def test_a_sign_is_worth_what_its_token_is() -> None:
         assert access.role_of(sign) is Role.NOBODY
         # And with another token it is worth nothing any more
         assert Access("another-token-0123456789").role_of_sign(sign) is Role.NOBODY
+
+
+def test_no_sign_follows_from_what_a_configuration_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a token, another one of which only the digest is known, and a user
+    plain = accepted("me", [Scope.ADMIN], OPERATOR)
+    known = accepted_digest("me", [Scope.ADMIN], plain.digest.hex())
+    user = User(Caller("eve", frozenset({Scope.ADMIN})), hashed("correct horse battery"))
+    doors = [
+        (plain.digest, Access(tokens=[plain])),
+        (known.digest, Access(tokens=[known])),
+        (user.key, Access(users=[user])),
+    ]
+    # When somebody who has read digests makes signs of them, then they are worth nothing
+    for key, access in doors:
+        forged = hmac.new(key, b"worksong console, signed in", "sha256").hexdigest()
+        assert access.role_of_sign(forged) is Role.NOBODY
+    # And those that were given are
+    open_to = Access(tokens=[known], users=[user])
+    signs = [Access(tokens=[plain]).sign_for(OPERATOR), open_to.sign_for(OPERATOR), open_to.sign_for_user(user)]
+    assert [open_to.role_of_sign(sign or "") for sign in signs] == [Role.NOBODY, Role.ADMIN, Role.ADMIN]
+    # In another process, that of the token is
+    monkeypatch.setattr("worksong.service.access._SECRET", b"another")
+    both = Access(tokens=[plain], users=[user])
+    assert [both.role_of_sign(sign or "") for sign in signs] == [Role.ADMIN, Role.NOBODY, Role.NOBODY]
 
 
 @pytest.mark.parametrize("path", ["jobs", "/a b", '/"', "/a?b", "//\u00e4", "/api", "/api/v1/", "/static", "/act"])

@@ -13,12 +13,14 @@ import pytest
 from service.stage import Firm
 from service.valets import EPOCH, Document, Piped, RedisValet, SqlValet, Valet, a_job, a_pipeline, a_result, at
 from sql.stage import fresh
-from worksong import BackendUnavailable, ConfigError
+from worksong import BackendRefused, BackendUnavailable, ConfigError
 from worksong.adapters.valet import connect_valet
 from worksong.adapters.valet import redis as valet_redis
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.record import JobRecord, Status
+from worksong.domain.verdict import LONGEST_WAIT
+from worksong.ledger import RETENTION
 from worksong.ports.backend import Window
 from worksong.ports.records import Change
 from worksong.service.adoption import INTERRUPTED, Running
@@ -205,6 +207,39 @@ async def test_an_import_that_is_given_again_takes_the_rest_and_doubles_nothing(
     assert firm.runs == [{"n": 1}, {}, 2]
 
 
+async def test_what_has_run_here_and_was_forgotten_does_not_come_again(redis: RedisValet, firm: Firm) -> None:
+    # Given a job and a pipeline that were taken over and ran here
+    job, piped = a_job(PENDING, task_params={"n": 1}), a_pipeline(PENDING, PENDING, PENDING)
+    await redis.keep(job, piped=[piped])
+    await taken_over(firm, redis)
+    await firm.worker.astart()
+    await firm.ended(job["id"])
+    await firm.service.result(piped.jobs[-1]["id"], wait=60.0)
+    # When their records were kept long enough, and the import is given again
+    while await firm.service._ledger.store.prune(firm.worker.clock.now() + RETENTION + 3600):
+        pass
+    assert await firm.is_gone(job["id"])
+    report = await taken_over(firm, redis)
+    # Then they are known, and nothing runs twice
+    assert report.known == {"jobs": 3, "pipelines": 1, "results": 0}
+    assert (report.taken["jobs"], report.waiting, report.queued, report.unseen) == (0, 0, 0, 0)
+    assert await queued(firm) == []
+
+
+async def test_what_the_queue_refuses_is_not_told_as_queued(
+    redis: RedisValet, firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a queue that says no
+    async def refuse(*given: object) -> None:
+        raise BackendRefused("WRONGTYPE")
+
+    await redis.keep(a_job(PENDING), a_job(PENDING))
+    monkeypatch.setattr("worksong.enqueueing.enqueue", refuse)
+    # When jobs are taken over, then they are kept, and it is said that they are not queued
+    report = await taken_over(firm, redis)
+    assert (report.taken["jobs"], report.waiting, report.queued, report.refused) == (2, 2, 0, 2)
+
+
 async def test_an_import_that_broke_off_loses_nothing(
     redis: RedisValet, firm: Firm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +328,58 @@ async def test_what_is_bad_is_told_and_keeps_nothing_else_from_coming(redis: Red
     assert {record_id: told[record_id] for record_id, why in reasons.items() if why not in told[record_id]} == {}
     assert len(report.misfits) == len(reasons) + 1  # and the result of no job
     assert report.unseen == 0
+
+
+async def test_a_pipeline_that_lacks_its_first_job_does_not_run_from_its_second(valet: Valet, firm: Firm) -> None:
+    torn = a_pipeline(PENDING, PENDING, PENDING)
+    await valet.keep(piped=[torn._replace(jobs=torn.jobs[1:])])
+    report = await taken_over(firm, valet)
+    assert [one.id for one in report.misfits] == [torn.pipeline["id"]]
+    assert "what the one before returned, and that is missing" in report.misfits[0].why
+    assert (report.unseen, await queued(firm)) == (0, [])
+
+
+async def test_jobs_that_a_pipeline_names_must_be_there(redis: RedisValet, firm: Firm) -> None:
+    # Given a pipeline whose second job is given nothing, and whose first is gone
+    torn = a_pipeline(PENDING, PENDING, PENDING)
+    torn.jobs[1]["use_previous_results"] = False
+    await redis.keep(piped=[torn])
+    await redis._call("DEL", f"{redis._prefix}:job:{torn.jobs[0]['id']}")
+    # And pipelines whose jobs are none
+    odd = {a_job()["id"]: jobs for jobs in ('["x"]', "3", '{"id": "x"}', "[null]", '"x"')}
+    for pipeline_id, jobs in odd.items():
+        await redis.put(f"pipeline:{pipeline_id}", f'{{"jobs": {jobs}}}')
+    # When they are taken over, then nothing of them runs, and each is named
+    report = await taken_over(firm, redis)
+    told = {one.id: one.why for one in report.misfits}
+    assert told.pop(torn.pipeline["id"]) == f"its job {torn.jobs[0]['id']} is missing"
+    assert told == dict.fromkeys(odd, "none of its jobs is there")
+    assert (report.unseen, await queued(firm)) == (0, [])
+
+
+async def test_a_step_whose_next_wants_its_result_must_have_one(valet: Valet, firm: Firm) -> None:
+    # Given two pipelines that have lost a result, which the next step is to be given in one of them
+    wanting, free = (a_pipeline(IN_PROGRESS, COMPLETED, PENDING) for _ in range(2))
+    free.jobs[1]["use_previous_results"] = False
+    await valet.keep(piped=[wanting, free])
+    report = await taken_over(firm, valet)
+    # Then that one is left out, and the other goes on
+    (left,) = report.misfits
+    assert (left.id, left.why.partition(",")[0]) == (
+        wanting.pipeline["id"],
+        f"the result of its job {wanting.jobs[0]['id']} is missing",
+    )
+    assert (report.taken["pipelines"], report.queued, report.unseen) == (1, 1, 0)
+
+
+async def test_a_pipeline_whose_time_is_too_far_ahead_is_told(redis: RedisValet, firm: Firm) -> None:
+    far = gotime.write(int(firm.worker.clock.now() + LONGEST_WAIT) + 86400)
+    late = a_pipeline(PENDING, PENDING, PENDING, run_at=far)
+    await redis.keep(piped=[late])
+    report = await taken_over(firm, redis)
+    assert [(one.id, one.why.partition("is more")[2]) for one in report.misfits] == [
+        (late.pipeline["id"], f" than {LONGEST_WAIT / 86400:.0f} days ahead")
+    ]
 
 
 @pytest.mark.parametrize("valet", ["postgres", "mariadb"], indirect=True)

@@ -18,7 +18,7 @@ from worksong.domain.result import Result
 from worksong.ledger import Ledger
 from worksong.ports.backend import Window
 from worksong.ports.records import Change, Kind, Record
-from worksong.service.outbox import MISSING_FOR, UPKEEP_EVERY, Outbox
+from worksong.service.outbox import MISSING_FOR, UPKEEP_EVERY, Outbox, Swept
 from worksong.testing import FakeClock
 from worksong.testing.drain import adrain
 from worksong.testing.flaky import Fault, FlakyBackend
@@ -181,7 +181,7 @@ async def test_what_no_queue_can_carry_has_failed_and_holds_up_nothing(office: O
         await office.ledger.open_job(JobRecord(id=job_id, task="note"))
     office.clock.advance(MISSING_FOR)
     # When somebody looks
-    await office.outbox.sweep()
+    assert await office.outbox.swept() == Swept(went=2, refused=1)
     # Then the others are sent, and it says why it failed
     assert sorted(await office.queued()) == ["j0", "j2"]
     found = await office.ledger.job("j1")
@@ -194,7 +194,7 @@ async def test_a_server_that_says_no_is_asked_again(office: Office, caplog: pyte
     office.worker.broker = lambda: Refusing(BackendRefused("WRONGTYPE"), office.queue)  # type: ignore[assignment, return-value]
     await office.ledger.open_job(JOB)
     office.clock.advance(MISSING_FOR)
-    await office.outbox.sweep()
+    assert await office.outbox.swept() == Swept(went=0, refused=1)
     assert "WRONGTYPE" in caplog.text
     office.worker.broker = lambda: office.queue
     office.clock.advance(MISSING_FOR)

@@ -21,6 +21,8 @@ from worksong.domain.errors import ConfigError
 SHORTEST = 16
 """Characters of a token; fewer could be guessed."""
 _SIGN = b"worksong console, signed in"
+_SECRET = secrets.token_bytes(32)
+"""Of this process: what a configuration holds, a digest, is not enough to make a sign."""
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 """How tokens and users are called."""
 _MAKE_ONE = 'make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -76,6 +78,8 @@ class Token(msgspec.Struct, frozen=True):
     caller: Caller
     until: float = 0.0
     """Unix seconds when it ends; 0: never."""
+    key: bytes = b""
+    """What signs are made from that other processes know as well; empty where only the digest is known."""
 
 
 class Person(Protocol):
@@ -85,7 +89,7 @@ class Person(Protocol):
     def caller(self) -> Caller: ...
     @property
     def key(self) -> bytes:
-        """What signs of his are made from."""
+        """What signs of his are made from, together with a secret of the process."""
         ...
 
     def proves(self, password: str) -> bool:
@@ -144,10 +148,10 @@ class Access:
     def caller_of_sign(self, sign: str) -> Caller | None:
         """Whose sign it is."""
         given = digest_of(sign)
-        found = self._found(given, lambda one: digest_of(_sign(one.digest)))
+        found = self._found(given, lambda one: digest_of(_sign_of(one)))
         caller = found.caller if found else None
         for user in self.users.values():
-            if hmac.compare_digest(given, digest_of(_sign(user.key))):
+            if hmac.compare_digest(given, digest_of(_sign(_SECRET + user.key))):
                 caller = user.caller
         return caller
 
@@ -160,13 +164,14 @@ class Access:
         return min(caller.role, self._most) if caller else Role.NOBODY
 
     def sign_for(self, token: str) -> str | None:
-        """What a browser keeps instead of the token; it holds as long as the token does. None: no such token."""
+        """What a browser keeps instead of the token; it holds as long as the token does, or where only its digest is
+        known, as this process does. None: no such token."""
         found = self._found(digest_of(token), lambda one: one.digest)
-        return _sign(found.digest) if found else None
+        return _sign_of(found) if found else None
 
     def sign_for_user(self, user: Person) -> str:
-        """The same of somebody whose password was right; it holds as long as his line in the file stays as it is."""
-        return _sign(user.key)
+        """The same of somebody whose password was right; it holds until this process ends."""
+        return _sign(_SECRET + user.key)
 
     @property
     def anybody(self) -> Role:
@@ -192,7 +197,8 @@ def accepted(name: str, scopes: Sequence[Scope], text: str, *, until: float = 0.
             f"a token has {SHORTEST} printable characters at least, without spaces, and that of {name!r} has not; "
             f"{_MAKE_ONE}"
         )
-    return accepted_digest(name, scopes, hashlib.sha256(text.encode()).hexdigest(), until=until)
+    known = accepted_digest(name, scopes, hashlib.sha256(text.encode()).hexdigest(), until=until)
+    return msgspec.structs.replace(known, key=hmac.digest(text.encode(), _SIGN, "sha256"))
 
 
 def accepted_digest(name: str, scopes: Sequence[Scope], digest: str, *, until: float = 0.0) -> Token:
@@ -218,6 +224,10 @@ def new_token() -> str:
 def digest_of(text: str) -> bytes:
     """What is kept of a token instead of the token."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _sign_of(token: Token) -> str:
+    return _sign(token.key or _SECRET + token.digest)
 
 
 def _sign(key: bytes) -> str:

@@ -9,14 +9,16 @@ from typing import NamedTuple, Protocol
 from msgspec.structs import replace
 
 from worksong.domain.outcome import Failure
-from worksong.domain.record import JobRecord, PipelineRecord, ResultRecord, Status
+from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, ResultRecord, Status
 from worksong.domain.result import Result
 from worksong.domain.verdict import LONGEST_WAIT
 from worksong.ports.records import Record, Ref
 from worksong.service.outbox import MISSING_FOR
-from worksong.wire.record import encode
+from worksong.wire.record import encode, ref_of
 from worksong.wire.valet import Misfit, Unit
 
+REMEMBERED = 10 * 365 * 86_400.0
+"""Seconds for which it is known that a unit was taken over, whatever became of its records."""
 INTERRUPTED = "it was running when it was taken over from Valet"
 
 
@@ -50,7 +52,7 @@ class Adopted(NamedTuple):
 
     unit: Unit
     records: Sequence[Record]
-    """That of the whole comes first."""
+    """That of the whole comes first, and the mark that it was taken over last."""
     results: int
     """How many of Valet's results are among them."""
     waits: bool
@@ -59,6 +61,11 @@ class Adopted(NamedTuple):
     @property
     def whole(self) -> Ref:
         return self.records[0].ref
+
+    @property
+    def mark(self) -> Ref:
+        """What outlives the others: a unit with it is not taken over again."""
+        return self.records[-1].ref
 
     @property
     def dropped(self) -> int:
@@ -94,7 +101,8 @@ class Adoption:
             waits = not (pipeline or jobs[0]).status.ended
             if waits:
                 jobs = [self._fitted(job) for job in jobs]
-                self._check_due(jobs[0])
+                self._check_due(pipeline or jobs[0])
+                _check_previous(jobs, unit.results)
         except ValueError as wrong:
             return _misfit(unit, str(wrong))
         kept = _of_ended(unit.results, jobs)
@@ -113,7 +121,13 @@ class Adoption:
             encode(whole, unsent_since=since, until=until),
             *(encode(job, until=until) for job in jobs if pipeline),
             *(encode(ResultRecord(id=one.job_id, result=one), until=self._until) for one in results),
+            self._mark(whole),
         ]
+
+    def _mark(self, whole: JobRecord | PipelineRecord) -> Record:
+        ref = ref_of(type(whole), whole.id)
+        mark = KeyRecord(id=f"valet-{ref.kind}-{ref.id}", request="", created_id=whole.id, created_at=self._now)
+        return encode(mark, until=self._now + REMEMBERED)
 
     def _job(self, job: JobRecord) -> JobRecord:
         """What had begun, or was about to, waits again."""
@@ -134,11 +148,11 @@ class Adoption:
             raise ValueError(f"it is to run, and the application has no task {job.task!r}: add that, and import again")
         return replace(job, queue=known.queue, whole=known.whole)
 
-    def _check_due(self, job: JobRecord) -> None:
-        if job.due - self._now > LONGEST_WAIT:
-            raise ValueError(f"run_at {job.run_at} is more than {LONGEST_WAIT / 86400:.0f} days ahead")
-        if job.due > self._now and not self._delays:
-            raise ValueError(f"run_at {job.run_at} is ahead, and the queue keeps no jobs for later")
+    def _check_due(self, whole: JobRecord | PipelineRecord) -> None:
+        if whole.due - self._now > LONGEST_WAIT:
+            raise ValueError(f"run_at {whole.run_at} is more than {LONGEST_WAIT / 86400:.0f} days ahead")
+        if whole.due > self._now and not self._delays:
+            raise ValueError(f"run_at {whole.run_at} is ahead, and the queue keeps no jobs for later")
 
 
 def _runs(unit: Unit) -> bool:
@@ -171,6 +185,17 @@ def _followed(pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> PipelineRe
     if not through:
         return replace(pipeline, status=Status.PENDING, started_at=0.0, completed_at=0.0)
     return replace(pipeline, status=Status.IN_PROGRESS, completed_at=0.0)
+
+
+def _check_previous(jobs: Sequence[JobRecord], results: Sequence[Result]) -> None:
+    """What runs next is given what the job before it returned; raises `ValueError` where that is not there."""
+    at = next(number for number, job in enumerate(jobs) if not job.status.ended)
+    if not (jobs[at].pipeline_id and jobs[at].previous):
+        return
+    if at == 0:
+        raise ValueError(f"its job {jobs[0].id} is to be given what the one before returned, and that is missing")
+    if jobs[at - 1].id not in {result.job_id for result in results}:
+        raise ValueError(f"the result of its job {jobs[at - 1].id} is missing, and the next one is to be given it")
 
 
 def _misfit(unit: Unit, why: str) -> Misfit:

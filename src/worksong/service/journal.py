@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +20,9 @@ from worksong.ports.notebook import Line
 PAGE = "orders"
 MOST = 500
 """Orders that are kept, the latest ones."""
+REFUSALS = "refusals"
+"""The page of what those were refused who only look: whatever they send, it takes no order's place."""
+MOST_REFUSALS = 50
 KEPT = 90 * 86_400.0
 """Seconds for which they are, after the last one."""
 PATIENCE = 2.0
@@ -59,40 +62,56 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Order).decode
 
 
+class _Page:
+    """One of the backend's notebook, and what that does not have of it, the latest last."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name, self.most = name, most
+        self.here: deque[Order] = deque(maxlen=most)
+
+
 class Journal:
     """One for a console."""
 
     def __init__(self, backend: Callable[[], Backend], clock: Clock) -> None:
         self._backend, self._clock = backend, clock
-        self._here: deque[Order] = deque(maxlen=MOST)
-        """What the backend does not have, the latest last."""
+        self._orders = _Page(PAGE, MOST)
+        self._refusals = _Page(REFUSALS, MOST_REFUSALS)
 
-    async def keep(self, order: Order) -> None:
-        """Write it down; raises nothing: what was ordered is done."""
-        self._here.append(order)
+    async def keep(self, order: Order, *, refused: bool = False) -> None:
+        """Write it down; raises nothing: what was ordered is done. `refused`: whoever sent it may only look."""
+        page = self._refusals if refused else self._orders
+        page.here.append(order)
         if Capability.NOTES not in self._backend().capabilities:
             return
-        bringing = list(self._here)
-        self._here.clear()  # another order that comes meanwhile does not bring them as well
-        lines = [Line(PAGE, _line(one), MOST, KEPT) for one in bringing]
+        bringing = list(page.here)
+        page.here.clear()  # another order that comes meanwhile does not bring them as well
+        lines = [Line(page.name, _line(one), page.most, KEPT) for one in bringing]
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._backend().jot(lines, self._clock.now())
         except (WorksongError, TimeoutError) as failure:
-            self._here.extendleft(reversed(bringing))
+            page.here.extendleft(reversed(bringing))
             log.warning("an order is not written down yet, only in the log worksong.audit: %s", failure)
         except BaseException:  # whoever asked has gone: it may be there or not
-            self._here.extendleft(reversed(bringing))
+            page.here.extendleft(reversed(bringing))
             raise
 
     async def orders(self) -> Orders:
         """What is known. Raises `BackendUnavailable`."""
-        here = list(reversed(self._here))
-        if Capability.NOTES not in self._backend().capabilities:
-            return Orders(here, shared=False)
-        found = [_read(line) for line in await self._backend().lines(PAGE)]
+        shared = Capability.NOTES in self._backend().capabilities
+        pages = [await self._on(page, shared=shared) for page in (self._refusals, self._orders)]
+        return Orders(_latest_first([order for page in pages for order in page]), shared=shared)
+
+    async def _on(self, page: _Page, *, shared: bool) -> Sequence[Order]:
+        """As many as are kept of it."""
+        found = [_read(line) for line in await self._backend().lines(page.name)] if shared else []
         kept = [order for order in found if order is not None]
-        return Orders(sorted([*here, *kept], key=lambda order: -order.at)[:MOST], shared=True)
+        return _latest_first([*reversed(page.here), *kept])[: page.most]
+
+
+def _latest_first(orders: Sequence[Order]) -> list[Order]:
+    return sorted(orders, key=lambda order: -order.at)
 
 
 def order_fields(order: Order) -> dict[str, Any]:

@@ -58,6 +58,15 @@ class _Letter(NamedTuple):
     """One; or those with which a pipeline begins."""
 
 
+class Swept(NamedTuple):
+    """What was missing in the queue."""
+
+    went: int
+    """How many jobs and pipelines are there now."""
+    refused: int
+    """How many are not: nothing can carry them, or the server says no."""
+
+
 class Outbox:
     """Belongs to an event loop, and may be one of many that look after the same records."""
 
@@ -193,16 +202,20 @@ class Outbox:
         return True
 
     async def sweep(self) -> int:
-        """Push everything that is missing in the queue for some seconds; answers how much that was.
+        """Push everything that is missing in the queue for some seconds; answers how many went there.
 
         Raises `BackendUnavailable` while the store or the queue is away.
         """
-        swept, before = 0, self._clock.now() - MISSING_FOR
+        return (await self.swept()).went
+
+    async def swept(self) -> Swept:
+        """The same; answers also how many did not."""
+        went, refused, before = 0, 0, self._clock.now() - MISSING_FOR
         while missing := await Missing(self._ledger).take(before, TOGETHER):
             letters = [letter for document in missing if (letter := await self._letter(document))]
-            await self._send_again(letters)
-            swept += len(letters)
-        return swept
+            gone = await self._send_again(letters)
+            went, refused = went + gone, refused + len(missing) - gone
+        return Swept(went, refused)
 
     async def _letter(self, document: Sendable) -> _Letter | None:
         if isinstance(document, JobRecord):
@@ -219,18 +232,17 @@ class Outbox:
         await self._ledger.remove_pipeline(document)
         return None
 
-    async def _send_again(self, letters: Sequence[_Letter]) -> None:
-        """Together; each by itself where one is refused."""
+    async def _send_again(self, letters: Sequence[_Letter]) -> int:
+        """Together; each by itself where one is refused. Answers how many went."""
         try:
             await self._push(letters)
         except (InvalidArguments, BackendRefused) as refusal:
             if len(letters) > 1:
-                for letter in letters:
-                    await self._send_again([letter])
-            else:
-                await self._refused(letters[0], refusal)
-        else:
-            await self._ledger.sent([letter.ref for letter in letters])
+                return sum([await self._send_again([letter]) for letter in letters])
+            await self._refused(letters[0], refusal)
+            return 0
+        await self._ledger.sent([letter.ref for letter in letters])
+        return len(letters)
 
     async def _refused(self, letter: _Letter, refusal: WorksongError) -> None:
         """What no queue of this kind can carry has failed; a server that says no may say yes another time."""

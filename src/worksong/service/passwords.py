@@ -56,7 +56,7 @@ class User(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> bytes:
-        """What signs of his are made from: another password makes them worthless."""
+        """What signs of his are made from, beside a secret of the process: another password makes them worthless."""
         return hashlib.sha256(f"user {self.caller.name} {self.digest}".encode()).digest()
 
     def proves(self, password: str) -> bool:
@@ -109,11 +109,16 @@ def _digest(text: str, place: str) -> Digest:
         kind, cost, block, lanes, salt, key = text.split("$")
         found = Digest(int(cost), int(block), int(lanes), b64decode(salt, validate=True), b64decode(key, validate=True))
         sound = kind == "scrypt" and found.salt and len(found.key) == 32 and 0 < found.memory <= COSTLIEST
-        if sound and found.lanes == LANES and found.block == BLOCK and found.cost >= COST:
+        if sound and found.lanes == LANES and found.block == BLOCK and found.cost >= COST and _is_power(found.cost):
             return found
     except ValueError:  # so are the failures of base64
         pass
     raise ConfigError(f"{place}: that is no digest of a password: {_HOW}")
+
+
+def _is_power(cost: int) -> bool:
+    """Of two: scrypt takes no other costs."""
+    return cost & (cost - 1) == 0
 
 
 def _derived(password: str, digest: Digest) -> bytes:

@@ -39,6 +39,10 @@ class Buckets:
         self._put(caller, left - 1, now)
         return 0.0
 
+    def give_back(self, caller: str, now: float) -> None:
+        """Put one back that was taken for nothing."""
+        self._put(caller, min(float(self._rate.burst), self._left(caller, now) + 1), now)
+
     def is_empty(self, caller: str, now: float) -> bool:
         """Whether there is none left; takes none."""
         return self._left(caller, now) < 1

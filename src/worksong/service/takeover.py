@@ -1,7 +1,8 @@
 """Takeover: everything that Valet kept becomes records of the service, and what had not run is queued.
 
 A unit - a job, or a pipeline with its jobs - is written in one step, under the ids that it has; what is there already
-is passed over. So an import that was interrupted is given again, and goes on where it stopped.
+is passed over. So an import that was interrupted is given again, and goes on where it stopped. A mark is written with
+it, which outlives its records: what has run here and was forgotten since does not come again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from worksong.entries import CHUNK
 from worksong.ports.records import Change, Ref
 from worksong.registry import Registry
 from worksong.service.adoption import Adopted, Adoption, Known, Running
-from worksong.service.outbox import Outbox
+from worksong.service.outbox import Outbox, Swept
 from worksong.wire.valet import Misfit, Unit
 from worksong.worker import Worker
 
@@ -46,6 +47,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs and pipelines that had not ended, of those taken now."""
     queued: int = 0
     """Of these, and of those that an import before has left behind, how many are in the queue by now."""
+    refused: int = 0
+    """How many the queue did not take; the log says why."""
     missing: Sequence[str] = ()
     """Ids of what should be kept and is not."""
 
@@ -122,8 +125,8 @@ class Takeover:
         """
         async for page in self._pages():
             await self._keep(await self._new(page))
-        queued = await Outbox(self._worker).sweep() if Capability.DURABLE in self._worker.capabilities else 0
-        return replace(await self._report(), queued=queued)
+        swept = await Outbox(self._worker).swept() if Capability.DURABLE in self._worker.capabilities else Swept(0, 0)
+        return replace(await self._report(), queued=swept.went, refused=swept.refused)
 
     async def _pages(self) -> AsyncGenerator[Sequence[Unit | Misfit]]:
         async with contextlib.aclosing(self._source.pages()) as pages:
@@ -138,11 +141,14 @@ class Takeover:
         self._misfits += [one for one in adopted if isinstance(one, Misfit)]
         fit = [one for one in adopted if isinstance(one, Adopted)]
         self._dropped += sum(one.dropped for one in fit)
-        there = await self._there([one.whole for one in fit])
+        there = await self._there([ref for one in fit for ref in (one.whole, one.mark)])
+        new: list[Adopted] = []
         for one in fit:
-            if one.whole in there:
+            if there.isdisjoint((one.whole, one.mark)):
+                new.append(one)
+            else:
                 self._known.update(one.counts)
-        return [one for one in fit if one.whole not in there]
+        return new
 
     async def _keep(self, new: Sequence[Adopted]) -> None:
         """In one step; each by itself where one of them is refused."""

@@ -91,10 +91,21 @@ class _Result(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def unit_of(jobs: Sequence[Document], results: Sequence[Document], pipeline: Document | None = None) -> Unit | Misfit:
-    """What belongs together; jobs of a pipeline in any order. A misfit, if any part of it cannot be read."""
+def unit_of(
+    jobs: Sequence[Document],
+    results: Sequence[Document],
+    pipeline: Document | None = None,
+    *,
+    lacking: Sequence[str] = (),
+) -> Unit | Misfit:
+    """What belongs together; jobs of a pipeline in any order. A misfit, if any part of it cannot be read.
+
+    `lacking`: ids of jobs that the pipeline names, and that are not there.
+    """
     whole = jobs[0] if pipeline is None else pipeline
     try:
+        if jobs and lacking:
+            raise ValueError(f"its job {lacking[0]} is missing")
         return _unit(jobs, results, pipeline)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as wrong:
         kind = "job" if pipeline is None else "pipeline"

@@ -61,7 +61,7 @@ class RedisValet:
 
     async def _pipelines(self, keys: Sequence[str]) -> list[Unit | Misfit]:
         every = [_document(text) for text in await self._values(keys)]
-        ids = [[str(job.get("id", "")) for job in found.get("jobs") or ()] for found in every]
+        ids = [_named_in(found) for found in every]
         jobs = await self._documents("job", [job_id for some in ids for job_id in some])
         results = await self._documents("jobresult", list(jobs))
         self._seen.update(jobs)
@@ -70,6 +70,7 @@ class RedisValet:
                 [jobs[job_id] for job_id in some if job_id in jobs],
                 [results[job_id] for job_id in some if job_id in results],
                 {**found, "id": self._id(key, "pipeline")},
+                lacking=[job_id for job_id in some if job_id not in jobs],
             )
             for key, found, some in zip(keys, every, ids, strict=True)
         ]
@@ -119,6 +120,14 @@ class RedisValet:
 
 _KINDS = {"job": "id", "pipeline": "id", "jobresult": "job_id"}
 """The parts of keys, in the order of `Stock`, and what names the id in their documents."""
+
+
+def _named_in(pipeline: dict[str, Any]) -> list[str]:
+    """The ids of its jobs; none, where it says nothing sensible."""
+    jobs = pipeline.get("jobs")
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
+        return []
+    return [str(job.get("id", "")) for job in cast("list[dict[str, Any]]", jobs)]
 
 
 def _document(text: bytes) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def _tell(report: Report, worker: Worker, *, dry_run: bool) -> None:
         say(f"{report.waiting:,} jobs and pipelines would be queued; nothing was changed")
     elif Capability.DURABLE in worker.capabilities:
         say(f"{report.waiting:,} jobs and pipelines had not ended; {report.queued:,} were queued")
+        if report.refused:
+            complain("warning", f"{report.refused:,} were refused by the queue: the log and their records say why")
     else:
         say(f"{report.waiting:,} jobs and pipelines had not ended: `worksong serve` queues them when it starts")
 
@@ -157,6 +159,7 @@ def _fields(report: Report) -> dict[str, Any]:
         "known": report.known,
         "waiting": report.waiting,
         "queued": report.queued,
+        "refused": report.refused,
         "results_dropped": report.dropped,
         "left_out": left(report.misfits),
         "running": left(report.running),

@@ -21,7 +21,7 @@ SELDOM = 5.0
 """Seconds after which a page looks again though the watcher saw no change: it sees counts, and not every job."""
 LONGEST = 20.0
 """Seconds of a stream; a browser opens the next one by itself. A server that stops waits for no page longer."""
-MOST = 100
+MOST = 50
 """Pages that are told; more of them ask by the clock."""
 LOOK = b"event: look\ndata: now\n\n"
 
@@ -70,8 +70,9 @@ class Changes:
             yield bell
         finally:
             self._bells.discard(bell)
-            if not self._bells:
+            if not self._bells and self._watcher:
                 self._watcher.cancel()
+                self._watcher = None  # whoever listens next has another one begin, though this one has not ended yet
 
     async def _watch(self) -> None:
         before = await self._seen()

@@ -97,7 +97,7 @@ class Guard:
             order = Order(
                 at=self._clock.now(), who=guest.name, address=address, did=did, status=status, told=text, done=done
             )
-            await self._journal.keep(order)
+            await self._journal.keep(order, refused=guest.role < Role.OPERATOR)
 
     async def _admitted(self, scope: Scope) -> Guest:
         """Who the sender is; raises `Refused` for one who may not do that."""

@@ -47,6 +47,8 @@ class Reception:
         self._guesses = Buckets(WRONG_TOKENS)
         self._secret = secrets.token_bytes(32)
         self._proofs: dict[bytes, Caller] = {}
+        self._guessed: dict[bytes, asyncio.Task[Caller | None]] = {}
+        """What is being compared: who gives the same meanwhile waits for that."""
         self._comparing = asyncio.Semaphore(AT_ONCE)
 
     async def receive(self, scope: Scope, headers: Headers) -> Guest:
@@ -84,16 +86,33 @@ class Reception:
         caller = self._proofs.get(proof)
         if caller and name:
             return caller
-        address, now = str((scope.get("client") or ("",))[0]), self._clock.monotonic()
-        if caller is None and self._guesses.is_empty(address, now):
+        if proof in self._guessed:
+            return await asyncio.shield(self._guessed[proof])
+        address = str((scope.get("client") or ("",))[0])
+        if caller is None and self._guesses.wait(address, self._clock.monotonic()):
             raise Refused(429, "too_many", "too many wrong tokens or passwords from this address", wait=60.0)
-        found = await self._compared(name, secret) if name else self._access.caller_of(secret)
-        if found is None:
-            self._proofs.pop(proof, None)
-            self._guesses.wait(address, now)
-        elif len(self._proofs) < REMEMBERED:
-            self._proofs[proof] = found
+        found = await self._answer(proof, name, secret) if name else self._access.caller_of(secret)
+        self._learn(proof, found, address, was_known=caller is not None)
         return found
+
+    async def _answer(self, proof: bytes, name: str, password: str) -> Caller | None:
+        """Compare it once, however many give it at the same time."""
+        comparing = self._guessed[proof] = asyncio.ensure_future(self._compared(name, password))
+        comparing.add_done_callback(lambda _: self._guessed.pop(proof, None))
+        return await asyncio.shield(comparing)
+
+    def _learn(self, proof: bytes, found: Caller | None, address: str, *, was_known: bool) -> None:
+        """A guess is paid for before it is compared: who was right gets that back."""
+        now = self._clock.monotonic()
+        if found is None:
+            if was_known:
+                self._proofs.pop(proof, None)
+                self._guesses.wait(address, now)
+            return
+        if not was_known:
+            self._guesses.give_back(address, now)
+        if len(self._proofs) < REMEMBERED:
+            self._proofs[proof] = found
 
     async def _compared(self, name: str, password: str) -> Caller | None:
         """A name that nobody has takes as long as a wrong password."""

@@ -1,7 +1,8 @@
 """The JSON routes of gocraft/work's web UI, so that what its users wrote against them goes on (module work/webui).
 
-Answers are its own: indented by tabs, times as whole seconds, failures as 500 with their text. Two things differ:
-secrets in arguments and errors are hidden here as everywhere in the console, and the text of a failure is valid JSON.
+Answers are its own: indented by tabs, times as whole seconds, failures as 500 with their text. Three things
+differ: secrets in arguments and errors are hidden here as everywhere in the console, the text of a failure is valid
+JSON, and who may not do what he orders is answered 403.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from worksong.domain.errors import InvalidArguments
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.faces.asgi.failures import failure_of
+from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.doing import do
 from worksong.ports.backend import BusyView, PoolView, QueueView
 from worksong.service.desk import Desk
@@ -72,8 +74,9 @@ class Workwebui:
                 async with asyncio.timeout(patience):
                     return _written(await answer(request))
             except Exception as error:
+                status = error.failure.status if isinstance(error, Refused) else 500
                 text = json.dumps(failure_of(error).text)
-                return Response(f'{{"error": {text}}}', 500, media_type="application/json; charset=utf-8")
+                return Response(f'{{"error": {text}}}', status, media_type="application/json; charset=utf-8")
 
         return respond
 
