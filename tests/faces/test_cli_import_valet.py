@@ -12,6 +12,7 @@ import pytest
 
 from faces.stage import Cli
 from service.valets import RedisValet, a_job, a_pipeline, a_result
+from worksong import BackendRefused
 from worksong.adapters import connect, connect_records
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
@@ -124,6 +125,18 @@ def test_valets_own_configuration_says_where_it_kept_things(
     assert len(kept) == 5
     assert [record for record in kept if b'"timeout":1.5' in record.body] != []
     assert len(records(valet.url, "unused", Kind.PIPELINE)) == 1
+
+
+def test_what_the_queue_refuses_is_said(
+    bare: Cli, app: str, valet: RedisValet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*given: object) -> None:
+        raise BackendRefused("WRONGTYPE")
+
+    monkeypatch.setattr("worksong.enqueueing.enqueue", refuse)
+    result = bare("import-valet", app, "--from", valet.url)
+    assert "2 jobs and pipelines had not ended; 0 were queued" in result.stdout
+    assert "2 were refused by the queue" in result.stderr
 
 
 def test_json_names_all_that_was_left_out(bare: Cli, app: str, valet: RedisValet) -> None:

@@ -124,8 +124,24 @@ async def test_a_change_is_told_to_every_page_by_one_watcher() -> None:
     assert backend.calls["counts"] == seen
 
 
-async def _has_looked(backend: FlakyBackend) -> bool:
-    return backend.calls["counts"] > 0
+async def test_who_comes_as_the_last_one_leaves_is_told_too() -> None:
+    worker = Worker()
+    backend = FlakyBackend(worker.backend())
+    changing = Console(store_of(backend))._changes
+    # Given the last page that leaves, and another that comes before the watcher has ended
+    with changing._listening():
+        await asyncio.sleep(0)
+    seen = backend.calls["counts"]
+    with changing._listening() as bell:
+        await until(partial(_has_looked, backend, seen + 1))
+        # When there is a change, then it hears of it
+        await Yard(worker.backend()).push(Job("mail", id="q1"))
+        async with asyncio.timeout(PATIENCE):
+            await bell.wait()
+
+
+async def _has_looked(backend: FlakyBackend, times: int = 0) -> bool:
+    return backend.calls["counts"] > times
 
 
 async def _no_watcher() -> bool:
