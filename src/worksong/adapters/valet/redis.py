@@ -122,12 +122,18 @@ _KINDS = {"job": "id", "pipeline": "id", "jobresult": "job_id"}
 """The parts of keys, in the order of `Stock`, and what names the id in their documents."""
 
 
+class _Named(msgspec.Struct):
+    """What a pipeline says of a job of its own."""
+
+    id: str = ""
+
+
 def _named_in(pipeline: dict[str, Any]) -> list[str]:
     """The ids of its jobs; none, where it says nothing sensible."""
-    jobs = pipeline.get("jobs")
-    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
+    try:
+        return [job.id for job in msgspec.convert(pipeline.get("jobs"), list[_Named])]
+    except msgspec.ValidationError:
         return []
-    return [str(job.get("id", "")) for job in cast("list[dict[str, Any]]", jobs)]
 
 
 def _document(text: bytes) -> dict[str, Any]:
