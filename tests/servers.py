@@ -687,15 +687,16 @@ def go_has_built(go: str, package: Path) -> bool:
 
     No network is asked.
     """
-    ask = [go, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.Dir}}{{end}}", "."]
+    ask = [go, "list", "-mod=readonly", "-deps", "-f", "{{if .Stale}}{{.Dir}}\t{{.StaleReason}}{{end}}", "."]
     offline = {**os.environ, "GOPROXY": "off"}
     try:
         found = subprocess.run(ask, cwd=package, env=offline, capture_output=True, text=True, check=False, timeout=60)
     except subprocess.TimeoutExpired:
         return False
-    # Our own are compiled in another directory.
-    stale = [place for place in found.stdout.splitlines() if place and not Path(place).is_relative_to(package)]
-    return found.returncode == 0 and not stale
+    stale = [line.partition("\t") for line in found.stdout.splitlines() if line]
+    # Our own are compiled in another directory, and what depends on them is stale for that reason alone.
+    missing = [place for place, _, why in stale if not why.startswith("stale dependency")]
+    return found.returncode == 0 and all(Path(place).is_relative_to(package) for place in missing)
 
 
 def go_build(go: str, package: Path, program: Path) -> None:
