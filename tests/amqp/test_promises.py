@@ -216,7 +216,11 @@ async def test_quorum_queues_keep_what_is_promised_of_classic_ones(
     # And when it is given up, it is dead, and can be queued again
     assert await settle(backend, second, Buried("no more"))
     assert [(view.id, view.error) for view in await listed(backend, State.DEAD)] == [(first.job.id, "no more")]
-    assert await backend.requeue(State.DEAD, [first.job.id], T) == 1
+
+    async def queued() -> bool:  # a quorum queue takes a moment to take back what the listing looked at
+        return await backend.requeue(State.DEAD, [first.job.id], T) == 1
+
+    await awaited(queued, "the job's return from the dead")
     assert await settle(backend, await one(backend, pool))
 
 
