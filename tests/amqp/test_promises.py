@@ -111,7 +111,7 @@ async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
     rabbitmq_server: servers.Broker, namespace: str, a_backend: MakesBackends
 ) -> None:
     # Given a job that runs, and a server without memory
-    backend = a_backend(f"{rabbitmq_server.url}?namespace={namespace}&timeout=20&heartbeat=60")
+    backend = a_backend(f"{rabbitmq_server.url}?namespace={namespace}&timeout=10&heartbeat=60")
     pool, running = await lend(backend)
     taken, refused = list[Job](), list[Job]()
     with no_memory(rabbitmq_server):
@@ -160,7 +160,7 @@ async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
 @contextmanager
 def impatient(server: servers.Broker) -> Iterator[None]:
     """Channels that are opened meanwhile may keep a delivery for a moment only."""
-    _set(server, tick=100, timeout=200)
+    _set(server, tick=100, timeout=100)
     try:
         yield
     finally:
