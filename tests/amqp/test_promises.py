@@ -160,7 +160,7 @@ async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
 @contextmanager
 def impatient(server: servers.Broker) -> Iterator[None]:
     """Channels that are opened meanwhile may keep a delivery for a moment only."""
-    _set(server, tick=100, timeout=100)
+    _set(server, tick=100, timeout=200)
     try:
         yield
     finally:
