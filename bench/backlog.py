@@ -69,7 +69,7 @@ def measure(name: str, empty: Database, full: Database, jobs: int, *, claimed: s
 
 def _fill(full: Database, jobs: int) -> int:
     """Answers how many there are of either state: at least as many as asked for."""
-    asyncio.run(_seed(full.url))
+    asyncio.run(seed(full.url, SEED))
     held = SEED
     while held < jobs:
         full.double(COLUMNS, held)
@@ -78,10 +78,13 @@ def _fill(full: Database, jobs: int) -> int:
     return held
 
 
-async def _seed(url: str) -> None:
+async def seed(url: str, count: int) -> None:
+    """So many jobs that wait, and as many that are scheduled."""
     backend, now = connect(url, namespace="bench"), time.time()
     for later in (0.0, now + NEVER):
-        await backend.push([Job(WAITING, {"number": number}, id=new_id(), run_at=later) for number in range(SEED)], now)
+        await backend.push(
+            [Job(WAITING, {"number": number}, id=new_id(), run_at=later) for number in range(count)], now
+        )
     await backend.close()
 
 
