@@ -490,7 +490,7 @@ async def test_jobs_in_redis_are_doubled(own_redis: RedisServer) -> None:
     await asyncio.to_thread(own_redis.empty)
     await seeded(own_redis.url, 2)
     full = WaitingRedis(own_redis.port, own_redis.pid)
-    await asyncio.to_thread(full.double, backlog.COLUMNS, 1)
+    await asyncio.to_thread(full.double, backlog.COLUMNS, 2)
     full.close()
     assert await waiting(own_redis.url) == (4, 4)
     await asyncio.to_thread(own_redis.empty)
