@@ -49,7 +49,7 @@ class Taker(Protocol):
         ...
 
     def refuse(self, found: Sequence[Delivery]) -> None:
-        """Hand these back: they were lent to a pool that is no more."""
+        """Hand these back: they were lent to a pool that is no more, or there is no waiting for their turn."""
         ...
 
     def gather_endings(self, plenty: bool, /) -> None:
@@ -79,7 +79,7 @@ class Fetcher:
         self.turns = turns
         """In which order job types are asked for."""
         self._broker, self._taker, self._queues, self._clock = broker, taker, queues, clock
-        self._abreast = max(1, min(broker.fetches, slots))
+        self._abreast = min(broker.fetches, slots)
         self._slots, self._portion = slots, -(-slots // self._abreast)
         self._threaded = False
         """Most of what was found last runs in threads."""

@@ -196,7 +196,7 @@ class Lane:
         self.settler.patient = plenty
 
     def refuse(self, found: Sequence[Delivery]) -> None:
-        """Hand these back: they were lent to a pool that is no more."""
+        """Hand these back: they were lent to a pool that is no more, or there is no waiting for their turn."""
         for delivery in reversed(found):  # each goes to the front: the last one first
             self.settler.put(Settlement(delivery, Released()))
 

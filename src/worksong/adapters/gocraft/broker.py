@@ -68,11 +68,10 @@ class GocraftBroker:
         self._outbox = Outbox(self._push_plain)
         k = space.keys
         self._words = as_bytes((k.unique_prefix, k.held(""), k.poison(""), str(gocraft.LIMIT), str(HEAVY)))
-        self._named: dict[tuple[str, str], _Named] = {}
-        self._ample: set[str] = set()
-        """Pools whose last fetch found as many jobs as it asked for."""
+        self._ample = False
+        """The last fetch found as many jobs as it asked for."""
         self._keyed = ""
-        self._known_keys: dict[str, tuple[Arg, ...]] = {}
+        self._known_keys: dict[str, _Keys] = {}
         self._live: defaultdict[tuple[str, str], dict[bytes, tuple[int, ...]]] = defaultdict(dict)
         """(pool, job type) -> bytes -> the fences of the fetch that lent them last: older lendings are over, whoever
         says otherwise. More than one where equal documents were lent together.
@@ -195,21 +194,21 @@ class GocraftBroker:
         If these have less than was asked for, the next fetch asks all; if they have nothing, this one does.
         """
         found: list[Delivery] = []
-        if want.pool in self._ample:
+        if self._ample and want.pool == self._keyed:
             found = await self._lend(want, [share for share in want.handlers if share.quota], now)
         found = found or await self._lend(want, want.handlers, now)
-        (self._ample.add if len(found) >= want.limit else self._ample.discard)(want.pool)
+        self._ample = len(found) >= want.limit
         return found
 
     async def _lend(self, want: Want, turns: Sequence[Share], now: float) -> list[Delivery]:
         """What types have beyond their quotas is lent if all are asked."""
         types = [name for name, _ in turns]
-        k, named = self._space.keys, self._named
+        k = self._space.keys
         gates: list[Arg] = []
         lists: list[Arg] = []
         quotas: list[Arg] = []
         for name, quota in turns:
-            keys = named.get((want.pool, name)) or self._name(want.pool, name)
+            keys = self._keys(want.pool, name)
             gates += keys.gates
             lists += keys.lists
             quotas.append(min(quota, MOST))
@@ -222,13 +221,6 @@ class GocraftBroker:
         if wrong:
             self._complain([types[number - 1] for number in wrong])
         return await self._read(want.pool, types, int(first) - 1, lent, now) if lent else []
-
-    def _name(self, pool: str, name: str) -> _Named:
-        k = self._space.keys
-        gates = as_bytes((k.paused(name), k.lock(name), k.max_concurrency(name)))
-        lists = as_bytes((k.jobs(name), k.inprogress(name, pool), k.lock_info(name)))
-        named = self._named[pool, name] = _Named(gates, lists)
-        return named
 
     async def _read(
         self, pool: str, types: Sequence[str], fence: int, lent: Sequence[Any], now: float
@@ -306,7 +298,7 @@ class GocraftBroker:
     async def _carry_out(
         self, batch: Sequence[Settlement], ends: Mapping[tuple[str, str], _Ends], now: float
     ) -> list[bool]:
-        groups = [Group(pool, self._keys(pool, name), end.drops, end.items) for (pool, name), end in ends.items()]
+        groups = [Group(pool, self._keys(pool, name).lent, end.drops, end.items) for (pool, name), end in ends.items()]
         answers = iter(await self._space.settle(groups, now))
         held = [False] * len(batch)
         for end in ends.values():
@@ -352,14 +344,18 @@ class GocraftBroker:
         self.ring()
         return carried_out
 
-    def _keys(self, pool: str, name: str) -> Sequence[Arg]:
-        """Those of the latest pool are kept: they are asked for with every batch."""
+    def _keys(self, pool: str, name: str) -> _Keys:
+        """Those of the latest pool are kept: they are asked for with every fetch and batch."""
         if self._keyed != pool:
             self._keyed = pool
             self._known_keys.clear()
+            self._ample = False
         known = self._known_keys.get(name)
         if known is None:
-            known = self._known_keys[name] = self._space.lent(pool, name)
+            k = self._space.keys
+            gates = as_bytes((k.paused(name), k.lock(name), k.max_concurrency(name)))
+            lists = as_bytes((k.jobs(name), k.inprogress(name, pool), k.lock_info(name)))
+            known = self._known_keys[name] = _Keys(gates, lists, self._space.lent(pool, name))
         return known
 
     def _item(self, delivery: Delivery, outcome: Outcome, now: float) -> Item:
@@ -372,11 +368,12 @@ class GocraftBroker:
 _DROPPED = frozenset({Done, Discarded})
 
 
-class _Named(NamedTuple):
-    """The keys of one job type as a fetch for one pool names them."""
+class _Keys(NamedTuple):
+    """The keys of one job type for one pool: those that a fetch names, and those of an ending."""
 
     gates: tuple[bytes, ...]
     lists: tuple[bytes, ...]
+    lent: tuple[Arg, ...]
 
 
 class _Ends:
