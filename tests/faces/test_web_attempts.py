@@ -19,9 +19,10 @@ from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Buried, Done, Outcome, Retried
+from worksong.domain.outcome import Buried, Done, Outcome, Released, Retried
 from worksong.engine import annals
 from worksong.engine.attempts import AT_ONCE, MOST, Attempts
+from worksong.engine.board import Board
 from worksong.engine.current import CURRENT
 from worksong.engine.scribe import LINES, RUNS, Scribe
 from worksong.ports.backend import Running
@@ -172,6 +173,21 @@ def test_of_what_a_run_logs_the_last_lines_are_kept_and_only_those() -> None:
     assert lines[-1].startswith(f"INFO shop: line {LINES + 4}")
     assert "\x1b" not in "".join(lines)
     assert scribe.take(run.delivery.job) == ()
+
+
+def test_what_a_run_logged_that_came_to_no_end_of_its_own_is_not_told_of_the_next() -> None:
+    # Given a board that tells of attempts
+    board, scribe = Board(), Scribe()
+    board.attempts = Attempts(scribe)
+    # When one run is handed back, and another one is somebody else's by then
+    for run, end in ((a_run("back"), Released()), (a_run("lost"), None)):
+        logged(scribe, run, "a word")
+        if end:
+            board.note(run, end, 101.0)
+        else:
+            board.forget(run)
+    # Then nothing is left of what they said
+    assert not scribe.runs
 
 
 def test_of_many_runs_that_log_those_that_began_first_are_forgotten() -> None:

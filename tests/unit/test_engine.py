@@ -857,6 +857,21 @@ async def test_what_was_fetched_and_not_begun_goes_back_as_it_came() -> None:
     assert [view.job.attempt for view in waiting] == [1, 1]
 
 
+async def test_an_answer_that_may_not_wait_for_its_turn_goes_back_as_it_came() -> None:
+    # Given jobs that were lent to a worker which fetches nothing more
+    bench = Bench()
+    bench.add("job", lambda: None)
+    async with bench.running() as engine:
+        engine.quiet()
+        lane, ids = engine._lane, [await bench.push("job") for _ in range(3)]
+        found = await bench.ledger.fetch(Want(lane.pool.id, 3, 0.0, (Share("job", 3),)), bench.clock.now())
+        # When they are handed back
+        lane.refuse(found)
+        await lane.settler.drained()
+    # Then they wait in the order that they had
+    assert [view.id for view in await bench.ledger.jobs(State.QUEUED, Window(100))] == ids
+
+
 async def test_snoozed_and_discarded_endings_are_counted(bench: Bench) -> None:
     bench.add("snooze", lambda: Snooze(60))
     bench.add("discard", lambda: Discard("no"))
