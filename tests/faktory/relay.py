@@ -5,27 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from typing import BinaryIO
 
-from faktory.faults import Fault, Faults
+from faktory.faults import Fault
+from faktory.listening import Listening
 from faktory.store import Stored
 
 
-class Relay(Faults):
-    """Lives in threads of its own, one for each connection: as the protocol has it, a command waits for its answer."""
+class Relay(Listening):
+    """For each connection there is one to the server."""
 
     def __init__(self, upstream: int) -> None:
         """`upstream`: the server's port on this machine."""
         super().__init__()
         self.hellos: list[Stored] = []
         """How clients introduced themselves."""
-        self.port = 0
         self._upstream = upstream
-        self._listener: socket.socket | None = None
         self._clients: dict[socket.socket, Stored] = {}
         """Those who are connected, and how they introduced themselves."""
-        self._threads: list[threading.Thread] = []
 
     @property
     def workers(self) -> set[str]:
@@ -38,41 +35,9 @@ class Relay(Faults):
         """How many are connected."""
         return len(self._clients)
 
-    def listen(self) -> None:
-        """On the same port as before."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
-        self.port = self._listener.getsockname()[1]
-        self._begin(self._accept, self._listener)
-
-    def hang_up(self) -> None:
-        """Every connection breaks, and nobody is listened to; what the server was asked before, it has carried out."""
-        listener, self._listener = self._listener, None
-        if listener:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        while self._threads:
-            with self.turn_of:
-                for client in self._clients:
-                    _shut(client)
-            self._threads[-1].join(0.05)
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
-
-    def _begin(self, what: object, *args: object) -> None:
-        thread = threading.Thread(target=what, args=args, name="faktory-relay", daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            if self._listener is not listener:
-                client.close()
-                return
-            self._begin(self._serve, client)
+    def _break_all(self) -> None:
+        for client in self._clients:
+            _shut(client)
 
     def _serve(self, client: socket.socket) -> None:
         with self.turn_of:

@@ -13,13 +13,13 @@ import json
 import random
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, Self, TypeVar
 
-from faktory.faults import PATIENCE, Fault, Faults
+from faktory.faults import PATIENCE, Fault
+from faktory.listening import Listening
 from faktory.store import Store, Stored, Wrong, floats, job_of, parse, written
 
 R = TypeVar("R")
@@ -36,7 +36,7 @@ class _Worker:
         self.connections: set[_Line] = set()
 
 
-class Standin(Faults):
+class Standin(Listening):
     """`with Standin() as server`: its `url`, its `store`, and what was asked of it."""
 
     def __init__(
@@ -55,13 +55,10 @@ class Standin(Faults):
         self.store = Store(now)
         self.password, self.fetch_wait, self.most, self.tls = password, fetch_wait, most, tls
         self.greeting, self.version = greeting, version
-        self.port = 0
         self.hellos: list[Stored] = []
         self.workers: dict[str, _Worker] = {}
         self.workers_reaped = 0
         self._lines: set[_Line] = set()
-        self._listener: socket.socket | None = None
-        self._threads: list[threading.Thread] = []
 
     @property
     def url(self) -> str:
@@ -79,24 +76,11 @@ class Standin(Faults):
 
     def start(self) -> None:
         """Listen, on the same port as before."""
-        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
-        self.port = self._listener.getsockname()[1]
-        self._begin(self._accept, self._listener)
+        self.listen()
 
     def kill(self) -> None:
         """Every connection breaks and nobody is listened to; queues, sets and reservations stay."""
-        listener, self._listener = self._listener, None
-        if listener:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        while self._threads:
-            with self.turn_of:
-                for line in self._lines:
-                    line.hang_up()
-                self.turn_of.notify_all()
-            self._threads[-1].join(0.05)
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
+        self.hang_up()
         self.workers.clear()
         self.forget()
 
@@ -130,24 +114,12 @@ class Standin(Faults):
 
     # life
 
-    def _begin(self, what: Callable[..., None], *args: object) -> None:
-        thread = threading.Thread(target=what, args=args, name="faktory-standin", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _break_all(self) -> None:
+        for line in self._lines:
+            line.hang_up()
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, _ = listener.accept()
-            except OSError:
-                return
-            if self._listener is not listener:
-                sock.close()
-                return
-            self._begin(self._serve, sock)
-
-    def _serve(self, sock: socket.socket) -> None:
-        line = _Line(self, sock)
+    def _serve(self, client: socket.socket) -> None:
+        line = _Line(self, client)
         with self.turn_of:
             self._lines.add(line)
         try:
