@@ -109,8 +109,8 @@ class Broker:
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         """See `Broker.settle`. Carries out all it can, and then raises what it could not."""
-        if len(batch) == 1:
-            return [await self._settle(batch[0], now)]
+        if len({one.delivery.fence for one in batch}) < len(batch) or len(batch) == 1:
+            return [await self._settle(one, now) for one in batch]  # of two endings of one job the first counts
         through = [one for one in batch if isinstance(one.outcome, (Done, Discarded))]
         others = [one for one in batch if not isinstance(one.outcome, (Done, Discarded))]
         ended = iter(await self._acknowledge_all(through))
