@@ -293,8 +293,8 @@ class Worker:
 
     def _renew(self) -> None:
         """Tell the engine what was registered while it runs."""
-        if self._engine:
-            self._engine.renew()
+        if engine := self._engine:
+            engine.renew()
 
     # enqueueing
 
@@ -514,8 +514,8 @@ class Worker:
 
     def quiet(self) -> None:
         """Fetch nothing more; what runs goes on until `stop`."""
-        if self._engine and self._home:
-            self._home.call_soon_threadsafe(self._engine.quiet)
+        if (engine := self._engine) and self._home:
+            self._home.call_soon_threadsafe(engine.quiet)
 
     def run(self, *, grace: float = GRACE, burst: bool = False) -> Stats:
         """Run jobs until a signal says stop; with `burst`, until nothing is left to do. What the command line calls."""
@@ -550,12 +550,14 @@ class Worker:
     @property
     def silence(self) -> float | None:
         """Seconds since a fetch was answered, as far as one was needed; None: it does not run in this process."""
-        return self._engine.silence if self._engine else None
+        engine = self._engine  # looked at once: another thread may be stopping it
+        return engine.silence if engine else None
 
     @property
     def stats(self) -> Stats:
         """What this worker did since it was started."""
-        return self._engine.stats if self._engine else self._last
+        engine = self._engine  # looked at once: another thread may be stopping it
+        return engine.stats if engine else self._last
 
 
 def _check(

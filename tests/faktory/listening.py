@@ -18,6 +18,8 @@ class Listening(Faults, ABC):
         super().__init__()
         self.port = 0
         self._listener: socket.socket | None = None
+        self._roll = threading.Lock()
+        """Held by whoever changes who is on the list."""
         self._threads: list[threading.Thread] = []
 
     @abstractmethod
@@ -45,13 +47,17 @@ class Listening(Faults, ABC):
             with self.turn_of:
                 self._break_all()
                 self.turn_of.notify_all()
-            self._threads[-1].join(0.05)
-            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            with self._roll:
+                last = self._threads[-1]
+            last.join(0.05)
+            with self._roll:
+                self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def _begin(self, what: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=what, args=args, name=f"faktory-{type(self).__name__.lower()}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with self._roll:
+            thread.start()
+            self._threads.append(thread)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:

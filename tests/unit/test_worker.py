@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -495,6 +495,30 @@ def test_no_job_runs_outside_of_a_handler() -> None:
 
 def test_statistics_are_empty_before_the_start() -> None:
     assert Worker().stats.ran == 0
+
+
+async def test_another_thread_may_ask_while_it_stops() -> None:
+    # Given a worker that somebody stops between two looks of another thread
+    class Stopping(Worker):
+        looks = 0
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "_engine":
+                self.looks += 1
+                return super().__getattribute__(name) if self.looks <= 1 else None
+            return super().__getattribute__(name)
+
+    asks: list[Callable[[Worker], object]] = [lambda it: it.stats, lambda it: it.silence, lambda it: it.quiet()]
+    for ask in asks:
+        worker = Stopping()
+        await worker.astart()
+        try:
+            # When it is asked, then it answers
+            worker.looks = 0
+            ask(worker)
+        finally:
+            worker.looks = -1000
+            await worker.astop()
 
 
 async def test_statistics_count_while_it_runs(worker: Worker, backend: Ledger) -> None:
