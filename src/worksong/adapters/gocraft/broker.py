@@ -70,6 +70,8 @@ class GocraftBroker:
         self._words = as_bytes((k.unique_prefix, k.held(""), k.poison(""), str(gocraft.LIMIT), str(HEAVY)))
         self._ample = False
         """The last fetch found as many jobs as it asked for."""
+        self._rich: frozenset[str] = frozenset()
+        """Job types of which it lent more than their quotas, since others had less."""
         self._keyed = ""
         self._known_keys: dict[str, _Keys] = {}
         self._live: defaultdict[tuple[str, str], dict[bytes, tuple[int, ...]]] = defaultdict(dict)
@@ -189,19 +191,21 @@ class GocraftBroker:
         self._lookout.ring()
 
     async def _take(self, want: Want, now: float) -> list[Delivery]:
-        """While there are plenty, only the types that the draw fell to are asked: each has its price in the server.
+        """While there are plenty, only the types that the draw fell to are asked, and behind them those that stood in
+        for others the last time: each has its price in the server.
 
         If these have less than was asked for, the next fetch asks all; if they have nothing, this one does.
         """
         found: list[Delivery] = []
         if self._ample and want.pool == self._keyed:
-            found = await self._lend(want, [share for share in want.handlers if share.quota], now)
+            rich = self._rich
+            found = await self._lend(want, [turn for turn in want.handlers if turn.quota or turn.name in rich], now)
         found = found or await self._lend(want, want.handlers, now)
         self._ample = len(found) >= want.limit
         return found
 
     async def _lend(self, want: Want, turns: Sequence[Share], now: float) -> list[Delivery]:
-        """What types have beyond their quotas is lent if all are asked."""
+        """What the quotas leave is lent by those that have more, in the order of their turns."""
         types = [name for name, _ in turns]
         k = self._space.keys
         gates: list[Arg] = []
@@ -212,14 +216,14 @@ class GocraftBroker:
             gates += keys.gates
             lists += keys.lists
             quotas.append(min(quota, MOST))
-        fill = "" if len(turns) < len(want.handlers) else "fill"
-        args = (want.pool, *self._words, *types, int(now), min(want.limit, MOST), fill, *quotas)
+        args = (want.pool, *self._words, *types, int(now), min(want.limit, MOST), *quotas)
         answer: tuple[bytes, list[Any], list[int]] = await self._space.run(
             FETCH, (k.fence, k.dead, *gates, *lists), args
         )
         first, lent, wrong = answer
         if wrong:
             self._complain([types[number - 1] for number in wrong])
+        self._rich = _beyond_quota(turns, lent)
         return await self._read(want.pool, types, int(first) - 1, lent, now) if lent else []
 
     async def _read(
@@ -387,6 +391,14 @@ class _Ends:
         self.items: list[Item] = []
         self.dropped: list[int] = []
         self.others: list[int] = []
+
+
+def _beyond_quota(turns: Sequence[Share], lent: Sequence[Any]) -> frozenset[str]:
+    """The types of which more was lent than their turns allowed before the others had theirs."""
+    left = [turn.quota for turn in turns]
+    for place in range(0, len(lent), 2):
+        left[lent[place] - 1] -= len(lent[place + 1])
+    return frozenset([turn.name for turn, more in zip(turns, left, strict=True) if more < 0])
 
 
 def _forget(live: dict[bytes, tuple[int, ...]], delivery: Delivery) -> None:

@@ -2,8 +2,8 @@
 -- KEYS  fence, dead, then for each job type: paused, lock, max_concurrency;
 --       then for each again: queue, in progress of this pool, lock_info
 -- ARGV  pool, prefix of unique locks, of held keys, of poison keys, largest document in bytes, most bytes to lend,
---       the name of each job type, in the order of their turns; now, most jobs to lend, whether types may exceed their
---       quotas when others have less ('' or 'fill'), the quota of each
+--       the name of each job type, in the order of their turns; now, most jobs to lend, the quota of each
+-- Where some have less than their quotas, the others may exceed theirs, in the order of their turns.
 -- Answers {first fence, {type, {bytes ...}, type, {bytes ...} ...}, {type whose keys are of a wrong kind ...}}
 -- A type whose keys cannot be worked with is passed over before anything of it is touched.
 local PIECE, GATES = 64, 3000 -- entries looked at in one step; keys asked in one command
@@ -176,14 +176,12 @@ if dead ~= 'none' and dead ~= 'zset' then
 end
 for index = 1, types do
   if count >= limit then break end
-  local quota = tonumber(ARGV[9 + types + index])
+  local quota = tonumber(ARGV[8 + types + index])
   if quota > 0 then take(index, quota) end
 end
-if ARGV[9 + types] == 'fill' then
-  for index = 1, types do
-    if count >= limit then break end
-    take(index, limit)
-  end
+for index = 1, types do
+  if count >= limit then break end
+  take(index, limit)
 end
 -- The locks count what runs, for all types in one step.
 local locks = {}
