@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine_bench import PATIENCE, on, until
+from engine_bench import on, until
+from patience import PATIENCE
 from worksong import Job, Worker
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain.course import Grain

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Ledger, shown, until
+from engine_bench import Ledger, shown, until
+from patience import PATIENCE
 from worksong import Context, Discard, Job, JobType, Retry, Snooze, Worker, current
 from worksong.domain import retry
 from worksong.domain.job import JobView

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Ledger, on, until
+from engine_bench import Ledger, on, until
+from patience import PATIENCE
 from worksong import (
     Context,
     Handle,
