@@ -116,7 +116,7 @@ def _limits(spec: JobSpec) -> list[Middleware]:
 
 def on(backend: Backend, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Worker:
     """A worker on this backend, in whichever loop it is used."""
-    monkeypatch.setattr("worksong.worker.connect", lambda url, *, namespace: backend.sibling())
+    monkeypatch.setattr("worksong.stores.connect", lambda url, *, namespace: backend.sibling())
     monkeypatch.setattr(Ledger, "sibling", lambda self: self)
     return Worker(**options)
 

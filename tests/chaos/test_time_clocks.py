@@ -137,7 +137,7 @@ async def test_d1_d2_wrong_clocks_kill_nobody_and_change_no_time(
         await auntil(lambda: all(seen.started[job.id] for job in soon), within=90)
         again = [job for job in plain if job.handler == "second_time"]
         await auntil(lambda: all(len(seen.started[job.id]) == 2 for job in again), within=90)
-        refused = sum(worker._engine.stats.refused for worker in workers if worker._engine)
+        refused = sum(worker._shift.engine.stats.refused for worker in workers if worker._shift.engine)
     await store.close()
 
     # Then no pool was taken for dead, and no job from its worker

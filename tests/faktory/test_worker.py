@@ -99,7 +99,7 @@ async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Server, 
         await worker.aperform(Job("note", [1]))
         await until(lambda: seen == [1])
         server.tell("quiet")
-        engine = worker._engine
+        engine = worker._shift.engine
         assert engine
         await until(lambda: engine._quiet)
         await worker.aperform(Job("note", [2]))

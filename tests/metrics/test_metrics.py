@@ -165,8 +165,8 @@ def test_queues_without_end_become_one_label(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_backend_that_is_away_is_told_and_hides_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = a_worker()
-    flaky = FlakyBackend(worker._backends.origin, {"counts": [error]})
-    monkeypatch.setattr(worker._backends, "origin", flaky)
+    flaky = FlakyBackend(worker._stores.jobs.origin, {"counts": [error]})
+    monkeypatch.setattr(worker._stores.jobs, "origin", flaky)
     seen = scrape(Metrics(worker))
     assert seen("worksong_backend_up") == 0
     assert not seen.has("worksong_queue_jobs")

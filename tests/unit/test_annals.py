@@ -178,6 +178,6 @@ def test_a_worker_may_run_again_and_again() -> None:
         handle.result(timeout=PATIENCE)
         worker.stop()
     # Then each run is in its history once
-    store = worker._backends.origin
+    store = worker._stores.jobs.origin
     assert isinstance(store, MemoryBackend)
     assert asyncio.run(kept(store)) == 6

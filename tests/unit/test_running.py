@@ -40,7 +40,7 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ledger, self.clock = Ledger(), FakeClock(START)
-        monkeypatch.setattr("worksong.worker.connect", lambda url, *, namespace: self.ledger)
+        monkeypatch.setattr("worksong.stores.connect", lambda url, *, namespace: self.ledger)
         monkeypatch.setattr(Ledger, "sibling", lambda ledger: ledger)
 
     def worker(self, **options: Any) -> Worker:
