@@ -28,12 +28,11 @@ Sending: TypeAlias = Callable[[Sequence[Job]], AbstractContextManager[Sequence[J
 class Repertoire:
     """Grows while the worker runs, too: `changed` is called whenever it has."""
 
-    def __init__(self, context: type[Context], changed: Callable[[], object]) -> None:
-        """`context`: what handlers are given that ask for one."""
-        self.registry = Registry()
+    def __init__(self, registry: Registry, context: type[Context], changed: Callable[[], object]) -> None:
+        """`registry`: where all of it is looked up; `context`: what handlers are given that ask for one."""
         self.context = context
         self.sending: Sending = nullcontext
-        self._changed = changed
+        self._registry, self._changed = registry, changed
         self._middleware: list[Callable[..., Any]] = []
         self._outermost: list[Middleware] = []
 
@@ -54,7 +53,7 @@ class Repertoire:
         spec = JobSpec(name, function, options, Signature(function, self.context, scope))
         if options.isolate == "process":
             check_importable(function)
-        self.registry.add(spec)
+        self._registry.add(spec)
         self._changed()
         return JobType(spec, worker, Job(handler=name, queue=options.queue, unique=options.unique))
 
@@ -62,14 +61,14 @@ class Repertoire:
         """Run a job whenever the schedule says so; refused if it could not run. None: in the queue of its type."""
         check_name(name, "periodic job")
         gojson.encode(args)
-        spec = self.registry.find(name)
+        spec = self._registry.find(name)
         if spec:
             try:
                 spec.signature.call(args)
             except InvalidArguments as wrong:
                 raise RegistrationError(f"periodic job {name!r} could not run with args={args!r}: {wrong}") from wrong
         chosen = queue or (spec.options.queue if spec else "default")
-        self.registry.add_periodic(Periodic(schedule, name, args, chosen))
+        self._registry.add_periodic(Periodic(schedule, name, args, chosen))
 
     def surround(self, layer: Callable[..., Any]) -> None:
         """Put a layer around all handlers, within those that are there."""

@@ -36,7 +36,7 @@ from worksong.ports.handler import Middleware
 from worksong.ports.results import Results
 from worksong.reader import ResultReader
 from worksong.recording import Recording
-from worksong.registry import JobSpec, check_name, check_queues
+from worksong.registry import JobSpec, Registry, check_name, check_queues
 from worksong.repertoire import Repertoire, Sending, name_of, scope_of_caller
 from worksong.shift import Shift, loop_factory
 from worksong.signature import check_task
@@ -82,8 +82,7 @@ class Worker:
         _check(name, concurrency, queues, context)
         self.name: str = name
         self.url, self.concurrency, self.queues = url, concurrency, queues
-        self._repertoire = Repertoire(context, lambda: self._shift.renew())
-        self.registry = self._repertoire.registry
+        self.registry = Registry()
         self.clock = clock or SystemClock()
         self.scheduler = True
         """Whether this process puts periodic jobs on the schedule."""
@@ -109,6 +108,7 @@ class Worker:
         self.results: Callable[[], Results] = self._stores.results
         """Where results come from; `worksong.testing.inline` lends another one."""
         self._shift = Shift(self, self._stores, self._outage)
+        self._repertoire = Repertoire(self.registry, context, self._shift.renew)
         self.admin = Admin(
             self.backend, self.background, self.clock, lambda: self.ledgers.here() if self.ledgers else None
         )
