@@ -142,6 +142,13 @@ class Fleet:
         await member.ended()
         self.strokes.append(Stroke(member.name, time.monotonic(), within=UNSTORED))
 
+    async def kill_in_turn(self, kills: int, *, every: float, silent: float = SILENT) -> None:
+        """Kill somebody, and start another one at once, so often; `every`: how many seconds pass before each."""
+        for _ in range(kills):
+            await asyncio.sleep(every)
+            await self.kill(self.any())
+            await self.launch(silent=silent)
+
     def kill_process(self, pid: int) -> None:
         """SIGKILL a supervised process, whose parent will see to it."""
         os.kill(pid, signal.SIGKILL)
