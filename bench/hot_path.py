@@ -35,13 +35,13 @@ async def one_run(worker: Worker, jobs: int) -> tuple[float, float]:
     await worker.aperform_many([Job(f"noop_{number % NAMES}") for number in range(jobs)])
     cpu, wall = time.process_time(), time.perf_counter()
     await worker.astart(burst=True)
-    engine = worker._engine
+    engine = worker._shift.engine
     assert engine is not None
     await engine.finished.wait()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     assert engine.stats.done == jobs, engine.stats
     await worker.astop()
-    worker._stopped = False
+    worker._shift.ended = False
     return cpu / jobs * 1e6, jobs / wall
 
 

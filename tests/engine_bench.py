@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from patience import PATIENCE, auntil
 from worksong import Context, Job, Worker
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain.job import new_id
@@ -25,9 +25,6 @@ from worksong.ports.clock import Clock, SystemClock
 from worksong.ports.handler import Middleware
 from worksong.registry import JobSpec, Options, Registry
 from worksong.signature import Signature
-
-PATIENCE = 60.0
-"""Seconds after which what a test waits for will not come any more."""
 
 
 class Ledger(MemoryBackend):
@@ -119,7 +116,7 @@ def _limits(spec: JobSpec) -> list[Middleware]:
 
 def on(backend: Backend, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Worker:
     """A worker on this backend, in whichever loop it is used."""
-    monkeypatch.setattr("worksong.worker.connect", lambda url, *, namespace: backend.sibling())
+    monkeypatch.setattr("worksong.stores.connect", lambda url, *, namespace: backend.sibling())
     monkeypatch.setattr(Ledger, "sibling", lambda self: self)
     return Worker(**options)
 
@@ -137,11 +134,7 @@ class Hasty(SystemClock):
 
 async def until(true: Callable[[], object]) -> None:
     """Let everybody else have their turns until it is."""
-    async with asyncio.timeout(PATIENCE):
-        for _ in itertools.count():
-            if true():
-                return
-            await asyncio.sleep(0)
+    await auntil(true, pause=0)
 
 
 def throw(failure: BaseException) -> Callable[[], None]:

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 import servers
 from conftest import started
+from patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -41,7 +42,6 @@ from worksong.adapters import connect  # noqa: E402
 from worksong.domain.job import new_id  # noqa: E402
 from worksong.domain.lifecycle import State  # noqa: E402
 
-PATIENCE = 60.0
 LONG = 600
 """Seconds for a test that starts processes one after the other."""
 PEERS = environments.names()

@@ -9,8 +9,8 @@ import msgspec
 
 from worksong.domain import retry
 from worksong.domain.cron import Schedule
-from worksong.domain.errors import ConfigError, RegistrationError
-from worksong.domain.job import Args, Unique
+from worksong.domain.errors import ConfigError, RegistrationError, UnknownHandler
+from worksong.domain.job import Args, Job, Unique
 from worksong.domain.names import wrong_with, wrong_with_queues
 from worksong.domain.verdict import Policy
 from worksong.ports import chance
@@ -115,6 +115,14 @@ class Registry:
     def find(self, name: str) -> JobSpec | None:
         """The type that runs jobs of this name or alias."""
         return self._by_name.get(name)
+
+    def check_known(self, jobs: Iterable[object]) -> None:
+        """Refuse those that nobody but this process could run, and it cannot. What is no job is refused elsewhere."""
+        for job in jobs:
+            named = isinstance(job, Job) and isinstance(job.handler, str) and job.handler
+            if named and self.find(named) is None:
+                known = ", ".join(sorted(self.names())) or "none"
+                raise UnknownHandler(f"no handler mapped for name {named!r}; registered are: {known}")
 
     def __iter__(self) -> Iterator[JobSpec]:
         return iter(self._specs.values())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+import patience
 from worksong import Worker
 from worksong.adapters.amqp import AmqpBackend
 from worksong.domain.job import new_id
@@ -32,15 +31,9 @@ def a_worker(url: str, **options: object) -> Worker:
 
 def until(happened: Callable[[], object], what: str) -> None:
     """Wait for it."""
-    end = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < end, f"in vain: {what}"
-        time.sleep(0.01)
+    patience.until(happened, what, within=PATIENCE)
 
 
 async def awaited(happened: Callable[[], Awaitable[object]], what: str) -> None:
     """The same, for what must be asked of the server."""
-    end = time.monotonic() + PATIENCE
-    while not await happened():
-        assert time.monotonic() < end, f"in vain: {what}"
-        await asyncio.sleep(0.01)
+    await patience.auntil(happened, what, within=PATIENCE)

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from chaos.ledger import Ledger, Stroke
 from chaos.scale import SILENT, UNSTORED
+from patience import PATIENCE, auntil
 
 APP = "chaos.app:worker"
 TESTS = Path(__file__).parents[1]
-PATIENCE = 60.0
-"""Seconds that a worker may take to start, on a machine that is busy."""
 
 
 class Member:
@@ -129,18 +128,26 @@ class Fleet:
         self, reached: Callable[[Ledger], bool], member: Member | None = None, within: float = PATIENCE
     ) -> Ledger:
         """Wait until the ledger says so; answers it. With `member`, that one must live so long."""
-        deadline = time.monotonic() + within
-        while not reached(ledger := self.ledger):
-            assert member is None or member.alive, f"process {member.pid} ended: {member.said}"
-            assert time.monotonic() < deadline, f"it did not come within {within:.0f} s; {self.report()}"
-            await asyncio.sleep(0.02)
-        return ledger
+
+        def met(ledger: Ledger) -> bool:
+            has_come = reached(ledger)
+            assert has_come or member is None or member.alive, f"process {member.pid} ended: {member.said}"
+            return has_come
+
+        return await auntil(lambda: self.ledger, lambda _: f"the ledger; {self.report()}", met=met, within=within)
 
     async def kill(self, member: Member) -> None:
         """SIGKILL. Nothing is told to anybody; what it ran and had not told is noted."""
         member.signal(signal.SIGKILL)
         await member.ended()
         self.strokes.append(Stroke(member.name, time.monotonic(), within=UNSTORED))
+
+    async def kill_in_turn(self, kills: int, *, every: float, silent: float = SILENT) -> None:
+        """Kill somebody, and start another one at once, so often; `every`: how many seconds pass before each."""
+        for _ in range(kills):
+            await asyncio.sleep(every)
+            await self.kill(self.any())
+            await self.launch(silent=silent)
 
     def kill_process(self, pid: int) -> None:
         """SIGKILL a supervised process, whose parent will see to it."""

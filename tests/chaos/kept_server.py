@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import redis
 
 import servers
 from chaos.scale import FULL
+from patience import PATIENCE, until
 
-PATIENCE = 60.0
 SYNC = "everysec" if FULL else "no"
 """A server whose disk is slow acknowledges up to 2 s before it writes with `everysec`, and never with `no`."""
 
@@ -42,11 +41,7 @@ class KeptServer:
 
     def wait(self, *, loaded: bool = True) -> None:
         """Until it answers."""
-        until = time.monotonic() + PATIENCE
-        while not self._answers(loaded):
-            assert self._process and self._process.poll() is None, (self._directory / "redis.log").read_text()
-            assert time.monotonic() < until, "redis-server does not answer"
-            time.sleep(0.01)
+        until(lambda: self._answers(loaded), "an answer of redis-server")
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -66,6 +61,7 @@ class KeptServer:
         return found
 
     def _answers(self, loaded: bool) -> bool:
+        assert self._process and self._process.poll() is None, (self._directory / "redis.log").read_text()
         with contextlib.suppress(redis.ConnectionError), self._client() as client:
             try:
                 client.ping()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,11 @@ TURN = 0.02
 """Seconds between two pushes of a producer that keeps a rate."""
 PAUSE = 0.1
 """Seconds after a push that failed."""
+
+
+def mixed_job(chance: random.Random) -> Job:
+    """Mean 5 ms; one of a hundred takes 300."""
+    return Job("work", {"ms": 300.0 if chance.random() < 0.01 else round(chance.expovariate(1 / 5), 2)})
 
 
 class Producer:

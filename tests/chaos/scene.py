@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from chaos.scale import FULL
+from patience import auntil
 from worksong import Job, Worker
 from worksong.domain.errors import WorksongError
 
@@ -57,10 +58,7 @@ class Scene:
 
     async def one_runs(self, name: str = "a") -> None:
         """Enqueue until it is taken in, and wait until it has run."""
-        while True:
-            if job := await self.enqueue(name):
-                break
-            await asyncio.sleep(0.02)
+        job = await auntil(lambda: self.enqueue(name), "an enqueueing that is taken in", within=RECOVERED)
         await self._until(lambda: self.ran[job] > 0)
 
     async def recovered(self) -> float:
@@ -95,19 +93,12 @@ class Scene:
 
     async def met(self, words: str) -> None:
         """Wait until somebody who enqueues gets an error that says this."""
-        while True:
-            if any(words in str(error) for error in self.errors):
-                return
-            await asyncio.sleep(0.02)
+        await auntil(lambda: any(words in str(error) for error in self.errors), words, within=RECOVERED)
 
     async def begin_anew(self) -> None:
         """Forget the errors so far, once every call that may still meet them has ended."""
         last = self._turns + 2
-        async with asyncio.timeout(RECOVERED):
-            while True:
-                if self._turns >= last:
-                    break
-                await asyncio.sleep(0.02)
+        await auntil(lambda: self._turns >= last, "the end of two enqueueings", within=RECOVERED)
         self.errors.clear()
 
 
@@ -133,8 +124,4 @@ def said(records: list[logging.LogRecord]) -> list[str]:
 
 async def told(records: list[logging.LogRecord]) -> None:
     """Wait until worksong has logged something."""
-    async with asyncio.timeout(RECOVERED):
-        while True:
-            if said(records):
-                return
-            await asyncio.sleep(0.02)
+    await auntil(lambda: said(records), "a line of worksong's log", within=RECOVERED)

@@ -16,12 +16,12 @@ from chaos.cancelling import cancelled_at_random
 from chaos.certificates import Certify
 from chaos.scale import FULL, timeout
 from chaos.theatre import Theatre, backend
+from patience import auntil
 from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Backend, Window
 
 TASKS = 1000 if FULL else 300
-PATIENCE = 60.0
 
 pytestmark = pytest.mark.timeout(timeout(200))
 
@@ -63,8 +63,7 @@ async def test_c9_a_cancelled_enqueueing_happened_once_or_not_at_all(
 
 async def _few_connections(theatre: Theatre) -> int:
     """A server notices later than we do that somebody hung up."""
-    until = time.monotonic() + PATIENCE
-    while (found := await theatre.connections()) > theatre.connections_at_most:
-        assert time.monotonic() < until, f"{found} connections are open, {theatre.connections_at_most} are enough"
-        await asyncio.sleep(0.05)
-    return found
+    enough = theatre.connections_at_most
+    return await auntil(
+        theatre.connections, lambda found: f"{enough} connections, not {found}", met=lambda found: found <= enough
+    )

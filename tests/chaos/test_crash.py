@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 
 import pytest
@@ -11,10 +10,9 @@ import pytest
 from chaos.certificates import Certify
 from chaos.fleet import Fleet
 from chaos.ledger import Verdict, judge
-from chaos.producer import Producer
+from chaos.producer import Producer, mixed_job
 from chaos.scale import FULL, sized, timeout
 from chaos.theatre import EVERYWHERE, WITH_A_SERVER, Theatre, on, quiet, stored
-from worksong import Job
 from worksong.domain.lifecycle import State
 
 JOBS = sized(5000) if FULL else 250
@@ -23,11 +21,6 @@ RATE = 400.0 if FULL else 150.0
 QUIESCE = 90.0
 
 pytestmark = pytest.mark.timeout(timeout(240))
-
-
-def _job(chance: random.Random) -> Job:
-    """Mean 5 ms; one of a hundred takes 300."""
-    return Job("work", {"ms": 300.0 if chance.random() < 0.01 else round(chance.expovariate(1 / 5), 2)})
 
 
 async def _judged(fleet: Fleet, theatre: Theatre) -> Verdict:
@@ -45,13 +38,12 @@ async def test_a1_workers_killed_at_random_lose_nothing(
     # Given four workers under load
     kills = sized(12, 3)
     await fleet.start(4)
-    producing = asyncio.create_task(producer.produce(lambda: _job(fleet.chance), RATE, lambda: producer.acked >= JOBS))
+    producing = asyncio.create_task(
+        producer.produce(lambda: mixed_job(fleet.chance), RATE, lambda: producer.acked >= JOBS)
+    )
 
     # When one after the other is killed, and started again at once
-    for _ in range(kills):
-        await asyncio.sleep(1.0 if FULL else 0.7)
-        await fleet.kill(fleet.any())
-        await fleet.launch()
+    await fleet.kill_in_turn(kills, every=1.0 if FULL else 0.7)
     await producing
 
     # Then all is done and in order, and only what was under way ran twice
@@ -84,16 +76,13 @@ async def test_a2_a3_servers_and_workers_killed_at_random_lose_nothing(
     await fleet.start(4)
     over = asyncio.Event()
     producing = asyncio.create_task(
-        producer.produce(lambda: _job(fleet.chance), RATE, lambda: over.is_set() and producer.acked >= JOBS)
+        producer.produce(lambda: mixed_job(fleet.chance), RATE, lambda: over.is_set() and producer.acked >= JOBS)
     )
     resumed: list[float] = []
 
     # When workers are killed, and now and then the server, which comes back after a second
     for _ in range(outages):
-        for _ in range(between):
-            await asyncio.sleep(1.0 if FULL else 0.7)
-            await fleet.kill(fleet.any())
-            await fleet.launch()
+        await fleet.kill_in_turn(between, every=1.0 if FULL else 0.7)
         await asyncio.sleep(fleet.chance.uniform(0.2, 0.8))
         await theatre.kill()
         await asyncio.sleep(1.0 if FULL else 0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ import pytest
 from chaos.certificates import Certify
 from chaos.fleet import Fleet
 from chaos.ledger import Verdict, judge
-from chaos.producer import Producer
+from chaos.producer import Producer, mixed_job
 from chaos.scale import FULL, sized, timeout
 from chaos.test_network_outage import AT_ONCE, CONCURRENCY, OUTAGE, PROCESSES, TIMEOUT, processes
 from chaos.test_network_outage import Producer as Enqueuer
@@ -43,11 +42,6 @@ async def theatre(faktory_program: Path) -> AsyncIterator[FaktoryTheatre]:
         yield theatre
 
 
-def _job(chance: random.Random) -> Job:
-    """Mean 5 ms; one of a hundred takes 300."""
-    return Job("work", {"ms": 300.0 if chance.random() < 0.01 else round(chance.expovariate(1 / 5), 2)})
-
-
 def _judged(fleet: Fleet, theatre: FaktoryTheatre) -> Verdict:
     """Of what is lost: the server has lost it, if it was killed with it in hand."""
     verdict = judge(fleet.ledger, fleet.strokes, outages=theatre.outages)
@@ -64,13 +58,12 @@ async def test_a1_workers_killed_at_random_lose_nothing(
     # Given four workers under load
     kills = sized(12, 3)
     await fleet.start(4, silent=0)
-    producing = asyncio.create_task(producer.produce(lambda: _job(fleet.chance), RATE, lambda: producer.acked >= JOBS))
+    producing = asyncio.create_task(
+        producer.produce(lambda: mixed_job(fleet.chance), RATE, lambda: producer.acked >= JOBS)
+    )
 
     # When one after the other is killed, and started again at once
-    for _ in range(kills):
-        await asyncio.sleep(1.0 if FULL else 0.5)
-        await fleet.kill(fleet.any())
-        await fleet.launch(silent=0)
+    await fleet.kill_in_turn(kills, every=1.0 if FULL else 0.5, silent=0)
     await producing
 
     # Then all is done, once the reservations of the dead are over, and only what was under way ran twice
@@ -99,15 +92,12 @@ async def test_a3_servers_and_workers_killed_at_random_lose_nothing(
     await fleet.start(4 if FULL else 2, silent=0)
     over = asyncio.Event()
     producing = asyncio.create_task(
-        producer.produce(lambda: _job(fleet.chance), RATE, lambda: over.is_set() and producer.acked >= JOBS)
+        producer.produce(lambda: mixed_job(fleet.chance), RATE, lambda: over.is_set() and producer.acked >= JOBS)
     )
 
     # When workers are killed, and now and then the server, which comes back after a second
     for _ in range(outages):
-        for _ in range(between):
-            await asyncio.sleep(1.0 if FULL else 0.5)
-            await fleet.kill(fleet.any())
-            await fleet.launch(silent=0)
+        await fleet.kill_in_turn(between, every=1.0 if FULL else 0.5, silent=0)
         await asyncio.sleep(fleet.chance.uniform(0.2, 0.8))
         await theatre.kill(lambda: fleet.ledger.ids("K") - fleet.ledger.ids("F"))
         await asyncio.sleep(1.0 if FULL else 0.5)

@@ -17,6 +17,7 @@ from chaos.ledger import Ledger, judge
 from chaos.producer import Producer
 from chaos.scale import CALM, FULL, sized, timeout
 from chaos.theatre import Theatre, backend, on, quiet
+from patience import auntil
 from worksong import Job
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
@@ -50,14 +51,16 @@ async def _good_jobs_succeed(fleet: Fleet, producer: Producer, after: str) -> fl
 
 async def _dead(theatre: Theatre, expected: Collection[str]) -> dict[str, JobView]:
     """The dead jobs, once all those are among them."""
-    deadline = time.monotonic() + 60
     async with backend(theatre) as store:
-        while True:
-            dead = {view.id: view for view in await store.jobs(State.DEAD, Window(limit=1000))}
-            if dead.keys() >= set(expected):
-                return dead
-            assert time.monotonic() < deadline, f"not dead: {set(expected) - dead.keys()}"
-            await asyncio.sleep(0.05)
+
+        async def dead() -> dict[str, JobView]:
+            return {view.id: view for view in await store.jobs(State.DEAD, Window(limit=1000))}
+
+        return await auntil(
+            dead,
+            lambda dead: f"the deaths of {set(expected) - dead.keys()}",
+            met=lambda dead: dead.keys() >= set(expected),
+        )
 
 
 async def test_a8_a_handler_that_misbehaves_costs_no_other_job_anything(

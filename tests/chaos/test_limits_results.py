@@ -25,13 +25,13 @@ from chaos.ledger import judge
 from chaos.producer import Producer
 from chaos.scale import FULL, timeout
 from chaos.theatre import NAMESPACE, Theatre, on, quiet
+from patience import PATIENCE
 from worksong import Job, Worker
 from worksong.wire.gocraft_keys import Keys
 
 WORKERS = 3 if FULL else 2
 JOBS, RATE = (3000, 300) if FULL else (150, 150)
 KILLS = 8 if FULL else 1
-PATIENCE = 60.0
 
 pytestmark = pytest.mark.timeout(timeout(200))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +14,7 @@ from chaos.certificates import Certify
 from chaos.scale import FULL, sized, timeout
 from chaos.theatre import Theatre, backend, on, quiet
 from chaos.theatre_servers import PostgresTheatre
+from patience import auntil
 from worksong.domain.job import Job, new_id
 from worksong.domain.outcome import Done, Settlement
 from worksong.domain.turns import Share
@@ -96,15 +96,14 @@ async def _dead_rows(theatre: PostgresTheatre, reached: Callable[[int], bool], *
 
     `cleared`: by us; at full scale the server has to come by itself.
     """
-    deadline = time.monotonic() + PATIENCE
-    while True:
+
+    async def counted() -> int:
         if cleared:
             await theatre.ask("VACUUM worksong_job")
         (found,) = await theatre.ask("SELECT n_dead_tup FROM pg_stat_user_tables WHERE relname = 'worksong_job'")
-        if reached(found):
-            return int(found)
-        assert time.monotonic() < deadline, f"after {PATIENCE:.0f} s there are {found} dead rows"
-        await asyncio.sleep(0.1)
+        return int(found)
+
+    return await auntil(counted, "another count of dead rows", met=reached, within=PATIENCE, pause=0.1)
 
 
 def _p99(seconds: list[float]) -> float:

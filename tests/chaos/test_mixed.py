@@ -22,6 +22,7 @@ from chaos.ledger import Ledger, Line, judge
 from chaos.producer import Producer
 from chaos.scale import FULL, sized, timeout
 from chaos.theatre import NAMESPACE, Theatre, on, quiet, stored
+from patience import auntil
 from servers import BUILT
 from worksong import Job
 from worksong.domain.lifecycle import State
@@ -60,11 +61,7 @@ class Peers:
 
     async def begun(self) -> None:
         """Wait until each has beaten: what one fetched before, nobody could tell from a list of an older time."""
-        async with asyncio.timeout(60):
-            while True:
-                if {process.pid for process in self.running} <= self._beating():
-                    return
-                await asyncio.sleep(0.02)
+        await auntil(lambda: {process.pid for process in self.running} <= self._beating(), "a beat of each")
 
     def _beating(self) -> set[int]:
         """The processes whose beats are there: a Go pool says that it is ready before its first one."""
@@ -74,11 +71,7 @@ class Peers:
 
     async def at_work(self) -> None:
         """Wait until one has ended a job."""
-        async with asyncio.timeout(60):
-            while True:
-                if any(line.kind == "F" for line in self.lines()):
-                    return
-                await asyncio.sleep(0.02)
+        await auntil(lambda: any(line.kind == "F" for line in self.lines()), "the end of a job")
 
     async def kill(self, process: asyncio.subprocess.Process) -> None:
         self.running.remove(process)

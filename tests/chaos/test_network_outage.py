@@ -19,6 +19,7 @@ from chaos.kept_server import KeptServer, kept
 from chaos.proxy import Proxy
 from chaos.scale import FULL
 from chaos.scene import AT_ONCE, RECOVERED
+from patience import auntil
 from worksong import Job
 from worksong.adapters import connect
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
@@ -122,19 +123,14 @@ class Producer:
         return Counter(map(int, self._ledger.read_text().split())) if self._ledger.exists() else Counter()
 
     async def one_more_runs(self) -> None:
-        while True:
-            if (number := await self.enqueue()) is not None:
-                break
-            await asyncio.sleep(0.02)
+        number = await auntil(
+            self.enqueue, "an enqueueing that is taken in", met=lambda number: number is not None, within=RECOVERED
+        )
         await self.until(lambda: number in self.runs)
 
     async def until(self, true: Callable[[], bool]) -> None:
         """What other processes write is looked at again and again."""
-        async with asyncio.timeout(RECOVERED):
-            while True:
-                if true():
-                    return
-                await asyncio.sleep(0.02)
+        await auntil(true, within=RECOVERED)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -48,10 +47,7 @@ async def test_g1_pipelines_reach_their_ends_in_order_though_workers_are_killed(
     await fleet.start(4)
 
     # When one worker after the other is killed, and started again at once
-    for _ in range(KILLS):
-        await asyncio.sleep(1.0)
-        await fleet.kill(fleet.any())
-        await fleet.launch()
+    await fleet.kill_in_turn(KILLS, every=1.0)
 
     # Then all of them come to their ends, and only what was under way ran twice
     took = await quiet(theatre, 120)

@@ -15,6 +15,7 @@ import pytest
 from chaos.kept_server import KeptServer, kept
 from chaos.scale import FULL
 from chaos.scene import AT_ONCE, RECOVERED, said, working
+from patience import until
 from worksong.domain.errors import BackendFull
 
 SIZE = "2m"
@@ -96,9 +97,6 @@ def fill(ballast: Path) -> None:
 
 def flushed(server: KeptServer) -> None:
     """Wait until the append-only file was written well again."""
-    until = time.monotonic() + RECOVERED
-    while server.info("persistence")["aof_last_write_status"] != "ok":
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    until(lambda: server.info("persistence")["aof_last_write_status"] == "ok", "a good write", within=RECOVERED)
     server.call("CONFIG", "SET", "appendfsync", "always")  # what was put off because the disk is slow is written now
     server.call("SET", "the last", "word")

@@ -16,6 +16,7 @@ from chaos.ledger import Ledger, judge
 from chaos.producer import Producer
 from chaos.scale import CALM, FULL, sized, timeout
 from chaos.theatre import EVERYWHERE, WITH_A_SERVER, Theatre, on, quiet
+from patience import auntil
 from worksong import Job
 
 GRACE = 3.0 if FULL else 0.5
@@ -144,11 +145,7 @@ async def _server_frozen(theatre: Theatre, fleet: Fleet) -> Member:
 async def _connecting_to_a_frozen_server(theatre: Theatre, fleet: Fleet) -> Member:
     theatre.freeze()
     member = await fleet.launch()
-    async with asyncio.timeout(60):
-        while True:
-            if "starts chaos.app" in member.said:
-                break
-            await asyncio.sleep(0.02)
+    await _until_said(member, "starts chaos.app")
     await asyncio.sleep(fleet.chance.uniform(0.2, 0.8))
     return member
 
@@ -237,8 +234,4 @@ def _busy(member: Member, ledger: Ledger) -> bool:
 
 
 async def _until_said(member: Member, words: str) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            if words in member.said:
-                return
-            await asyncio.sleep(0.02)
+    await auntil(lambda: words in member.said, lambda _: f"{words!r} in what it said: {member.said}")

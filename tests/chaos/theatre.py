@@ -20,8 +20,6 @@ from worksong.domain.lifecycle import State
 from worksong.ports.backend import Backend, Window
 
 NAMESPACE = "chaos"
-PATIENCE = 60.0
-"""Seconds that a server may take to start or to end."""
 WITH_A_SERVER = ("redis", "postgres", "mariadb")
 DATABASES = ("sqlite", "postgres", "mariadb")
 EVERYWHERE = ("redis", *DATABASES)

@@ -16,7 +16,8 @@ import redis
 
 import servers
 from chaos.kept_server import SYNC
-from chaos.theatre import NAMESPACE, PATIENCE
+from chaos.theatre import NAMESPACE
+from patience import PATIENCE
 from worksong.wire.gocraft_keys import Keys
 
 SLOW = 5000

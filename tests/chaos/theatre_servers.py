@@ -19,7 +19,7 @@ import asyncpg
 
 import servers
 from chaos import tables
-from chaos.theatre import PATIENCE
+from patience import PATIENCE
 from worksong.adapters.sql.servers import MOST
 from worksong.domain.job import new_id
 

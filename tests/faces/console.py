@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from patience import PATIENCE
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.outcome import Buried, Outcome, Retried, Settlement
 from worksong.domain.turns import Share
@@ -21,7 +22,6 @@ from worksong.faces.cli.top.table import Table
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
 from worksong.ports.clock import Clock
 
-PATIENCE = 60.0
 NEVER = 3600.0
 CELL = 12.2
 """How wide a column is in a picture of the screen."""

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
+from patience import PATIENCE
 from worksong.adapters import connect
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.outcome import Outcome, Settlement
@@ -26,7 +27,6 @@ from worksong.domain.turns import Share
 from worksong.faces.cli import worksong as commands
 from worksong.ports.backend import Backend, Pool, Want
 
-PATIENCE = 60.0
 T = TypeVar("T")
 
 

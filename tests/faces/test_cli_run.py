@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from faces.stage import PATIENCE, Cli, Program, Shop, Start
+from faces.stage import Cli, Program, Shop, Start
+from patience import until
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.engine.releases import releases
@@ -253,10 +253,12 @@ def test_a_killed_process_is_replaced_and_its_job_runs_again_within_seconds(
 
 
 def _until_both_work(shop: Shop, program: Program) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while len(shop.do(lambda backend: backend.pools())) < 2:
-        assert time.monotonic() < deadline, program.output
-        time.sleep(0.1)
+    until(
+        lambda: shop.do(lambda backend: backend.pools()),
+        lambda pools: f"two pools, not {len(pools)}: {program.output}",
+        met=lambda pools: len(pools) >= 2,
+        pause=0.1,
+    )
 
 
 def _worker_of(shop: Shop, program: Program, app: Path) -> int:
@@ -366,13 +368,10 @@ def test_the_pools_and_busy_workers_are_shown(start: Start, shop: Shop, url: str
     shop.push(Job("hold"))
     program.line("hold by")
     pools = cli.json("pools")
-    deadline = time.monotonic() + PATIENCE
-    while not cli.json("busy"):  # told with the next beat
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    (busy,) = until(lambda: cli.json("busy"), "the next beat, which tells of the job", pause=0.1)
     assert {pool["concurrency"] for pool in pools} == {4}
     assert "fail, hold, sing, vanish" in cli("pools").stdout
-    assert cli.json("busy")[0]["handler"] == "hold"
+    assert busy["handler"] == "hold"
     assert "hold" in cli("busy").stdout
     (app / "let-go").touch()
     program.line("let go")

@@ -10,7 +10,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,7 +19,8 @@ import httpx2
 import pytest
 
 import servers
-from faces.stage import PATIENCE, Cli, Program, Start
+from faces.stage import Cli, Program, Start
+from patience import PATIENCE, until
 from worksong.faces.grpc.wire import job_pb2, task_pb2
 from worksong.service.passwords import hashed, line_of
 
@@ -69,8 +69,7 @@ class Place:
         return httpx2.request(method, f"{self.http}{path}", json=body, headers=headers, timeout=PATIENCE, **options)
 
     def result(self, job_id: str) -> Any:
-        answer = until(lambda: self.ask("GET", f"/api/jobs/{job_id}/results"), lambda answer: answer.status_code == 200)
-        return answer.json()["metadata"]
+        return until(lambda: self.ask("GET", f"/api/jobs/{job_id}/results"), met=is_ok).json()["metadata"]
 
     def call(self, request: Any, path: str, answer: Any, token: str = "") -> Any:
         """Over gRPC."""
@@ -82,17 +81,13 @@ class Place:
             return asked(request, metadata=metadata, timeout=PATIENCE)
 
 
+def is_ok(answer: httpx2.Response) -> bool:
+    return answer.status_code == 200
+
+
 def _found(pattern: str, line: str) -> str:
     found = re.search(pattern, line)
     return found[0] if found else ""
-
-
-def until(ask: Any, good: Any) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not good(answer := ask()):
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.02)
-    return answer
 
 
 def test_it_serves_and_runs_jobs_until_told_to_stop(app: Path, start: Start) -> None:
@@ -107,14 +102,16 @@ def test_it_serves_and_runs_jobs_until_told_to_stop(app: Path, start: Start) -> 
     # Then the worker inside runs both
     assert (place.result(made.json()["id"]), place.result(other.id)) == (8, 10)
     # And what it did is told to Prometheus
-    told = until(lambda: place.ask("GET", "/metrics"), lambda page: 'outcome="done",queue="default"} 2.0' in page.text)
+    told = until(
+        lambda: place.ask("GET", "/metrics"), met=lambda page: 'outcome="done",queue="default"} 2.0' in page.text
+    )
     assert told.headers["content-type"].startswith("text/plain")
     # And the console is under the same roof
-    assert "shop" in until(lambda: place.ask("GET", "/"), lambda page: page.status_code == 200).text
+    assert "shop" in until(lambda: place.ask("GET", "/"), met=is_ok).text
 
     # When it is told to stop while a job runs
     place.ask("POST", "/api/jobs", {"name": "c", "task_name": "wait"})
-    until((app / "begun").exists, bool)
+    until((app / "begun").exists, "the job's begin")
     program.send(signal.SIGTERM)
     program.line("stopping")
     (app / "may-end").touch()
@@ -158,10 +155,7 @@ def test_tokens_open_both_faces(app: Path, start: Start) -> None:
         assert refused.value.code() is code
     # And who has a password is let into the console
     eve = httpx2.BasicAuth("eve", PASSWORD)
-    counts = until(
-        lambda: httpx2.get(f"{place.http}/api/v1/counts", auth=eve, timeout=PATIENCE),
-        lambda one: one.status_code == 200,
-    )
+    counts = until(lambda: httpx2.get(f"{place.http}/api/v1/counts", auth=eve, timeout=PATIENCE), met=is_ok)
     assert counts.json()["namespace"] == "shop"
 
 

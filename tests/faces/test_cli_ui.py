@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from faces.stage import PATIENCE, Cli, Shop, Start
+from faces.stage import Cli, Shop, Start
+from patience import PATIENCE
 from worksong.domain.job import Job
 from worksong.domain.outcome import Buried
 

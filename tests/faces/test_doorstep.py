@@ -12,10 +12,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from patience import PATIENCE
 from worksong.faces.doorstep import LARGEST, on
 
 SHORT = 0.05
-PATIENCE = 60.0
 
 
 class Door:

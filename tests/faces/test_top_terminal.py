@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from faces.stage import PATIENCE, Cli, Start
+from faces.stage import Cli, Start
+from patience import PATIENCE
 
 NOWHERE = "redis://user:hunter2@127.0.0.1:1/0"
 LEAVES = b"\x1b[?1049l"

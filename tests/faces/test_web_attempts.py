@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from faces.console import Yard
-from faces.stage import PATIENCE
 from faces.test_web_pages import Shy, store_of
 from faces.visitor import check_page, text_of, visiting
+from patience import PATIENCE, auntil
 from worksong import Worker
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain.capability import Capability
@@ -69,11 +68,7 @@ async def test_each_failed_try_is_told_with_what_was_logged(
     async with worker:
         handle = await worker.aperform(Job("charge", {"order": 7}))
         assert handle
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                if (await worker.admin.acounts()).get(State.DEAD):
-                    break
-                await asyncio.sleep(0.05)
+        await auntil(worker.admin.acounts, "the death", met=lambda counts: counts[State.DEAD])
     # Then its page tells of both, the latest first
     async with visiting(worker) as visitor:
         page = text_of(check_page(await visitor.get("/job", params={"id": handle.id})))

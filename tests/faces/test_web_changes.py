@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -12,9 +12,9 @@ import pytest
 from starlette.types import Message
 
 from faces.console import Yard
-from faces.stage import PATIENCE
 from faces.test_web_pages import Shy, stock, store_of
 from faces.visitor import visiting
+from patience import PATIENCE, auntil
 from worksong import Worker
 from worksong.domain.capability import Capability
 from worksong.domain.job import Job
@@ -88,14 +88,6 @@ async def listening(console: Console, count: int = 1) -> AsyncIterator[list[Page
             await page.leave()
 
 
-async def until(done: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if await done():
-                return
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture(autouse=True)
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watcher looks often, and pages hear of changes only."""
@@ -111,14 +103,14 @@ async def test_a_change_is_told_to_every_page_by_one_watcher() -> None:
     console = Console(store_of(backend))
     async with listening(console, 20) as pages:
         # When a job is enqueued, and the watcher has seen that there was none
-        await until(partial(_has_looked, backend))
+        await auntil(partial(_has_looked, backend))
         await Yard(worker.backend()).push(Job("mail", id="q1"))
         # Then all are told to look, and one watcher has asked for all of them
         for page in pages:
             await page.is_told_to_look()
         assert len([task for task in asyncio.all_tasks() if "Changes._watch" in repr(task.get_coro())]) == 1
     # And nobody watches once nobody listens
-    await until(_no_watcher)
+    await auntil(_no_watcher)
     seen = backend.calls["counts"]
     await asyncio.sleep(0.05)
     assert backend.calls["counts"] == seen
@@ -133,18 +125,18 @@ async def test_who_comes_as_the_last_one_leaves_is_told_too() -> None:
         await asyncio.sleep(0)
     seen = backend.calls["counts"]
     with changing._listening() as bell:
-        await until(partial(_has_looked, backend, seen + 1))
+        await auntil(partial(_has_looked, backend, seen + 1))
         # When there is a change, then it hears of it
         await Yard(worker.backend()).push(Job("mail", id="q1"))
         async with asyncio.timeout(PATIENCE):
             await bell.wait()
 
 
-async def _has_looked(backend: FlakyBackend, times: int = 0) -> bool:
+def _has_looked(backend: FlakyBackend, times: int = 0) -> bool:
     return backend.calls["counts"] > times
 
 
-async def _no_watcher() -> bool:
+def _no_watcher() -> bool:
     return not [task for task in asyncio.all_tasks() if "Changes._watch" in repr(task.get_coro())]
 
 
@@ -152,7 +144,7 @@ async def test_that_the_backend_goes_away_and_comes_back_is_a_change() -> None:
     worker = Worker()
     flaky = FlakyBackend(worker.backend())
     async with listening(Console(store_of(flaky))) as (page,):
-        await until(partial(_has_looked, flaky))
+        await auntil(partial(_has_looked, flaky))
         flaky.expect("counts", [error])
         await page.is_told_to_look()
 

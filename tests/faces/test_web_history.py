@@ -247,7 +247,7 @@ async def test_what_workers_did_outlives_them(
             await worker.aperform(Job("plain"))
         await worker.aperform(Job("fail"))
         await worker.astart(burst=True)
-        engine = worker._engine
+        engine = worker._shift.engine
         assert engine
         await engine.finished.wait()
         await worker.astop()

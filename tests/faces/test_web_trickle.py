@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import re
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import pytest
 
 from faces.console import Yard
-from faces.stage import PATIENCE
 from faces.test_web_pages import store_of
 from faces.visitor import Visitor, check_page, text_of, visiting
+from patience import auntil
 from worksong import Worker
 from worksong.domain.job import Job
 from worksong.testing.clock import FakeClock
@@ -42,19 +41,11 @@ async def begin(visitor: Visitor, per_minute: float) -> dict[str, Any]:
 
 
 async def until_dead(visitor: Visitor, count: int) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if await dead(visitor) == count:
-                return
-            await asyncio.sleep(0.01)
+    await auntil(lambda: dead(visitor), f"{count} dead jobs", met=lambda found: found == count)
 
 
 async def asleep(clock: FakeClock) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if clock.sleepers:
-                return
-            await asyncio.sleep(0.01)
+    await auntil(lambda: clock.sleepers, "somebody who sleeps")
 
 
 async def test_a_group_is_queued_at_the_pace_that_was_chosen() -> None:

@@ -8,8 +8,7 @@ import time
 from collections import Counter
 from enum import Enum
 
-PATIENCE = 60.0
-"""Seconds in which what must happen has happened, on a slow machine."""
+from patience import PATIENCE
 
 
 class Fault(Enum):

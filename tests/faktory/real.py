@@ -17,9 +17,9 @@ import pytest
 import redis
 
 import servers
-from faktory.faults import PATIENCE
 from faktory.relay import Relay
 from faktory.store import Stored
+from patience import PATIENCE
 from worksong.adapters.faktory import doctor
 from worksong.wire import faktory as wire
 

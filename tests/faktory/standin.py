@@ -18,9 +18,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO, Self, TypeVar
 
-from faktory.faults import PATIENCE, Fault
+from faktory.faults import Fault
 from faktory.listening import Listening
 from faktory.store import Store, Stored, Wrong, floats, job_of, parse, written
+from patience import PATIENCE
 
 R = TypeVar("R")
 HANDSHAKE = 60.0

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from faktory.faults import Fault
 from faktory.real import Real
 from faktory.standin import Standin
+from patience import PATIENCE
 from servers import BUILT
 from worksong import ConfigError
 from worksong.adapters.faktory.address import parse
@@ -24,7 +25,6 @@ from worksong.adapters.tls import Tls
 from worksong.wire.faktory_talk import Identity
 
 pytestmark = pytest.mark.timeout(BUILT + 400)  # the first one waits for the server to be built
-PATIENCE = 60.0
 Server = Standin | Real
 
 

@@ -14,6 +14,7 @@ from faktory.faults import Fault
 from faktory.real import Real
 from faktory.standin import Standin
 from faktory.store import Stored
+from patience import PATIENCE
 from servers import BUILT
 from worksong import BackendRefused, BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments
 from worksong.adapters.faktory import FaktoryBackend
@@ -26,7 +27,6 @@ from worksong.ports.backend import Allowance, Beat, Want
 from worksong.testing.contract.steps import T, a_job, beat, fetch, join, lend, lent_ids, push, settle, some_jobs
 
 pytestmark = pytest.mark.timeout(BUILT + 400)  # the first one waits for the server to be built
-PATIENCE = 60.0
 Server = Standin | Real
 
 

@@ -9,17 +9,19 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import patience
 from faktory.conftest import MakesWorkers
 from faktory.real import Real
 from faktory.standin import Standin
+from patience import PATIENCE, auntil
 from servers import BUILT
 from worksong import Job, Unsupported, Worker
 from worksong.adapters.faktory import pulse
@@ -28,21 +30,11 @@ from worksong.faces.cli import worksong as commands
 Server = Standin | Real
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.timeout(BUILT + 400)  # the first one waits for the server to be built
-PATIENCE = 60.0
-
-
-def wait(true: Callable[[], bool]) -> None:
-    """Look again and again."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for it."""
-    async with asyncio.timeout(PATIENCE):
-        await asyncio.to_thread(wait, true)
+    """Wait for it; to look is to ask the server, which may take its time."""
+    await auntil(partial(asyncio.to_thread, true))
 
 
 @pytest.fixture
@@ -107,7 +99,7 @@ async def test_a_quiet_worker_fetches_nothing_more_and_lives_on(server: Server, 
         await worker.aperform(Job("note", [1]))
         await until(lambda: seen == [1])
         server.tell("quiet")
-        engine = worker._engine
+        engine = worker._shift.engine
         assert engine
         await until(lambda: engine._quiet)
         await worker.aperform(Job("note", [2]))
@@ -187,7 +179,7 @@ def test_the_job_of_a_killed_process_runs_again(server: Server, a_worker: MakesW
             process.send_signal(signal.SIGKILL)
     # When its reservation has run out, and the server's back-off; a FETCH of the dead would take the job once more
     producer.stop()
-    wait(lambda: server.crowd == 0)
+    patience.until(lambda: server.crowd == 0)
     assert len(server.store.working) == 1
     server.turn(1801, silent=True)
     server.turn(60)

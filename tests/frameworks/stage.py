@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
-from faces.stage import PATIENCE, Program
+from faces.stage import Program
+from patience import PATIENCE
 
 Python = Callable[..., Program]
 """Starts `python ...` with these arguments, `url` and other variables."""
@@ -37,11 +37,3 @@ class Site:
     def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """Straight to it, whatever proxy the environment names."""
         return httpx2.request(method, f"{self.address}{path}", timeout=PATIENCE, trust_env=False, **options)
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Wait for a state that must come."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.01)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from frameworks.stage import ROOT, Python, Site, until
+from frameworks.stage import ROOT, Python, Site
+from patience import until
 
 MANAGE = str(ROOT / "examples" / "django_shop" / "manage.py")
 ORDER = {"email": "ann@example.com", "cents": "4900", "card": "4242"}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from flask import Flask, current_app, g
 
-from frameworks.stage import Python, Site, until
+from frameworks.stage import Python, Site
+from patience import until
 from worksong import ConfigError, Worker
 from worksong.contrib import flask as contrib
 from worksong.contrib.flask import Worksong

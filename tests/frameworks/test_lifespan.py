@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from faces.stage import Program, Shop
-from frameworks.stage import Python, Site, until
+from frameworks.stage import Python, Site
+from patience import until
 from worksong import ConfigError, Stopped, Worker
 from worksong.domain.lifecycle import State
 
@@ -162,5 +163,5 @@ async def test_what_threads_have_enqueued_through_is_closed_as_well(tmp_path: Pa
     note = worker.register("note", lambda: None)
     async with worker.lifespan(worker_off=True):
         await asyncio.to_thread(note.perform)
-        assert worker._backends.loops == 1
-    assert worker._backends.loops == 0
+        assert worker._stores.jobs.loops == 1
+    assert worker._stores.jobs.loops == 0

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 import servers
+from patience import until
 from worksong import Worker
 from worksong.adapters.gocraft import GocraftBackend
 from worksong.domain.errors import ConfigError
@@ -27,10 +28,7 @@ def client(url: str) -> Iterator[Any]:
 
 
 def wait_for_a_failed_snapshot(redis_client: Any) -> None:
-    deadline = time.monotonic() + servers.PATIENCE
-    while redis_client.info("persistence")["rdb_last_bgsave_status"] == "ok":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: redis_client.info("persistence")["rdb_last_bgsave_status"] != "ok", within=servers.PATIENCE)
 
 
 async def ailing(url: str) -> dict[str, Severity]:

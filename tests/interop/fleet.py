@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import redis
 
 from interop.peers import PATIENCE, Event
+from patience import auntil
 from worksong import Job, Worker
 from worksong.domain.lifecycle import State
 
@@ -68,12 +69,7 @@ async def running(worker: Worker) -> AsyncIterator[Worker]:
 
 async def eventually(ask: Callable[[], Awaitable[T]], reached: Callable[[T], object]) -> T:
     """Ask until the answer is the one that must come."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            answer = await ask()
-            if reached(answer):
-                return answer
-            await asyncio.sleep(0.02)
+    return await auntil(ask, met=reached, within=PATIENCE)
 
 
 async def left(worker: Worker) -> dict[State, int]:

@@ -20,6 +20,7 @@ import pytest
 import servers
 from chaos.scale import SEED, sized
 from interop.test_amqp_go import canonical, random_args
+from patience import auntil
 from worksong import ConfigError, Job, Worker
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
@@ -85,10 +86,7 @@ async def _read(process: asyncio.subprocess.Process, ran: list[dict[str, Any]]) 
 
 async def until(happened: Callable[[], object], what: str) -> None:
     """Wait for it."""
-    end = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < end, f"in vain: {what}"
-        await asyncio.sleep(0.02)
+    await auntil(happened, what, within=PATIENCE)
 
 
 @pytest.fixture(scope="module")

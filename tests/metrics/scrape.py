@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 from urllib.request import Request, urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
-PATIENCE = 60.0
+from patience import PATIENCE, until
+
 T = TypeVar("T")
 
 
@@ -43,10 +43,4 @@ def get(url: str, **headers: str) -> str:
 
 def scraped_until(url: str, wanted: Callable[[Scrape], bool]) -> Scrape:
     """The first scrape that is as wanted."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        scrape = Scrape(get(url))
-        if wanted(scrape):
-            return scrape
-        assert time.monotonic() < deadline, scrape.families
-        time.sleep(0.05)
+    return until(lambda: Scrape(get(url)), lambda seen: f"a scrape, last was {seen.families}", met=wanted, pause=0.05)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import builtins
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+import patience
 from engine_bench import until
-from metrics.scrape import PATIENCE, Scrape
+from metrics.scrape import Scrape
 from worksong import ConfigError, Discard, Job, Snooze, Worker
 from worksong.domain.job import new_id
 from worksong.domain.tally import BOUNDS
@@ -101,13 +101,11 @@ def settled(seen: Scrape) -> bool:
 
 def waited_for(metrics: Metrics, wanted: Callable[[Scrape], bool]) -> Scrape:
     """A scrape that is as wanted, once there is one."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        seen = scrape(metrics)
-        if seen.has("worksong_jobs_total") and wanted(seen):
-            return seen
-        assert time.monotonic() < deadline, seen.families
-        time.sleep(0.02)
+    return patience.until(
+        lambda: scrape(metrics),
+        lambda seen: f"a scrape, last was {seen.families}",
+        met=lambda seen: seen.has("worksong_jobs_total") and wanted(seen),
+    )
 
 
 def test_what_waits_is_told_without_a_run() -> None:
@@ -167,8 +165,8 @@ def test_queues_without_end_become_one_label(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_backend_that_is_away_is_told_and_hides_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = a_worker()
-    flaky = FlakyBackend(worker._backends.origin, {"counts": [error]})
-    monkeypatch.setattr(worker._backends, "origin", flaky)
+    flaky = FlakyBackend(worker._stores.jobs.origin, {"counts": [error]})
+    monkeypatch.setattr(worker._stores.jobs, "origin", flaky)
     seen = scrape(Metrics(worker))
     assert seen("worksong_backend_up") == 0
     assert not seen.has("worksong_queue_jobs")

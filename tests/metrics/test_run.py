@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from faces.stage import Cli, Program, Shop, Start
-from metrics.scrape import PATIENCE, get, scraped_until
+from metrics.scrape import get, scraped_until
+from patience import PATIENCE
 from worksong import Job
 
 APP = """

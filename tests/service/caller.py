@@ -12,12 +12,12 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
+from patience import PATIENCE
 from worksong.faces.grpc import GrpcServer, Options
 from worksong.faces.grpc.wire import job_pb2, jobresult_pb2, pipeline_pb2, task_pb2
 from worksong.service.access import Access, Scope, accepted
 from worksong.service.jobservice import JobService
 
-PATIENCE = 60.0
 M = TypeVar("M", bound=Message)
 
 ANSWERS: dict[str, type[Message]] = {

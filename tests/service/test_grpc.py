@@ -20,7 +20,8 @@ from google.protobuf.message import Message
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 import servers
-from service.caller import ANSWERS, PATIENCE, TOKENS, Caller, bearer, params, served
+from patience import PATIENCE
+from service.caller import ANSWERS, TOKENS, Caller, bearer, params, served
 from service.grpc_driver import GrpcDriver
 from service.player import play
 from service.scenarios import SCENARIOS, Scenario

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from interop.fleet import eventually
+from patience import PATIENCE
 from worksong import Discard, Job, JobFailed, Pipeline, Worker
 from worksong.domain.errors import ConfigError
 from worksong.domain.job import new_id
@@ -18,8 +19,6 @@ from worksong.faces.web.console import store_of
 from worksong.ledger import Ledger
 from worksong.service.desk import Desk
 from worksong.service.outbox import Outbox
-
-PATIENCE = 60.0
 
 
 class Shop:

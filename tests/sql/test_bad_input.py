@@ -12,12 +12,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import servers
+from patience import auntil
 from sql.stage import fresh, make_tables, opened, ordered, told
 from worksong.adapters.sql import mysql_failures
 from worksong.adapters.sql.backend import SqlBackend
@@ -34,7 +36,6 @@ from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.testing.contract.steps import a_job, fetch, join, lend, lent_ids, push, settle, some_jobs
 
-PATIENCE = 60.0
 SERVERS = ["postgres", "mariadb"]
 
 
@@ -144,19 +145,21 @@ async def _ask_for_passwords(server: servers.Database, url: str) -> None:
     await asyncio.to_thread(change)
     admin = opened(server.url)
     await told(admin, "SELECT pg_reload_conf()")
-    until = time.monotonic() + PATIENCE
-    while name not in str(await told(admin, "SELECT user_name::text FROM pg_hba_file_rules")):
-        assert time.monotonic() < until
-    while True:
-        without = opened(url.replace(":right@", ":hunter2@"))
-        try:
-            await without.counts()
-        except ConfigError:
-            return
-        finally:
-            await without.close()
-        assert time.monotonic() < until
-        await asyncio.sleep(0.05)
+    await auntil(
+        lambda: told(admin, "SELECT user_name::text FROM pg_hba_file_rules"), met=lambda rules: name in str(rules)
+    )
+    await auntil(partial(_is_refused, url.replace(":right@", ":hunter2@")), "the refusal of a wrong password")
+
+
+async def _is_refused(url: str) -> bool:
+    backend = opened(url)
+    try:
+        await backend.counts()
+    except ConfigError:
+        return True
+    finally:
+        await backend.close()
+    return False
 
 
 @pytest.mark.parametrize("lacking", ["everything", "INSERT", "DELETE"])
@@ -352,11 +355,7 @@ _WAITING = {
 async def waiting_queries(backend: SqlBackend, operator: Any) -> list[int]:
     """The sessions that wait for the lock, as soon as there is one."""
     store: Any = backend._store
-    until = time.monotonic() + PATIENCE
-    while not (found := await store.plain(operator, _WAITING[store.dialect])):
-        assert time.monotonic() < until, "nobody waits for the lock"
-        await asyncio.sleep(0.01)
-    return list(found)
+    return list(await auntil(lambda: store.plain(operator, _WAITING[store.dialect]), "somebody who waits for the lock"))
 
 
 async def operator_cancels(backend: SqlBackend, operator: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from patience import auntil
 from sql.stage import ailing, fresh, make_tables, opened, ordered, told
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor import postgres, servers
@@ -16,8 +17,6 @@ from worksong.domain.errors import BackendRefused
 from worksong.domain.finding import Finding, Severity
 from worksong.domain.job import new_id
 from worksong.testing.contract.steps import push, some_jobs
-
-PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module", params=["postgres", "mariadb"])
@@ -58,12 +57,8 @@ def elsewhere(url: str) -> str:
 
 async def until_found(backend: SqlBackend, finding_id: str) -> Finding:
     """Servers tell of themselves with a delay; InnoDB looks anew only when nobody has asked for 100 ms."""
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        if finding := (await ailing(backend)).get(finding_id):
-            return finding
-        await asyncio.sleep(0.3)
-    raise AssertionError(f"{finding_id} was not found")
+    found = await auntil(lambda: ailing(backend), finding_id, met=lambda found: finding_id in found, pause=0.3)
+    return found[finding_id]
 
 
 async def test_a_healthy_server_passes_every_check(backend: SqlBackend) -> None:

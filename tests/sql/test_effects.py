@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from engine_bench import on, until
+from patience import PATIENCE
 from sql.notes import Notes
 from sql.stage import opened
 from worksong import Context, Discard, JobFailed, NotStarted, Retry, Snooze, Unsupported, Worker
@@ -24,7 +25,6 @@ from worksong.testing import inline
 from worksong.testing.drain import adrain
 from worksong.testing.flaky import FlakyBackend, error, execute_then_error
 
-PATIENCE = 60.0
 AT_ONCE = retry.fixed(0)
 
 

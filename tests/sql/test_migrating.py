@@ -12,12 +12,12 @@ import asyncpg
 import pytest
 
 from machine.beside import beside_its_model
+from patience import PATIENCE, auntil
 from sql.stage import fresh, make_tables, opened, the_next_version
 from worksong import Worker
 from worksong.domain.job import new_id
 from worksong.testing.contract.steps import a_job, push
 
-PATIENCE = 60.0
 STEPS = 200
 
 
@@ -114,8 +114,4 @@ async def test_a_migration_that_meets_workers_in_a_deadlock_is_tried_anew(url: s
 
 
 async def until_somebody_waits(watcher: asyncpg.Connection) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            if await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                return
-            await asyncio.sleep(0.01)
+    await auntil(lambda: watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))

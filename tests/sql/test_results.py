@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary
 
 import pytest
 
+from patience import PATIENCE
 from sql.stage import opened
 from worksong.adapters import connect_results
 from worksong.adapters.sql.backend import SqlBackend
@@ -18,7 +19,6 @@ from worksong.domain.result import Result
 from worksong.testing.contract.steps import T, fetch, is_gone, join, lend, push, settle, some_jobs
 
 DAY = 86400.0
-PATIENCE = 60.0
 
 
 async def test_a_result_is_kept_for_a_day(backend: SqlBackend) -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 import pytest
 
+from patience import PATIENCE
 from worksong import InvalidArguments, Unsupported, Worker
 from worksong.adapters import connect
 from worksong.domain.errors import BackendUnavailable, ConfigError
@@ -18,8 +19,6 @@ from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Window
 from worksong.testing import inline
-
-PATIENCE = 60.0
 
 
 def mailer(url: str, name: str) -> tuple[Worker, Any]:

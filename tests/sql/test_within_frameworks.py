@@ -15,6 +15,7 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.orm import Session
 
+from patience import PATIENCE
 from sql.lenders import django_alias
 from sql.shop import APPS, Shop, mailer, places
 from sql.stage import opened
@@ -24,7 +25,6 @@ from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 
-PATIENCE = 60.0
 DJANGO = {database: {"django": apps["django"]} for database, apps in APPS.items()}
 
 

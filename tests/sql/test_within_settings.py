@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,12 +20,12 @@ import pytest
 from asyncmy.cursors import DictCursor
 from pymysql.constants import CLIENT
 
+from patience import until
 from sql.lenders import AsyncDriver, Driver, file_of, mysql_of
 from sql.shop import APPS, Apps, Shop, aiomysql_of, mailer, places
 from worksong import InvalidArguments
 from worksong.domain.errors import BackendUnavailable
 
-PATIENCE = 60.0
 TEXT = "Grüße, \\ \" ' \0 %s %(x)s :id ?1 $1 😀"
 
 
@@ -206,10 +205,8 @@ def somebody_with_an_equal_job(shop: Shop) -> Driver:
 
 
 def wait_for_one_that_waits(app: Driver, question: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not app.execute(question)[0][0]:
-        assert time.monotonic() < deadline
-        time.sleep(0.25)  # InnoDB shows the same again to whoever asks within a tenth of a second
+    """InnoDB shows the same again to whoever asks within a tenth of a second."""
+    until(lambda: app.execute(question)[0][0], "one that waits", pause=0.25)
 
 
 WAITS = {
@@ -282,8 +279,11 @@ def cut(shop: Shop, pid: int) -> None:
     other: Driver = somebody(shop)
     with contextlib.closing(other):
         other.execute(KILLS[shop.database].format(pid))
-        deadline = time.monotonic() + PATIENCE
-        while other.execute(ALIVE[shop.database].format(pid))[0][0]:
-            assert time.monotonic() < deadline
-            other.rollback()
-            time.sleep(0.01)
+        until(partial(_is_gone, other, ALIVE[shop.database].format(pid)), "the end of the session")
+
+
+def _is_gone(other: Driver, question: str) -> bool:
+    """Asked in a transaction of its own: one would be shown the same again."""
+    alive = other.execute(question)[0][0]
+    other.rollback()
+    return not alive

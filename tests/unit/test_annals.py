@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from engine_bench import PATIENCE, on, until
+from engine_bench import on, until
+from patience import PATIENCE
 from worksong import Job, Worker
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain.course import Grain
@@ -177,6 +178,6 @@ def test_a_worker_may_run_again_and_again() -> None:
         handle.result(timeout=PATIENCE)
         worker.stop()
     # Then each run is in its history once
-    store = worker._backends.origin
+    store = worker._stores.jobs.origin
     assert isinstance(store, MemoryBackend)
     assert asyncio.run(kept(store)) == 6

@@ -212,7 +212,7 @@ async def test_a_queue_that_cannot_say_where_a_job_is_is_not_asked(office: Offic
     await office.create()
     office.worker.backend().capabilities -= {Capability.BROWSE}  # type: ignore[misc]
     office.audit = Audit(office.worker, office.ledger)
-    office.worker._backends.origin.capabilities -= {Capability.BROWSE}  # type: ignore[misc]
+    office.worker._stores.jobs.origin.capabilities -= {Capability.BROWSE}  # type: ignore[misc]
     assert not office.audit.possible
     assert await office.look_twice() == 0
 

@@ -15,7 +15,8 @@ import pytest
 import redis
 
 import servers
-from engine_bench import PATIENCE, until
+from engine_bench import until
+from patience import PATIENCE
 from worksong.adapters.gocraft import GocraftBackend
 from worksong.adapters.redis.doorbell import Doorbell
 from worksong.domain.errors import BackendUnavailable

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Bench, Ledger, after_waiting, as_coroutine, throw, until
+from engine_bench import Bench, Ledger, after_waiting, as_coroutine, throw, until
+from patience import PATIENCE
 from worksong import Context, Discard, Job, NotStarted, Retry, Snooze, current
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain import retry

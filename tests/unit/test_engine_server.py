@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_bench import PATIENCE, Bench, Hasty, Ledger, as_coroutine, throw, until
+from engine_bench import Bench, Hasty, Ledger, as_coroutine, throw, until
+from patience import PATIENCE
 from worksong import Context, Snooze, current
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain import cron, retry

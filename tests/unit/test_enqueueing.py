@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Ledger, on, shown
+from engine_bench import Ledger, on, shown
+from patience import PATIENCE
 from worksong import Handle, InvalidArguments, Job, JobType, Stopped, UnknownHandler, Worker
 from worksong.domain.lifecycle import State
 from worksong.testing.clock import FakeClock

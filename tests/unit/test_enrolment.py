@@ -181,7 +181,7 @@ async def test_what_cannot_be_enqueued_is_not_kept(shop: Shop) -> None:
     await adrain(shop.worker)
     assert (shop.ran, await shop.service.jobs()) == ([], [])
     await shop.worker.astop()
-    shop.worker._stopped = True
+    shop.worker._shift.ended = True
     with pytest.raises(Stopped):
         await shop.fan(2).aperform()
     assert await shop.service.pipelines() == []

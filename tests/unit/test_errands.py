@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine_bench import PATIENCE, Bench, until
+from engine_bench import Bench, until
+from patience import PATIENCE
 from worksong import Context, Job, current
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State

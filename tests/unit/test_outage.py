@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Hasty, Ledger, on
+from engine_bench import Hasty, Ledger, on
+from patience import PATIENCE
 from worksong import (
     BackendRefused,
     BackendUnavailable,

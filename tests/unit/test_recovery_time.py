@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from patience import until
 from worksong import Job, Worker
 from worksong.domain.job import new_id
 
@@ -61,7 +62,7 @@ class Fleet:
             found[:] = [Line(w, int(p), float(a)) for w, p, a in lines if w == what and int(p) == process.pid]
             return bool(found)
 
-        until(look)
+        until(look, within=PATIENCE)
         return found[0]
 
     def run(self, handler: str, process: subprocess.Popen[str]) -> None:
@@ -85,13 +86,6 @@ class Fleet:
         for process in self.processes:
             process.wait(PATIENCE)
         self.worker.stop()
-
-
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -122,9 +116,9 @@ def test_jobs_of_a_killed_process_and_of_one_that_cannot_beat_run_again(fleet: F
 
     # And when that one can beat again, it hears that it was taken for dead, ends nothing, and goes on as a new pool
     fleet.let_go()
-    until(lambda: fleet.pools().get(blocked.pid, pool) != pool)
+    until(lambda: fleet.pools().get(blocked.pid, pool) != pool, within=PATIENCE)
     assert f"pool {pool} was taken for dead" in fleet.log(blocked)
-    until(lambda: not fleet.worker.admin.busy())
+    until(lambda: not fleet.worker.admin.busy(), within=PATIENCE)
     assert sum(queue.count + queue.running for queue in fleet.worker.admin.queues()) == 0
     assert not fleet.worker.admin.dead()
     assert not fleet.worker.admin.retries()

@@ -41,8 +41,8 @@ async def test_what_a_job_type_hides_goes_with_each_of_its_runs() -> None:
 
     await charge.aperform(card="4111")
     await worker.astart(burst=True)
-    assert worker._engine
-    await worker._engine.finished.wait()
+    assert worker._shift.engine
+    await worker._shift.engine.finished.wait()
     await worker.astop()
 
     assert seen == [("card",)]

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from patience import auntil
 from worksong.adapters.redis.address import parse
 from worksong.adapters.redis.client import NoAnswer, NotSent, Redis, Reply, Script, ServerError
 from worksong.adapters.redis.connection import Connection
@@ -109,13 +110,6 @@ async def using(url: str, *, jitter: float = 0.0) -> AsyncGenerator[Redis, None]
         yield redis
     finally:
         await redis.close()
-
-
-async def until(ready: Callable[[], Awaitable[bool]]) -> None:
-    """Ask another process again and again until it says so."""
-    async with asyncio.timeout(60):
-        while not await ready():
-            pass
 
 
 async def blocked(redis: Redis) -> bool:
@@ -234,7 +228,7 @@ async def test_a_cancelled_pipeline_leaves_nothing_behind(server: Server) -> Non
         await redis.call("SET", "text", "x")
         wrong = ("HGET", "text", "field")
         pipeline = asyncio.create_task(redis.gather([wrong, ("BLPOP", "none", 0), wrong]))
-        await until(lambda: blocked(admin))
+        await auntil(lambda: blocked(admin))
         pipeline.cancel()
         await asyncio.wait([pipeline])
         await admin.call("RPUSH", "none", "x")
@@ -259,7 +253,7 @@ async def test_a_killed_server_leaves_what_was_sent_unknown_and_the_rest_not_sen
     caplog.set_level(logging.INFO, "worksong.redis")
     async with using(server.url) as redis, using(server.url) as watcher:
         waiting = asyncio.create_task(redis.call("BLPOP", "none", 0))
-        await until(lambda: blocked(watcher))
+        await auntil(lambda: blocked(watcher))
 
         server.kill()
         with pytest.raises(NoAnswer, match="may or may not have been carried out"):
@@ -449,7 +443,7 @@ async def test_a_replica_is_left_for_whoever_is_the_master_now(server: Server) -
         )
         assert isinstance(refused, NotSent) and "READONLY" in str(refused)
         assert waited is None
-        await until(lambda: alone(admin))
+        await auntil(lambda: alone(admin))
         await admin.call("REPLICAOF", "NO", "ONE")
         assert await redis.call("SET", "k", "v") == b"OK"
         assert await redis.call("CLIENT", "ID") != before
@@ -477,7 +471,7 @@ async def test_what_a_server_says_before_it_hangs_up_is_heard_even_when_the_requ
 async def test_a_killed_client_connects_again(server: Server) -> None:
     async with using(server.url) as redis, using(server.url) as admin:
         waiting = asyncio.create_task(redis.call("BLPOP", "none", 0))
-        await until(lambda: blocked(admin))
+        await auntil(lambda: blocked(admin))
         assert await admin.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == 1
         with pytest.raises(NoAnswer):
             await waiting
@@ -547,7 +541,7 @@ async def test_a_closed_client_stays_closed_and_leaves_nobody_waiting(
     redis = Redis(parse(server.url))
     async with using(server.url) as admin:
         waiting = asyncio.create_task(redis.call("BLPOP", "none", 0))
-        await until(lambda: blocked(admin))
+        await auntil(lambda: blocked(admin))
         await redis.close()
         await redis.close()
         with pytest.raises(NoAnswer, match="closed by this client"):
@@ -618,7 +612,7 @@ async def test_a_cluster_is_followed_to_the_node_that_has_the_slot(start: Callab
             states = [await node.call("CLUSTER", "INFO") for node in (one, two)]
             return all(b"cluster_state:ok" in state and b"known_nodes:2" in state for state in states)
 
-        await until(ready)
+        await auntil(ready)
         slot = await one.call("CLUSTER", "KEYSLOT", "{work}:n")
         home, other, target = (one, two, there) if slot < 8192 else (two, one, here)
         async with using(target.tcp) as stranger:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 import redis
 
-from engine_bench import PATIENCE, until
+from engine_bench import until
+from patience import PATIENCE
 from worksong import (
     ConfigError,
     Context,

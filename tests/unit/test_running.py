@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Ledger, shown, until
+from engine_bench import Ledger, shown, until
+from patience import PATIENCE
 from worksong import Context, Discard, Job, JobType, Retry, Snooze, Worker, current
 from worksong.domain import retry
 from worksong.domain.job import JobView
@@ -39,7 +40,7 @@ class Stage:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ledger, self.clock = Ledger(), FakeClock(START)
-        monkeypatch.setattr("worksong.worker.connect", lambda url, *, namespace: self.ledger)
+        monkeypatch.setattr("worksong.stores.connect", lambda url, *, namespace: self.ledger)
         monkeypatch.setattr(Ledger, "sibling", lambda ledger: ledger)
 
     def worker(self, **options: Any) -> Worker:

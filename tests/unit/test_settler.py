@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from engine_bench import PATIENCE, Hasty, until
+from engine_bench import Hasty, until
+from patience import PATIENCE
 from worksong import Job
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Delivery, new_id

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engine_bench import PATIENCE, throw, until
+from engine_bench import throw, until
+from patience import PATIENCE
 from worksong.engine.threads import Threads
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from engine_bench import PATIENCE, Ledger, on, until
+from engine_bench import Ledger, on, until
+from patience import PATIENCE
 from worksong import (
     Context,
     Handle,
@@ -30,6 +31,7 @@ from worksong.domain.errors import BackendUnavailable
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Done, Released
 from worksong.ports.backend import Pool
+from worksong.shift import Shift
 from worksong.testing.clock import FakeClock
 from worksong.testing.flaky import FlakyBackend, error
 
@@ -364,7 +366,7 @@ def test_a_worker_forgets_the_loops_that_are_closed() -> None:
     for _ in range(5):
         asyncio.run(worker.aperform(Job("add", {"a": 1})))
 
-    assert worker._backends.loops == 1
+    assert worker._stores.jobs.loops == 1
 
 
 async def test_delayed_jobs_survive_a_stop(backend: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,25 +501,28 @@ def test_statistics_are_empty_before_the_start() -> None:
 
 async def test_another_thread_may_ask_while_it_stops() -> None:
     # Given a worker that somebody stops between two looks of another thread
-    class Stopping(Worker):
+    class Stopping(Shift):
         looks = 0
 
         def __getattribute__(self, name: str) -> Any:
-            if name == "_engine":
+            if name == "engine":
                 self.looks += 1
                 return super().__getattribute__(name) if self.looks <= 1 else None
             return super().__getattribute__(name)
 
     asks: list[Callable[[Worker], object]] = [lambda it: it.stats, lambda it: it.silence, lambda it: it.quiet()]
     for ask in asks:
-        worker = Stopping()
+        worker = Worker()
+        worker._shift = shift = Stopping(worker, worker._stores, None)
+        shift.looks = -1000
         await worker.astart()
         try:
             # When it is asked, then it answers
-            worker.looks = 0
+            shift.looks = 0
             ask(worker)
+            assert shift.looks == 1
         finally:
-            worker.looks = -1000
+            shift.looks = -1000
             await worker.astop()
 
 

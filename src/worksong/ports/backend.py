@@ -13,22 +13,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-
-import msgspec
 
 from worksong.domain.capability import Capability
 from worksong.domain.finding import Finding
 from worksong.domain.job import Delivery, Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Settlement
-from worksong.domain.turns import Share
 from worksong.ports.cargo import Cargo
 from worksong.ports.chronicle import Chronicle
 from worksong.ports.notebook import Notebook
+from worksong.ports.pool import Allowance, Beat, Direction, Orders, Pool, Reaped, Running, Want
 from worksong.ports.results import Results
+from worksong.ports.views import BusyView, Listing, PoolView, QueueView, Trace, Window
+
+__all__ = [
+    "BEAT_EVERY",
+    "CRASHES_ALLOWED",
+    "CRASHES_KEPT",
+    "ONCE_KEPT",
+    "SILENT_FOR",
+    "Admin",
+    "Allowance",
+    "Backend",
+    "BackendFactory",
+    "Beat",
+    "Broker",
+    "BusyView",
+    "Deed",
+    "Direction",
+    "Doctor",
+    "Inspector",
+    "Intake",
+    "Listing",
+    "Orders",
+    "Pool",
+    "PoolView",
+    "QueueView",
+    "Reaped",
+    "Running",
+    "Trace",
+    "Transaction",
+    "Upkeep",
+    "Want",
+    "Window",
+]
 
 BEAT_EVERY = 1.0
 """Seconds between two beats of a pool."""
@@ -40,208 +70,6 @@ CRASHES_KEPT = 72 * 3600
 """Seconds after the last of them for which they are counted."""
 ONCE_KEPT = 48 * 3600
 """Seconds for which the id of a job pushed `once` is known, at least."""
-
-
-class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that works on jobs; a new id means a new lender."""
-
-    id: str
-    handlers: tuple[str, ...]
-    """The job types it can run, aliases included."""
-    limits: Mapping[str, int] = {}
-    """Job types with a cluster-wide limit on jobs running at once."""
-    queues: tuple[str, ...] = ()
-    """Those that it serves, for listings; none: all."""
-    concurrency: int = 1
-    worker_ids: tuple[str, ...] = ()
-    """One per slot, for listings."""
-    host: str = ""
-    pid: int = 0
-    started_at: float = 0.0
-
-
-class Allowance(msgspec.Struct, frozen=True):
-    """What a job type allows its runs, for stores that count failures or time runs by themselves."""
-
-    timeout: float | None = None
-    """Seconds that a run may take; None: any time."""
-    max_fails: int | None = None
-    """None: as the store likes."""
-    skip_dead: bool = False
-
-
-class Want(msgspec.Struct, frozen=True):
-    """What a fetch asks for."""
-
-    pool: str
-    limit: int
-    """At most so many jobs."""
-    wait: float
-    """Block so many seconds at most when there is nothing; 0: not at all."""
-    handlers: tuple[Share, ...]
-    """The job types it can run, in the order of this turn. No type exceeds its quota while another has jobs to give."""
-    queues: tuple[str, ...] | None = None
-    """Only these, in this order; None: all, oldest job first."""
-
-
-class Running(msgspec.Struct, gc=False):
-    """A job that a slot is running now."""
-
-    delivery: Delivery
-    slot: int
-    started_at: float
-    checkin: str = ""
-    checkin_at: float = 0.0
-    done: int = 0
-    total: int = 0
-    lost: bool = False
-    """The job was given to another worker while it ran here."""
-    hidden: tuple[str, ...] = ()
-    """Names of arguments that listings do not show."""
-
-
-class Beat(msgspec.Struct, frozen=True):
-    """A sign of life, and everything the pool holds at that moment."""
-
-    pool: Pool
-    running: tuple[Running, ...] = ()
-    held: tuple[Delivery, ...] = ()
-    """Every delivery not yet settled, running ones included."""
-    fetch: int = 0
-    """The number of the oldest fetch whose answer is not read yet: what it was lent is no loss so far; 0: none."""
-    begun: int = 0
-    """The number of the fetch that began last."""
-    quiet: bool = False
-    """The pool fetches nothing more."""
-
-    def still_unread(self, begun: int) -> bool:
-        """Whether one of the fetches is still under way that were when `begun` had begun last."""
-        return 0 < self.fetch <= begun
-
-
-class Orders(msgspec.Struct, frozen=True):
-    """What the store answers to a beat."""
-
-    cancel: frozenset[str] = frozenset()
-    """Ids of jobs to cancel, if this pool runs them."""
-    evicted: bool = False
-    """The pool was taken for dead and its jobs given away: whatever it holds is not its own, and it needs a new id."""
-    lost: tuple[Delivery, ...] = ()
-    """Held deliveries that are no longer this pool's."""
-    server_now: float | None = None
-    """The store's own clock, where it has one."""
-    quiet: bool = False
-    """Fetch nothing more. Told again and again, as is `stop`."""
-    stop: bool = False
-    """Finish what runs, and end."""
-
-
-class Direction(StrEnum):
-    """What an operator may tell a pool."""
-
-    QUIET = "quiet"
-    """Fetch nothing more; what runs goes on."""
-    STOP = "stop"
-    """Finish what runs, and end."""
-
-
-class Reaped(msgspec.Struct, frozen=True):
-    """What a reaping found."""
-
-    pools: tuple[str, ...] = ()
-    recovered: int = 0
-    """Jobs given back to their queues."""
-    crashed: int = 0
-    """Jobs buried because they had lost too many workers."""
-
-
-class QueueView(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue as listings show it; where a format knows only job types, the type is the queue."""
-
-    name: str
-    count: int
-    latency: float = 0.0
-    """How long the oldest waiting job has been waiting, in seconds."""
-    paused: bool = False
-    running: int = 0
-    limit: int = 0
-
-
-class PoolView(msgspec.Struct, frozen=True, kw_only=True):
-    """A pool as listings show it."""
-
-    id: str
-    heartbeat_at: float
-    started_at: float
-    handlers: tuple[str, ...]
-    concurrency: int
-    host: str
-    pid: int
-    worker_ids: tuple[str, ...] = ()
-    told: str = ""
-    """The `Direction` that it was given; empty: none."""
-
-
-class BusyView(msgspec.Struct, frozen=True, kw_only=True):
-    """A busy worker as listings show it."""
-
-    worker_id: str
-    pool_id: str
-    handler: str
-    job_id: str
-    started_at: float
-    args: str
-    """JSON text; empty when there are none."""
-    checkin: str = ""
-    checkin_at: float = 0.0
-
-
-class Window(msgspec.Struct, frozen=True):
-    """Which part of a listing."""
-
-    limit: int = 20
-    offset: int = 0
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """A part of a listing, and how long the whole is."""
-
-    jobs: tuple[JobView, ...]
-    total: int
-
-    def __iter__(self) -> Iterator[JobView]:
-        return iter(self.jobs)
-
-    def __len__(self) -> int:
-        return len(self.jobs)
-
-    def __getitem__(self, index: int) -> JobView:
-        return self.jobs[index]
-
-
-class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a store knows of one id."""
-
-    job: JobView | None = None
-    """None: it is nowhere."""
-    ahead: int | None = None
-    """Queued: how many jobs of its queue go first; None: not known."""
-    paused: bool = False
-    """Whether its queue is."""
-    limit: int = 0
-    """How many jobs of its type may run at once, over all pools; 0: no limit."""
-    running: int = 0
-    """How many of them do; told where there is a limit."""
-    pool: str = ""
-    """Running: the pool that holds it."""
-    cancelled: bool = False
-    """It runs, and was told to stop."""
-    taken_in: bool = False
-    """The id was pushed `once` within the last 48 hours at least, whatever became of the job."""
-    crashes: int = 0
-    """How many workers died with it within 72 hours."""
-    server_now: float | None = None
-    """The store's own clock, where it has one."""
 
 
 class Intake(Protocol):

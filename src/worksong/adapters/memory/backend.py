@@ -11,7 +11,7 @@ from worksong.adapters.base import BaseBackend
 from worksong.adapters.bells import Bells
 from worksong.adapters.memory import cargo
 from worksong.adapters.memory.store import Member, Record, Store
-from worksong.adapters.memory.views import busy_view, job_view, pool_view
+from worksong.adapters.memory.views import busy_view, job_view, pool_view, queue_views, trace_of
 from worksong.domain.capability import Capability
 from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import ConfigError, PayloadTooLarge
@@ -206,18 +206,7 @@ class MemoryBackend(BaseBackend):
 
     async def queues(self, now: float) -> list[QueueView]:
         with self._store.guard:
-            waiting, running = self._store.crowds()
-            names = {record.job.queue for record in self._store.records.values()} | self._store.paused
-            return [
-                QueueView(
-                    name=name,
-                    count=waiting[name].size,
-                    latency=max(0.0, now - waiting[name].oldest) if waiting[name].size else 0.0,
-                    paused=name in self._store.paused,
-                    running=running[name],
-                )
-                for name in sorted(names)
-            ]
+            return queue_views(self._store, now)
 
     async def counts(self) -> dict[State, int]:
         with self._store.guard:
@@ -307,24 +296,7 @@ class MemoryBackend(BaseBackend):
 
     async def trace(self, job_id: str) -> Trace:
         with self._store.guard:
-            record = self._store.records.get(job_id)
-            crashes, _ = self._store.crashes.get(job_id, (0, 0.0))
-            known = Trace(taken_in=job_id in self._store.once, crashes=crashes)
-            return known if record is None else self._traced(record, known)
-
-    def _traced(self, record: Record, known: Trace) -> Trace:
-        store, job = self._store, record.job
-        queued = record.state is State.QUEUED
-        return replace(
-            known,
-            job=job_view(record),
-            ahead=sum(1 for other in store.waiting(job.queue) if other.order < record.order) if queued else None,
-            paused=job.queue in store.paused,
-            limit=store.limits.get(job.handler, 0),
-            running=store.running[job.handler],
-            pool=record.pool,
-            cancelled=job.id in store.cancelled,
-        )
+            return trace_of(self._store, job_id)
 
     # Cargo
 

@@ -1,16 +1,35 @@
-"""What this process's store looks like in listings."""
+"""What this process's store looks like in listings, and what it knows of one job."""
 
 from __future__ import annotations
 
-from worksong.adapters.memory.store import Member, Record
+from msgspec.structs import replace
+
+from worksong.adapters.memory.store import Member, Record, Store
 from worksong.domain.job import JobView, shown
-from worksong.ports.backend import BusyView, Pool, PoolView, Running
+from worksong.domain.lifecycle import State
+from worksong.ports.backend import BusyView, Pool, PoolView, QueueView, Running, Trace
 from worksong.wire import gojson
 
 
 def job_view(record: Record) -> JobView:
     """A job where it is."""
     return JobView(job=record.job, state=record.state, at=record.at)
+
+
+def queue_views(store: Store, now: float) -> list[QueueView]:
+    """All queues that have jobs, in whatever state, or are paused."""
+    waiting, running = store.crowds()
+    names = {record.job.queue for record in store.records.values()} | store.paused
+    return [
+        QueueView(
+            name=name,
+            count=waiting[name].size,
+            latency=max(0.0, now - waiting[name].oldest) if waiting[name].size else 0.0,
+            paused=name in store.paused,
+            running=running[name],
+        )
+        for name in sorted(names)
+    ]
 
 
 def pool_view(member: Member) -> PoolView:
@@ -41,4 +60,25 @@ def busy_view(pool: Pool, running: Running) -> BusyView:
         args=gojson.encode(shown(job.args, running.hidden)).decode() if job.args else "",
         checkin=running.checkin,
         checkin_at=running.checkin_at,
+    )
+
+
+def trace_of(store: Store, job_id: str) -> Trace:
+    """Where a job is, and what stands in its way."""
+    crashes, _ = store.crashes.get(job_id, (0, 0.0))
+    known, record = Trace(taken_in=job_id in store.once, crashes=crashes), store.records.get(job_id)
+    return known if record is None else _placed(store, record, known)
+
+
+def _placed(store: Store, record: Record, known: Trace) -> Trace:
+    job, queued = record.job, record.state is State.QUEUED
+    return replace(
+        known,
+        job=job_view(record),
+        ahead=sum(1 for other in store.waiting(job.queue) if other.order < record.order) if queued else None,
+        paused=job.queue in store.paused,
+        limit=store.limits.get(job.handler, 0),
+        running=store.running[job.handler],
+        pool=record.pool,
+        cancelled=job.id in store.cancelled,
     )

@@ -40,7 +40,8 @@ from worksong.faces.cli.moments import duration
 from worksong.faces.cli.serving import both
 from worksong.faces.cli.target import VARIABLE, url_options
 from worksong.settings import Settings
-from worksong.worker import Worker, be_admitted
+from worksong.shift import be_admitted
+from worksong.worker import Worker
 
 
 def queues(text: str) -> dict[str, int] | list[str]:

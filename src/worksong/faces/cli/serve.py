@@ -38,7 +38,8 @@ from worksong.service.jobservice import JobService
 from worksong.service.passwords import User
 from worksong.settings import Address, Settings
 from worksong.settings.settings import Grpc
-from worksong.worker import Worker, loop_factory
+from worksong.shift import loop_factory
+from worksong.worker import Worker
 
 OFF = Address("", 0)
 """What `--http off` says."""

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from worksong.worker import Worker, has_started
+from worksong.shift import has_started
+from worksong.worker import Worker
 
 log = logging.getLogger("worksong")
 
