@@ -873,6 +873,51 @@ async def test_an_answer_that_may_not_wait_for_its_turn_goes_back_as_it_came() -
     assert [view.id for view in await bench.ledger.jobs(State.QUEUED, Window(100))] == ids
 
 
+class Together(Ledger):
+    """The second fetch is answered when the third has found something, too, which is told right behind."""
+
+    fetches = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._third = asyncio.Event()
+        self._asked = 0
+
+    async def fetch(self, want: Want, now: float) -> list[Delivery]:
+        self._asked += 1
+        number, found = self._asked, await super().fetch(want, now)
+        if number == 2:
+            await self._third.wait()
+        elif number == 3:
+            self._third.set()
+            await asyncio.sleep(0)
+        return found
+
+
+async def test_what_waits_for_its_turn_goes_back_behind_what_was_fetched_before_it() -> None:
+    # Given two answers of which the second waits for its turn, and a job of the first that quiets the worker
+    backend = Together()
+    bench = Bench(concurrency=6, backend=backend)
+    bench.ledger, ran = backend, list[int]()
+
+    async def note(number: int) -> None:
+        ran.append(number)
+        if number == 3:
+            bench.engine.quiet()
+
+    bench.add("job", note)
+    ids = [await bench.push("job", [number]) for number in range(9)]
+
+    # When all has gone back that was not begun
+    async with bench.running(), asyncio.timeout(PATIENCE):
+        await until(lambda: len(ran) == 4)
+
+    # Then it waits in the order that it had
+    assert ran == [0, 1, 2, 3]
+    waiting = await bench.ledger.jobs(State.QUEUED, Window(100))
+    assert [view.id for view in waiting] == ids[4:]
+
+
 async def test_snoozed_and_discarded_endings_are_counted(bench: Bench) -> None:
     bench.add("snooze", lambda: Snooze(60))
     bench.add("discard", lambda: Discard("no"))

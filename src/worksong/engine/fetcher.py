@@ -92,6 +92,8 @@ class Fetcher:
         self._pause = FIRST_PAUSE
         self._plenty = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._early: dict[int, Sequence[Delivery]] = {}
+        """What a fetch found that waits for its turn, by the number of the fetch."""
         self._reminder = Reminder(clock)
         self._answered_at = clock.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
@@ -105,7 +107,10 @@ class Fetcher:
         self._tasks += [loop.create_task(self._fetch_beside()) for _ in range(1, self._abreast)]
 
     def cancel(self) -> None:
-        """Ask for nothing more."""
+        """Ask for nothing more. What waits for its turn goes back at once, before what was taken in earlier can."""
+        while self._early:
+            _, found = self._early.popitem()
+            self._taker.refuse(found)
         for task in self._tasks:
             task.cancel()
 
@@ -194,7 +199,7 @@ class Fetcher:
         self.oldest = self.oldest or number
         try:
             found = await self._broker.fetch(want, self._clock.now())
-            await self._next_turn(found)
+            await self._next_turn(number, found)
         finally:
             del self._asked[number]
             self.oldest = next(iter(self._asked), 0)
@@ -215,10 +220,13 @@ class Fetcher:
         finally:
             self._turn.release()
 
-    async def _next_turn(self, found: Sequence[Delivery]) -> None:
+    async def _next_turn(self, number: int, found: Sequence[Delivery]) -> None:
         """One half after the other, else both would wait for the server together."""
+        self._early[number] = found
         try:
             await self._turn.acquire()
         except asyncio.CancelledError:
-            self._taker.refuse(found)
+            self._taker.refuse(self._early.get(number, ()))
             raise
+        finally:
+            self._early.pop(number, None)
