@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 
 import pytest
 
+import gotool
 import servers
 from sql.stage import make_tables
 
@@ -119,13 +120,13 @@ def go() -> str:
 
 @pytest.fixture(scope="session")
 def go_binary(go: str, tmp_path_factory: pytest.TempPathFactory) -> GoBuild:
-    """Builds the Go package of a directory, once in a run, and answers where the program is; raises `GoRefused`."""
+    """Builds the Go package of a directory, once in a run; answers where the program is, or raises `gotool.Refused`."""
     built: dict[Path, Path] = {}
 
     def build(package: Path) -> Path:
         if package not in built:
             program = tmp_path_factory.mktemp("go") / package.name
-            servers.go_build(go, package, program)
+            gotool.build(go, package, program)
             built[package] = program
         return built[package]
 
@@ -144,11 +145,11 @@ def go_peer(go: str, go_binary: GoBuild) -> GoPeer:
     """
 
     def build(package: Path, name: str, target: str) -> Path:
-        if not os.environ.get(f"WORKSONG_{target.upper()}") and not servers.go_has_built(go, package):
+        if not os.environ.get(f"WORKSONG_{target.upper()}") and not gotool.has_built(go, package):
             pytest.skip(f"{name} was not compiled here before: make {target}")
         try:
             return go_binary(package)
-        except servers.GoRefused as refused:
+        except gotool.Refused as refused:
             pytest.skip(f"{name} cannot be built here: {refused}")
 
     return build

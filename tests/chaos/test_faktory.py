@@ -19,7 +19,7 @@ from chaos.scale import FULL, sized, timeout
 from chaos.test_network_outage import AT_ONCE, CONCURRENCY, OUTAGE, PROCESSES, TIMEOUT, processes
 from chaos.test_network_outage import Producer as Enqueuer
 from chaos.theatre_faktory import FaktoryTheatre, quiet
-from servers import BUILT
+from gotool import BUILT
 from worksong import Job
 from worksong.ports.backend import Allowance
 

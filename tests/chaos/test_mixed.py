@@ -22,8 +22,8 @@ from chaos.ledger import Ledger, Line, judge
 from chaos.producer import Producer
 from chaos.scale import FULL, sized, timeout
 from chaos.theatre import NAMESPACE, Theatre, on, quiet, stored
+from gotool import BUILT
 from patience import auntil
-from servers import BUILT
 from worksong import Job
 from worksong.domain.lifecycle import State
 from worksong.wire.gocraft_keys import Keys

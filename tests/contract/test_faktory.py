@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import gotool
 import servers
 from faktory.real import Real
 from faktory.standin import Standin
@@ -92,7 +93,7 @@ ASKED = ("push", "push once", "push for later", "fetch", "fetch and wait", "enli
 ASKED += ("requeue", "delete", "pause", "resume", "purge", "admit", "examine")
 
 
-@pytest.mark.timeout(servers.BUILT + 400)  # the first one waits for the server to be built
+@pytest.mark.timeout(gotool.BUILT + 400)  # the first one waits for the server to be built
 class TestFaktory(BackendContract):
     @pytest.fixture(autouse=True)
     def otherwise(self, request: pytest.FixtureRequest) -> None:

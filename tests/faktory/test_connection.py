@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from faktory.faults import Fault
 from faktory.real import Real
 from faktory.standin import Standin
+from gotool import BUILT
 from patience import PATIENCE
-from servers import BUILT
 from worksong import ConfigError
 from worksong.adapters.faktory.address import parse
 from worksong.adapters.faktory.client import Client, NoAnswer, NotSent, Said

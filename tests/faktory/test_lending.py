@@ -14,8 +14,8 @@ from faktory.faults import Fault
 from faktory.real import Real
 from faktory.standin import Standin
 from faktory.store import Stored
+from gotool import BUILT
 from patience import PATIENCE
-from servers import BUILT
 from worksong import BackendRefused, BackendUnavailable, EnqueueOutcomeUnknown, InvalidArguments
 from worksong.adapters.faktory import FaktoryBackend
 from worksong.adapters.faktory.client import IN_ONE_GO

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import gotool
 import servers
 from worksong.adapters.faktory import FaktoryBackend
 from worksong.domain.finding import Severity
 from worksong.wire.faktory_talk import Info, info
 
-pytestmark = pytest.mark.timeout(servers.BUILT + 400)  # the first one waits for the server to be built
+pytestmark = pytest.mark.timeout(gotool.BUILT + 400)  # the first one waits for the server to be built
 
 
 async def asked(backend: FaktoryBackend) -> Info:

@@ -21,8 +21,8 @@ import patience
 from faktory.conftest import MakesWorkers
 from faktory.real import Real
 from faktory.standin import Standin
+from gotool import BUILT
 from patience import PATIENCE, auntil
-from servers import BUILT
 from worksong import Job, Unsupported, Worker
 from worksong.adapters.faktory import pulse
 from worksong.faces.cli import worksong as commands

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from servers import BUILT
+from gotool import BUILT
 
 PATIENCE = 240.0
 """Seconds until an event that does not come is a failure; an idle Go worker alone may sleep for five."""

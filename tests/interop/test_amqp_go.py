@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import servers
+import gotool
 from amqp.server import connected, got
 from amqp.stage import LIMIT, a_worker, until
 from chaos.scale import SEED, sized
@@ -22,7 +22,7 @@ from worksong import Job
 from worksong.domain.job import new_id
 
 JOBS = sized(5000)
-pytestmark = pytest.mark.timeout(servers.BUILT + LIMIT)  # the server, and the Go program, take long the first time
+pytestmark = pytest.mark.timeout(gotool.BUILT + LIMIT)  # the server, and the Go program, take long the first time
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def peer(go_binary: GoBuild) -> Path:
         pytest.skip("thousands of jobs between Go and Python over RabbitMQ: make rabbitmq")
     try:
         return go_binary(Path(__file__).parent / "amqp")
-    except servers.GoRefused as refused:
+    except gotool.Refused as refused:
         pytest.skip(f"the peer on RabbitMQ cannot be built here: {refused}")
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import gotool
 import servers
 from chaos.scale import SEED, sized
 from interop.test_amqp_go import canonical, random_args
@@ -32,7 +33,7 @@ LINE = 1 << 24
 LABEL = '<span class="badge bg-primary">worksong</span>'
 """How the server's page shows a worker of ours."""
 
-pytestmark = pytest.mark.timeout(servers.BUILT + 900)  # the first one waits for the server to be built
+pytestmark = pytest.mark.timeout(gotool.BUILT + 900)  # the first one waits for the server to be built
 
 
 class Go:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import servers
+import gotool
 from conftest import GoBuild
 from worksong.wire import gojson
 
@@ -25,7 +25,7 @@ ODD = "\x00\x01\b\t\n\x0b\f\r\x1b\x1f \"'/\\<>&\x7f\x80\xad\u2027\u2028\u2029\uf
 pytestmark = pytest.mark.skipif(not GO, reason="go is not installed: what Go writes today is not compared")
 
 
-@pytest.mark.timeout(servers.BUILT + 300)
+@pytest.mark.timeout(gotool.BUILT + 300)
 def test_go_writes_the_same_bytes(go_binary: GoBuild) -> None:
     # Given random values, a described form of each, and what this Go does with backspace and form feed
     chance = random.Random(SEED)
@@ -36,7 +36,7 @@ def test_go_writes_the_same_bytes(go_binary: GoBuild) -> None:
     # When Go writes them
     try:
         program = go_binary(HERE)
-    except servers.GoRefused as refused:
+    except gotool.Refused as refused:
         pytest.skip(f"what Go writes today is not compared: {refused}")
     lines = subprocess.run([program], input=described.encode(), capture_output=True, check=True).stdout.split(b"\n")
 
