@@ -594,7 +594,7 @@ async def test_a_burst_without_jobs_ends_at_once(bench: Bench) -> None:
         await engine.finished.wait()
 
 
-async def test_a_worker_without_job_types_idles(bench: Bench) -> None:
+async def test_a_burst_without_job_types_ends_at_once(bench: Bench) -> None:
     async with bench.running(burst=True) as engine, asyncio.timeout(PATIENCE):
         await engine.finished.wait()
 

@@ -26,17 +26,6 @@ def add(a: int, b: int = 1) -> int:
     return a + b
 
 
-@pytest.fixture
-def backend() -> Ledger:
-    return Ledger()
-
-
-@pytest.fixture
-def worker(backend: Ledger, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """A worker in memory whose endings are noted."""
-    return on(backend, monkeypatch)
-
-
 def test_a_job_may_be_enqueued_before_the_start_and_runs_after_it() -> None:
     # Given a job enqueued before the worker is started
     worker, ran = Worker(), threading.Event()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine_bench import Ledger, on, shown
+from engine_bench import Ledger, shown
 from worksong import (
     ConfigError,
     Context,
@@ -31,17 +31,6 @@ def nothing() -> None: ...
 
 def add(a: int, b: int = 1) -> int:
     return a + b
-
-
-@pytest.fixture
-def backend() -> Ledger:
-    return Ledger()
-
-
-@pytest.fixture
-def worker(backend: Ledger, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """A worker in memory whose endings are noted."""
-    return on(backend, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a,b", "a{b}", "x" * 201, "ä", "a\nb", None, 5, b"x"])

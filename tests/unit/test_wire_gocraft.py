@@ -315,6 +315,7 @@ def test_poison_is_not_rewritten(raw: bytes, reason: str) -> None:
 def test_periodic_jobs_have_the_ids_and_bytes_of_go(name: str) -> None:
     specs = {handler: spec for spec, handler in GOLDEN[name]["inputs"]["jobs"]}
     entries = [call["cmd"] for call in GOLDEN[name]["calls"] if call["cmd"][0] == "ZADD"]
+    assert entries
 
     for _, _, tick, document in entries:
         handler = json.loads(document)["name"]

@@ -43,17 +43,6 @@ def add(a: int, b: int = 1) -> int:
     return a + b
 
 
-@pytest.fixture
-def backend() -> Ledger:
-    return Ledger()
-
-
-@pytest.fixture
-def worker(backend: Ledger, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """A worker in memory whose endings are noted."""
-    return on(backend, monkeypatch)
-
-
 def test_a_stop_before_the_start_is_no_stop() -> None:
     worker = Worker()
     worker.register("x", nothing)
