@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from worksong.adapters.gocraft.broker import document, score
+from worksong.adapters.gocraft.intake import document, score
 from worksong.adapters.gocraft.space import LOAD, LOCK_KEPT, RELEASE, UNLOAD, Space, kept_apart
 from worksong.adapters.redis.client import Arg
 from worksong.adapters.redis.outbox import HEAVY
