@@ -97,7 +97,7 @@ async def test_kept_jobs_leave_in_order_when_the_server_is_back(
     flaky: FlakyBackend, made: Callable[..., Worker], caplog: pytest.LogCaptureFixture
 ) -> None:
     # Given a server that is away, then loses an answer, and then is back
-    worker = made(buffer=100)
+    worker = made(buffer=100, clock=Hasty())
     flaky.expect("push", [error] * 5 + [execute_then_error, error])
     # When jobs are enqueued meanwhile, some by the loop and some by a thread
     ids = [handle.id for _ in range(10) if (handle := await worker.aperform(Job("x")))]
