@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -24,10 +25,10 @@ async def enqueue(broker: Intake, jobs: Sequence[Job], now: float) -> list[Job |
 
     All of them are checked before the first is pushed. Jobs that came with an id are pushed `once`.
     """
-    named = all(getattr(job, "id", "") for job in jobs)  # of those that are no jobs, `_prepared` says so
-    ids = [""] * len(jobs) if named else new_ids(now, len(jobs))
+    named = [bool(getattr(job, "id", "")) for job in jobs]  # of those that are no jobs, `_prepared` says so
+    ids = [""] * len(jobs) if all(named) else new_ids(now, len(jobs))
     ready = [_prepared(job, job_id, now) for job, job_id in zip(jobs, ids, strict=True)]
-    batches = _batches(jobs)
+    batches = _batches(named)
     if len(batches) > 1:  # what cannot be carried would be found when others are pushed already
         for job in ready:
             gojson.encode([job.args, job.unique_by], root=f"job {job.handler!r}: args")
@@ -82,15 +83,14 @@ def _check_wait(job: Job, seconds: float) -> None:
         )
 
 
-def _batches(jobs: Sequence[Job]) -> list[tuple[bool, int, int]]:
+def _batches(named: Sequence[bool]) -> list[tuple[bool, int, int]]:
     """(have an id, first, end) of each run of jobs alike in that."""
     found: list[tuple[bool, int, int]] = []
-    for index, job in enumerate(jobs):
-        once, first, _ = found[-1] if found else (None, 0, 0)
-        if once == bool(job.id):
-            found[-1] = (bool(job.id), first, index + 1)
-        else:
-            found.append((bool(job.id), index, index + 1))
+    first = 0
+    for once, run in groupby(named):
+        end = first + sum(1 for _ in run)
+        found.append((once, first, end))
+        first = end
     return found
 
 
@@ -102,13 +102,9 @@ def _check_is_job(job: object) -> None:
 def _prepared(job: Job, new_id: str, now: float) -> Job:
     """The job with id and time, if it is one that can be enqueued."""
     _check_is_job(job)
-    if not job.handler:
-        raise InvalidArguments(f"no handler name given: {job!r}")
-    if wrong := wrong_with(job.handler):
-        raise InvalidArguments(f"handler {wrong}")
-    if wrong := wrong_with(job.queue):
-        raise InvalidArguments(f"queue {wrong}")
-    if not isinstance(job.id, str) or len(job.id) > 200 or not job.id.isprintable():
+    if wrong_with(job.handler) or wrong_with(job.queue):
+        _refuse_name(job)
+    if job.id != "" and (not isinstance(job.id, str) or len(job.id) > 200 or not job.id.isprintable()):
         raise InvalidArguments(
             f"job {job.handler!r}: an id is a text of at most 200 printable characters, not {job.id!r:.250}"
         )
@@ -123,3 +119,11 @@ def _prepared(job: Job, new_id: str, now: float) -> Job:
     run_at = job.run_at if job.run_at > now else 0.0
     unique = "until_start" if job.unique is True else job.unique or None
     return replace(job, id=job.id or new_id, enqueued_at=now, run_at=run_at, unique=unique)
+
+
+def _refuse_name(job: Job) -> None:
+    if not job.handler:
+        raise InvalidArguments(f"no handler name given: {job!r}")
+    if wrong := wrong_with(job.handler):
+        raise InvalidArguments(f"handler {wrong}")
+    raise InvalidArguments(f"queue {wrong_with(job.queue)}")

@@ -14,10 +14,11 @@ Args: TypeAlias = dict[str, Any] | list[Any] | None
 Unique: TypeAlias = Literal["until_start", "until_done"]
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """One piece of work. Times are Unix seconds, durations seconds; 0 means "not set".
 
-    A retried or rescheduled job is a new value with the same id.
+    A retried or rescheduled job is a new value with the same id. What it carries is JSON, which never refers back to
+    it, so the garbage collector need not know of it.
     """
 
     handler: str

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,200}")
 _TAG = re.compile(r"\{([^{}]+)\}")
 
-
-LONGEST = 200
+_good: set[str] = set()
+"""An application has few names, and asks for each job."""
+MOST_KNOWN = 1024
 
 
 def wrong_with(name: object) -> str:
     """Why `name` cannot be used; empty when it can."""
-    if isinstance(name, str) and len(name) <= LONGEST and _is_name(name):
+    if isinstance(name, str) and (name in _good or _is_name(name)):
         return ""
     return f"{name!r:.250} cannot be used: 1 to 200 letters, digits and the characters _ . : @ / - are allowed"
 
 
-@lru_cache(maxsize=1024)
 def _is_name(text: str) -> bool:
-    """An application has few, and asks for each job."""
-    return _NAME.fullmatch(text) is not None
+    if not _NAME.fullmatch(text):
+        return False
+    if len(_good) >= MOST_KNOWN:
+        _good.clear()
+    _good.add(text)
+    return True
 
 
 SIGNS = frozenset("*?[]!")

@@ -105,12 +105,11 @@ class SqlBackend(BaseBackend):
     # Broker
 
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
-        ready = [checked(job) for job in jobs]
-        rows = self._broker.rows(ready, now)
-        if not rows:
+        if not jobs:
             return []
+        ready = [checked(job) for job in jobs]
         try:
-            new = await self._shortest.push(ready, rows, now, once=once)
+            new = await self._shortest.push(ready, now, once=once)
         except MaybeDone as lost:
             raise EnqueueOutcomeUnknown([job.id for job in jobs], str(lost)) from lost
         await self._ring()

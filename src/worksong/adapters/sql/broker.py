@@ -10,7 +10,7 @@ from typing import NamedTuple
 from worksong.adapters.sql.endings import Endings
 from worksong.adapters.sql.front import Places
 from worksong.adapters.sql.places import Numbers
-from worksong.adapters.sql.rows import FRESH, Light, Receipt, checked, inserted, read, written
+from worksong.adapters.sql.rows import Light, Receipt, checked, fresh, inserted, read, written
 from worksong.adapters.sql.steps import CHUNK, Program, Row, Space, parts
 from worksong.domain.errors import WorksongError
 from worksong.domain.job import Delivery, Job
@@ -114,13 +114,20 @@ class SqlBroker:
         yield from self._space.do("renew", [(row[12], row[6], row[13]) for row in renewing])
         return [row[4] in new for row in rows]
 
+    def fresh(self, jobs: Sequence[Job], now: float) -> list[Row]:
+        """The same of jobs that are all fresh, as `push_fresh` takes them."""
+        space, places = self._space.namespace, self.places.take(len(jobs), now)
+        return [fresh(space, job, place, now) for job, place in zip(jobs, places, strict=True)]
+
+    def push_fresh(self, rows: Sequence[Row]) -> Program[list[bool]]:
+        """Insert fresh jobs under ids that were just drawn; the database refuses all if one is there."""
+        yield from self._space.do("insert_fresh", rows)
+        return [True] * len(rows)
+
     def push_new(self, rows: Sequence[Row]) -> Program[list[bool]]:
-        """Insert jobs without locks under ids that were just drawn; the database refuses all if one is there."""
+        """The same of jobs without locks."""
         space = self._space.namespace
-        if all(row[8:] == FRESH for row in rows):  # the columns behind are as the table makes them
-            yield from self._space.do("insert_fresh", [(space, *row[:8]) for row in rows])
-        else:
-            yield from self._space.do("insert_new", [(space, *row) for row in rows])
+        yield from self._space.do("insert_new", [(space, *row) for row in rows])
         return [True] * len(rows)
 
     def push_one(self, row: Row) -> Program[list[bool]]:

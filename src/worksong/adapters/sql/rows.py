@@ -19,11 +19,11 @@ LARGEST = 1 << 20
 """Bytes of arguments."""
 LONGEST_ID = 500
 """Bytes of an id: what an index of every server takes."""
+SHORT = LONGEST_ID // 4
+"""Characters of an id that cannot have more bytes than that."""
 LATEST = 1e12
 """Unix seconds, some 30,000 years from now: as microseconds they fit into 64 bits."""
 MOST_ATTEMPTS = (1 << 31) - 1
-FRESH = (1, None, 0.0, None, None, None)
-"""How the row of a job ends that never ran, is not unique and carries nothing else: from `attempt` on."""
 _QUEUED, _SCHEDULED = str(State.QUEUED), str(State.SCHEDULED)
 DEAD_SHOWN = 64 * 1024
 """Bytes of poison that a listing shows; the whole of it has whoever asks for the job."""
@@ -69,11 +69,12 @@ def checked(job: Job) -> Job:
     """The job with its lock's name, if no column refuses anything of it."""
     if wrong := wrong_with(job.handler) or wrong_with(job.queue):
         raise InvalidArguments(f"job {job.handler!r:.250}: {wrong}")
-    if len(job.id.encode("utf-8", "surrogatepass")) > LONGEST_ID or not job.id.isprintable():
+    if not job.id.isprintable() or (len(job.id) > SHORT and len(job.id.encode()) > LONGEST_ID):
         raise InvalidArguments(
             f"job {job.handler!r}: an id is a text of at most {LONGEST_ID} bytes, all printable, not {job.id!r:.250}"
         )
-    _bounded(job)
+    if job.attempt != 1 or job.failed_at or job.run_at or not -LATEST < job.enqueued_at < LATEST:
+        _bounded(job)
     if not job.unique:
         return job
     key = gojson.encode(job.args if job.unique_by is None else job.unique_by)
@@ -83,22 +84,15 @@ def checked(job: Job) -> Job:
 
 def _bounded(job: Job) -> None:
     """Refuse numbers that no column holds; what is no number at all compares with nothing."""
-    if not (-LATEST < job.enqueued_at < LATEST and -LATEST < job.run_at < LATEST and -LATEST < job.failed_at < LATEST):
-        for name in ("enqueued_at", "run_at", "failed_at"):
-            if not -LATEST < (value := getattr(job, name)) < LATEST:
-                raise InvalidArguments(f"job {job.handler!r}: {name} is a time in Unix seconds, not {value!r:.50}")
+    for name in ("enqueued_at", "run_at", "failed_at"):
+        if not -LATEST < (value := getattr(job, name)) < LATEST:
+            raise InvalidArguments(f"job {job.handler!r}: {name} is a time in Unix seconds, not {value!r:.50}")
     if not 0 < job.attempt <= MOST_ATTEMPTS:
         raise InvalidArguments(f"job {job.handler!r}: an attempt is a number from 1 on, not {job.attempt!r:.50}")
 
 
 def inserted(job: Job, place: int, now: float) -> Row:
     """The row of the statement `insert`; refuses arguments that cannot be carried."""
-    args = None if job.args is None else gojson.encode(job.args)
-    if args is not None and len(args) > LARGEST:
-        raise PayloadTooLarge(
-            f"job {job.handler!r}: its arguments take {len(args):,} bytes, {LARGEST:,} are allowed: "
-            "store the data elsewhere and pass its id"
-        )
     later = job.run_at > now
     return (
         job.id,
@@ -107,7 +101,7 @@ def inserted(job: Job, place: int, now: float) -> Row:
         _SCHEDULED if later else _QUEUED,
         place,
         job.run_at if later else job.enqueued_at,
-        args,
+        _carried(job),
         job.enqueued_at,
         job.attempt,
         written(job.error),
@@ -116,6 +110,32 @@ def inserted(job: Job, place: int, now: float) -> Row:
         job.unique_key or None,
         gojson.encode(job.meta) if job.meta else None,
     )
+
+
+def is_fresh(job: Job) -> bool:
+    """Whether it is as it was first enqueued, needs no lock and carries nothing else."""
+    return not (job.unique or job.meta or job.unique_key or job.attempt != 1 or job.error or job.failed_at)
+
+
+def fresh(space: str, job: Job, place: int, now: float) -> Row:
+    """The row of the statement `insert_fresh`: the other columns are as the table makes them."""
+    at, enqueued_at = job.run_at, job.enqueued_at
+    state = _SCHEDULED if at > now else _QUEUED
+    if at <= now:
+        at = enqueued_at
+    return (space, job.id, job.handler, job.queue, state, place, at, _carried(job), enqueued_at)
+
+
+def _carried(job: Job) -> bytes | None:
+    if job.args is None:
+        return None
+    args = gojson.encode(job.args)
+    if len(args) > LARGEST:
+        raise PayloadTooLarge(
+            f"job {job.handler!r}: its arguments take {len(args):,} bytes, {LARGEST:,} are allowed: "
+            "store the data elsewhere and pass its id"
+        )
+    return args
 
 
 def written(error: str) -> bytes | None:

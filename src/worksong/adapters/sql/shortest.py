@@ -10,13 +10,14 @@ import contextlib
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
 from worksong.adapters.bells import Bells
 from worksong.adapters.sql.broker import SqlBroker, Taken
 from worksong.adapters.sql.front import REST, Front, Places
-from worksong.adapters.sql.steps import Row
+from worksong.adapters.sql.rows import is_fresh
 from worksong.adapters.sql.store import Refused, Store
 from worksong.domain.errors import BackendUnavailable, WorksongError
 from worksong.domain.job import Delivery, Job
@@ -30,14 +31,22 @@ class Shortest:
         self._store, self._broker, self._front, self._bells = store, broker, front, bells
         self._looking: asyncio.Task[None] | None = None
 
-    async def push(self, jobs: Sequence[Job], rows: Sequence[Row], now: float, *, once: bool) -> list[bool]:
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool) -> list[bool]:
         """Many at first as if none of them was there."""
-        if not once and len(jobs) == 1 and jobs[0].unique_by is None:
-            return await self._store.run(lambda: self._broker.push_one(rows[0]), alone=self._store.one_step)
-        if not once and self._store.copies and not any(job.unique for job in jobs):
+        if self._store.copies and len(jobs) > 1 and not once and not any(job.unique for job in jobs):
             with contextlib.suppress(Refused):  # one was there: the other way finds out which
-                return await self._store.run(lambda: self._broker.push_new(rows), alone=True)
+                return await self._copied(jobs, now)
+        rows = self._broker.rows(jobs, now)
+        if len(jobs) == 1 and not once and jobs[0].unique_by is None:
+            return await self._store.run(lambda: self._broker.push_one(rows[0]), alone=self._store.one_step)
         return await self._store.run(lambda: self._broker.push(jobs, rows, now, once=once))
+
+    async def _copied(self, jobs: Sequence[Job], now: float) -> list[bool]:
+        if all(map(is_fresh, jobs)):
+            push = partial(self._broker.push_fresh, self._broker.fresh(jobs, now))
+        else:
+            push = partial(self._broker.push_new, self._broker.rows(jobs, now))
+        return await self._store.run(push, alone=True)
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
         """Where the last fetch met a type with a limit, or others hold all that is left, step by step."""
