@@ -57,6 +57,9 @@ class Proxy:
     Commands are called as in Redis, those that run one of our scripts with its name: "LPUSH", "EVALSHA:settle".
     """
 
+    crowded = b"-ERR max number of clients reached\r\n"
+    """What the server says to whom it does not take."""
+
     def __init__(self, upstream: int, *, seed: int = 0) -> None:
         """`upstream`: the port of the server on this machine."""
         self.upstream = upstream
@@ -170,26 +173,36 @@ class Proxy:
         if self._refusal:
             self.refused += 1
             if self._refusal is Fault.FULL:
-                client.write(b"-ERR max number of clients reached\r\n")
+                client.write(self.crowded)
             client.close()
             return
         self._clients.add(client)
         server: asyncio.StreamWriter | None = None
         try:
             answering, server = await asyncio.open_connection("127.0.0.1", self.upstream)
-            line = _Line(reader, client, answering, server)
-            try:
-                while await self._pass(line):
-                    pass
-                await line.hung_up()
-            finally:
-                line.close()
-        except (OSError, asyncio.IncompleteReadError, _Over):
+            await self._talk(reader, client, answering, server)
+        except (OSError, asyncio.IncompleteReadError, Over):
             pass
         finally:
             self._clients.discard(client)
             for writer in filter(None, (client, server)):
                 _reset(writer)
+
+    async def _talk(
+        self,
+        reader: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        answering: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+    ) -> None:
+        """Pass everything on, until one of them has enough."""
+        line = _Line(reader, client, answering, server)
+        try:
+            while await self._pass(line):
+                pass
+            await line.hung_up()
+        finally:
+            line.close()
 
     async def _pass(self, line: _Line) -> bool:
         """One command there and its answer back, unless something is to go wrong; False: nothing more will pass."""
@@ -198,7 +211,7 @@ class Proxy:
         self.seen[name] += 1
         fault = self._next_fault(name)
         if fault is Fault.CUT_BEFORE:
-            raise _Over
+            raise Over
         if fault is Fault.BLACKHOLE:
             return False
         await self._carry(command, line.server, fault)
@@ -207,7 +220,7 @@ class Proxy:
         client = line.client
         match fault:
             case Fault.CUT_AFTER:
-                raise _Over
+                raise Over
             case Fault.HALF_CLOSED:
                 client.write_eof()
                 return False
@@ -306,11 +319,11 @@ class _Line:
 
 def _present(found: tuple[bytes, float] | None) -> tuple[bytes, float]:
     if found is None:
-        raise _Over
+        raise Over
     return found
 
 
-class _Over(Exception):
+class Over(Exception):
     """The connection is to be reset."""
 
 
