@@ -104,8 +104,8 @@ async def some_jobs(stage: Stage) -> None:
 
 async def _errands_done(core: Core) -> None:
     """What is published beside the jobs is not to meet the fault."""
-    while core._errands:
-        await asyncio.sleep(0.01)
+    if core._errands:
+        await asyncio.wait(core._errands)
 
 
 async def jobs_for_later(stage: Stage) -> None:
