@@ -196,7 +196,10 @@ class Proxy:
         server: asyncio.StreamWriter,
     ) -> None:
         """Pass everything on, until one of them has enough."""
-        line = _Line(reader, client, answering, server)
+        await self._exchange(Line(reader, client, answering, server))
+
+    async def _exchange(self, line: Line) -> None:
+        """Command by command, each with its answer."""
         try:
             while await self._pass(line):
                 pass
@@ -204,7 +207,7 @@ class Proxy:
         finally:
             line.close()
 
-    async def _pass(self, line: _Line) -> bool:
+    async def _pass(self, line: Line) -> bool:
         """One command there and its answer back, unless something is to go wrong; False: nothing more will pass."""
         command, came = await line.command()
         name = self._called(command)
@@ -274,7 +277,7 @@ class _Rule:
         return not self._answering if answer is None else bool(self._answering) and self._answering in answer
 
 
-class _Line:
+class Line:
     """A client's connection and the server's behind it; both are heard all the time, also when they hang up."""
 
     def __init__(
@@ -283,7 +286,10 @@ class _Line:
         client: asyncio.StreamWriter,
         answering: asyncio.StreamReader,
         server: asyncio.StreamWriter,
+        *,
+        asked: Callable[[asyncio.StreamReader], Awaitable[bytes]] | None = None,
     ) -> None:
+        """`asked` reads a command, where those do not look like answers."""
         self.client, self.server = client, server
         self._commands: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
         self._answers: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
@@ -291,7 +297,7 @@ class _Line:
         self.speaking = asyncio.Lock()
         """Held while something is said to the client: what comes unasked must not come into the midst of it."""
         self._pumps = [
-            create(_pump(reader, self._commands, client)),
+            create(_pump(reader, self._commands, client, read=asked)),
             create(_pump(answering, self._answers, client, unasked=self._hand_on)),
         ]
 
@@ -344,11 +350,12 @@ async def _pump(
     client: asyncio.StreamWriter,
     *,
     unasked: Callable[[bytes], Awaitable[None]] | None = None,
+    read: Callable[[asyncio.StreamReader], Awaitable[bytes]] | None = None,
 ) -> None:
     """Read values with the times when they came, None at the end; whoever it was that went, the client goes."""
     try:
         while True:
-            value = await _value(reader)
+            value = await (read or _value)(reader)
             if unasked and value.startswith(b">"):
                 await unasked(value)
             else:
