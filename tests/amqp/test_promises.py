@@ -23,7 +23,7 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Retried
 from worksong.domain.poison import Reason
 from worksong.ports.backend import Backend, Pool
-from worksong.testing.contract.steps import T, a_job, beat, die, fetch, join, lend, listed, push, settle
+from worksong.testing.contract.steps import T, a_job, beat, die, fetch, join, lend, listed, push, settle, some_jobs
 
 pytestmark = pytest.mark.timeout(LIMIT)  # the first one waits for the server to start
 UNREADABLE = {
@@ -245,6 +245,33 @@ async def test_a_quorum_queue_gives_a_job_that_kills_its_workers_to_the_dead(
     assert (view.id, view.job.args) == (job.id, job.args)
     # And nothing else went with it
     assert (await one(backend, await join(backend, "other"))).job.id == good.id
+
+
+async def test_what_a_busy_pool_hands_back_again_and_again_is_not_given_up(
+    rabbitmq_url: str, namespace: str, a_backend: MakesBackends
+) -> None:
+    backend = a_backend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
+    # Given a pool, and more jobs than the server counts returns
+    count = REDELIVERIES + 10
+    pool = Pool(id=new_id(), handlers=("send",), concurrency=count, started_at=T)
+    await backend.enlist(pool, T)
+    jobs = some_jobs(2 * count)
+    await push(backend, *jobs)
+    ran: list[str] = []
+    for _ in range(count):
+        # When it takes one after the other, and is busy whenever a beat comes: the others go back
+        delivery = await one(backend, pool)
+        for _ in range(2):
+            await beat(backend, pool, delivery)
+        assert await settle(backend, delivery)
+        ran.append(delivery.job.id)
+    # Then each of them runs in the end, and none is dead
+    while len(ran) < len(jobs):
+        for delivery in await fetch(backend, pool, count, wait=1.0):
+            assert await settle(backend, delivery)
+            ran.append(delivery.job.id)
+    assert sorted(ran) == sorted(job.id for job in jobs)
+    assert (await backend.counts())[State.DEAD] == 0
 
 
 # queues that somebody declared otherwise

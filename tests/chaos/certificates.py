@@ -35,6 +35,7 @@ WHAT = {
     "B3-second": "a second signal to a busy worker, the same",
     "C1": "the server killed and away",
     "C2": "twelve network faults:",
+    "C6": "a server that takes nothing in, and queues deleted under those who consume",
     "C7": "a full disk",
     "C8": "a server that refuses:",
     "C9": "callers cancelled anywhere in a call",

@@ -57,6 +57,9 @@ class Proxy:
     Commands are called as in Redis, those that run one of our scripts with its name: "LPUSH", "EVALSHA:settle".
     """
 
+    crowded = b"-ERR max number of clients reached\r\n"
+    """What the server says to whom it does not take."""
+
     def __init__(self, upstream: int, *, seed: int = 0) -> None:
         """`upstream`: the port of the server on this machine."""
         self.upstream = upstream
@@ -170,35 +173,48 @@ class Proxy:
         if self._refusal:
             self.refused += 1
             if self._refusal is Fault.FULL:
-                client.write(b"-ERR max number of clients reached\r\n")
+                client.write(self.crowded)
             client.close()
             return
         self._clients.add(client)
         server: asyncio.StreamWriter | None = None
         try:
             answering, server = await asyncio.open_connection("127.0.0.1", self.upstream)
-            line = _Line(reader, client, answering, server)
-            try:
-                while await self._pass(line):
-                    pass
-                await line.hung_up()
-            finally:
-                line.close()
-        except (OSError, asyncio.IncompleteReadError, _Over):
+            await self._talk(reader, client, answering, server)
+        except (OSError, asyncio.IncompleteReadError, Over):
             pass
         finally:
             self._clients.discard(client)
             for writer in filter(None, (client, server)):
                 _reset(writer)
 
-    async def _pass(self, line: _Line) -> bool:
+    async def _talk(
+        self,
+        reader: asyncio.StreamReader,
+        client: asyncio.StreamWriter,
+        answering: asyncio.StreamReader,
+        server: asyncio.StreamWriter,
+    ) -> None:
+        """Pass everything on, until one of them has enough."""
+        await self._exchange(Line(reader, client, answering, server))
+
+    async def _exchange(self, line: Line) -> None:
+        """Command by command, each with its answer."""
+        try:
+            while await self._pass(line):
+                pass
+            await line.hung_up()
+        finally:
+            line.close()
+
+    async def _pass(self, line: Line) -> bool:
         """One command there and its answer back, unless something is to go wrong; False: nothing more will pass."""
         command, came = await line.command()
         name = self._called(command)
         self.seen[name] += 1
         fault = self._next_fault(name)
         if fault is Fault.CUT_BEFORE:
-            raise _Over
+            raise Over
         if fault is Fault.BLACKHOLE:
             return False
         await self._carry(command, line.server, fault)
@@ -207,7 +223,7 @@ class Proxy:
         client = line.client
         match fault:
             case Fault.CUT_AFTER:
-                raise _Over
+                raise Over
             case Fault.HALF_CLOSED:
                 client.write_eof()
                 return False
@@ -261,7 +277,7 @@ class _Rule:
         return not self._answering if answer is None else bool(self._answering) and self._answering in answer
 
 
-class _Line:
+class Line:
     """A client's connection and the server's behind it; both are heard all the time, also when they hang up."""
 
     def __init__(
@@ -270,7 +286,10 @@ class _Line:
         client: asyncio.StreamWriter,
         answering: asyncio.StreamReader,
         server: asyncio.StreamWriter,
+        *,
+        asked: Callable[[asyncio.StreamReader], Awaitable[bytes]] | None = None,
     ) -> None:
+        """`asked` reads a command, where those do not look like answers."""
         self.client, self.server = client, server
         self._commands: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
         self._answers: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
@@ -278,7 +297,7 @@ class _Line:
         self.speaking = asyncio.Lock()
         """Held while something is said to the client: what comes unasked must not come into the midst of it."""
         self._pumps = [
-            create(_pump(reader, self._commands, client)),
+            create(_pump(reader, self._commands, client, read=asked)),
             create(_pump(answering, self._answers, client, unasked=self._hand_on)),
         ]
 
@@ -306,11 +325,11 @@ class _Line:
 
 def _present(found: tuple[bytes, float] | None) -> tuple[bytes, float]:
     if found is None:
-        raise _Over
+        raise Over
     return found
 
 
-class _Over(Exception):
+class Over(Exception):
     """The connection is to be reset."""
 
 
@@ -331,11 +350,12 @@ async def _pump(
     client: asyncio.StreamWriter,
     *,
     unasked: Callable[[bytes], Awaitable[None]] | None = None,
+    read: Callable[[asyncio.StreamReader], Awaitable[bytes]] | None = None,
 ) -> None:
     """Read values with the times when they came, None at the end; whoever it was that went, the client goes."""
     try:
         while True:
-            value = await _value(reader)
+            value = await (read or _value)(reader)
             if unasked and value.startswith(b">"):
                 await unasked(value)
             else:

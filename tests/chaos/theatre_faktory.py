@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -85,6 +86,15 @@ class FaktoryTheatre:
         raw += [raw for name in ("scheduled", "retries", "dead") for raw in self._redis.zrange(name, 0, -1)]
         lent = [json.loads(raw)["job"] for raw in self._redis.zrange("working", 0, -1)]
         return {as_(job) for job in [*map(json.loads, raw), *lent]}
+
+    def places(self, jobs: set[str]) -> Counter[tuple[str, str]]:
+        """Where every copy of these jobs is: in a "queue", or in the set of that name."""
+        queues = [raw for name in self._redis.smembers("queues") for raw in self._redis.lrange(f"q:{name}", 0, -1)]
+        found = [("queue", json.loads(raw)) for raw in queues]
+        for name in ("scheduled", "retries", "dead"):
+            found += [(name, json.loads(raw)) for raw in self._redis.zrange(name, 0, -1)]
+        found += [("working", json.loads(raw)["job"]) for raw in self._redis.zrange("working", 0, -1)]
+        return Counter((place, _id(job)) for place, job in found if _id(job) in jobs)
 
     @property
     def lent(self) -> list[Lent]:

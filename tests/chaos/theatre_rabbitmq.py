@@ -35,7 +35,7 @@ class RabbitmqTheatre:
         finally:  # a scene that failed may have left it dead or frozen
             theatre.thaw()
             await theatre.restart()
-            await theatre._ask(_DELETE % theatre._namespace)
+            await theatre._ask(_DELETE % f"{theatre._namespace}.")
 
     async def kill(self) -> None:
         """A queue that was declared a moment ago could be lost with it, which is not what is tried here."""
@@ -57,9 +57,17 @@ class RabbitmqTheatre:
         if not self._killed:
             self._broker.thaw()
 
+    async def delete(self, handler: str) -> None:
+        """A job type's queue, under those who consume."""
+        await self._ask(_DELETE % f"{self._namespace}.{handler}")
+
+    def memory(self, share: str) -> None:
+        """Of the machine's, that the server may use before it takes nothing more in."""
+        self._broker.call("vm_memory_monitor", "set_vm_memory_high_watermark", share)
+
     async def disorder(self) -> list[str]:
         """Jobs in the hands of a connection, and jobs that wait, when nothing is left to do."""
-        return [line for line in (await self._ask(_HELD % self._namespace)).splitlines() if line]
+        return [line for line in (await self._ask(_HELD % f"{self._namespace}.")).splitlines() if line]
 
     async def connections(self) -> int:
         return int(await self._ask(_CONNECTIONS))
@@ -83,7 +91,7 @@ _VERSION = "rabbit_misc:version()"
 _CONNECTIONS = "integer_to_list(length(rabbit_networking:connections()))"
 _OURS = """
     Ours = [Queue || Queue <- rabbit_amqqueue:list(),
-        lists:prefix("%s.", binary_to_list(element(4, amqqueue:get_name(Queue))))],"""
+        lists:prefix("%s", binary_to_list(element(4, amqqueue:get_name(Queue))))],"""
 _HELD = f"""begin {_OURS}
     lists:append([io_lib:format("~s holds ~b jobs, ~b of them in somebody's hands~n", [Name, Count, Lent])
         || Queue <- Ours,

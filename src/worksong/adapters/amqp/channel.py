@@ -10,11 +10,12 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import pika  # pyright: ignore[reportMissingTypeStubs]
 
-from worksong.adapters.amqp.frames import Outgoing
+from worksong.adapters.amqp.frames import Incoming, Outgoing
 from worksong.adapters.amqp.headroom import check_size
 from worksong.adapters.amqp.names import Arguments
+from worksong.adapters.amqp.reader import Reader
 from worksong.wire.amqp import Message, Received
-from worksong.wire.amqp_table import Properties, encode_properties
+from worksong.wire.amqp_table import encode_properties
 from worksong.wire.gojson import carried
 
 _pika = cast("Any", pika)
@@ -64,8 +65,10 @@ class Watch(Protocol):
 class Channel:
     """One channel. A closed one answers every call with `ChannelClosed`."""
 
-    def __init__(self, link: Watch, raw: Any) -> None:
+    def __init__(self, link: Watch, raw: Any, reader: Reader) -> None:
+        """`reader`: of the connection that the channel is one of."""
         self._link, self._raw = link, raw
+        self._consumers = reader.channels[raw.channel_number] = {}
         self._loop = asyncio.get_running_loop()
         self.number = next(_numbers)
         """Of this one alone, as long as the process lives."""
@@ -85,6 +88,7 @@ class Channel:
         code = cast("Any", reason).reply_code if isinstance(reason, _ChannelClosed) else 0  # else the connection's end
         text = getattr(reason, "reply_text", "") or str(reason)
         self.closed = ChannelClosed(code, text)
+        self._consumers.clear()
         for answer in (*self._asked, *([self._got] if self._got else [])):
             if not answer.done():
                 answer.set_exception(self.closed)
@@ -198,7 +202,10 @@ class Channel:
         except BaseException:
             answer.add_done_callback(self._unwanted)
             raise
-        return None if found is None else _delivered("", *found)
+        if found is None:
+            return None
+        method, properties, body = found
+        return _delivered("", method.delivery_tag, method.redelivered, properties, body)
 
     def _unwanted(self, answer: asyncio.Future[Any]) -> None:
         if not answer.cancelled() and not answer.exception() and (late := answer.result()) and self.open:
@@ -217,20 +224,27 @@ class Channel:
             self._prefetch = prefetch
             await self._ask(self._raw.basic_qos, prefetch_count=prefetch)
 
-        def delivered(_: Any, method: Any, properties: Any, body: bytes) -> None:
-            on_message(_delivered(tag, method, properties, body))
+        def heard(number: int, again: bool, properties: Incoming, body: bytes) -> None:
+            on_message(_delivered(tag, number, again, properties, body))
 
+        def delivered(_: Any, method: Any, properties: Any, body: bytes) -> None:
+            heard(method.delivery_tag, method.redelivered, properties, body)
+
+        self._consumers[tag.encode()] = heard
         await self._ask(self._raw.basic_consume, queue, delivered, consumer_tag=tag, auto_ack=no_ack)
 
     def on_cancelled(self, heard: Callable[[str], None]) -> None:
         """The server ends a consumer by itself, as when its queue is deleted: its tag."""
 
         def cancelled(frame: Any) -> None:
+            self._consumers.pop(frame.method.consumer_tag.encode(), None)
             heard(frame.method.consumer_tag)
 
         self._raw.add_on_cancel_callback(cancelled)
 
     async def cancel(self, tag: str) -> None:
+        """What still comes for it goes back."""
+        self._consumers.pop(tag.encode(), None)
         await self._ask(self._raw.basic_cancel, consumer_tag=tag)
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
@@ -274,9 +288,7 @@ def _readable(message_id: str | None) -> str | None:
     return carried(message_id).encode()[:255].decode(errors="ignore")
 
 
-def _delivered(consumer: str, method: Any, properties: Any, body: bytes) -> Delivered:
-    read: Properties = properties.read
-    received = Received(
-        body, _readable(read.message_id), read.timestamp, read.headers, method.redelivered, wrong=properties.wrong
-    )
-    return Delivered(method.delivery_tag, consumer, received, read.correlation_id, read.reply_to)
+def _delivered(consumer: str, tag: int, again: bool, properties: Incoming, body: bytes) -> Delivered:
+    read = properties.read
+    received = Received(body, _readable(read.message_id), read.timestamp, read.headers, again, wrong=properties.wrong)
+    return Delivered(tag, consumer, received, read.correlation_id, read.reply_to)

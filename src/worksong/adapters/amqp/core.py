@@ -131,7 +131,7 @@ class Core:
             member.missed = missing - again
             if again:
                 await self.lendings.give_back(beat.pool.id, again)
-        if not member.tap.asked and member.tap.buffered:  # all slots are busy, and others may be idle
+        if member.tap.hoards:
             await member.tap.rest()
         member.tap.asked = False
         return Orders(lost=tuple(delivery for delivery in beat.held if delivery.fence not in lent))

@@ -335,7 +335,7 @@ def failed(job: Job, error: str, now: float) -> Job:
 
 async def _quietly(tap: Tap) -> bool:
     try:
-        await tap.rest()
+        await tap.rest(for_good=True)
     except (WorksongError, ChannelClosed):
         return False  # the server has it all back anyway
     return True

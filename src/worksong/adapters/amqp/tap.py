@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from worksong.adapters.amqp.channel import Channel, ChannelClosed, Delivered
 from worksong.adapters.amqp.link import Link, Lost
+from worksong.adapters.amqp.names import REDELIVERIES
+from worksong.adapters.amqp.pace import Pace
 from worksong.adapters.amqp.topology import Topology
 from worksong.domain.job import new_id
 from worksong.domain.turns import Share
@@ -41,7 +43,7 @@ class _Consumer:
 
 
 class Tap:
-    """Takes no more than the pool has slots for: so many are shared out among the job types that have jobs."""
+    """As many jobs as the pool has slots for, shared out among the types that have some; short ones are read ahead."""
 
     def __init__(
         self, link: Link, topology: Topology, slots: int, label: str, on_closed: Callable[[Channel], None]
@@ -56,6 +58,7 @@ class Tap:
         """Delivery tag -> consumer, in the order of delivery."""
         self._listening: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
+        self._pace = Pace(asyncio.get_running_loop().time)
         self.asked = False
         """Whether somebody fetched since the last beat."""
         self._full = 0
@@ -65,6 +68,11 @@ class Tap:
     @property
     def buffered(self) -> int:
         return sum(map(len, self._buffer.values()))
+
+    @property
+    def hoards(self) -> bool:
+        """Whether jobs lie here that others could run sooner: all slots are busy, or jobs take longer than they did."""
+        return self.buffered > (2 * (self._slots + self._pace.ahead) if self.asked else 0)
 
     @property
     def flows(self) -> bool:
@@ -146,9 +154,13 @@ class Tap:
                 await self._consume(channel, name, prefetch)
 
     def _lacking(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
-        """Job types that want another consumer, and how much the server may send to it."""
-        lent = sum(consumer.unended for consumer in self._consumers.values()) - self.buffered
-        most = max(self._slots, lent + limit)
+        """Job types that want another consumer, and how much the server may send to it.
+
+        Asked when nothing is left here: then what ends fast was sent for too late, and is read ahead from now on.
+        """
+        unended = sum(consumer.unended for consumer in self._consumers.values())
+        most = max(self._slots - (len(self._unended) - unended), unended - self.buffered + limit)
+        ahead = most + self._pace.ahead // len(names)
         found: list[tuple[str, int]] = []
         for name in names:
             mine = [consumer for consumer in self._consumers.values() if consumer.handler == name]
@@ -157,6 +169,8 @@ class Tap:
                 found.append((name, max(1, -(-most // len(names)))))
             elif granted < most and all(consumer.unended >= consumer.prefetch for consumer in mine):
                 found.append((name, min(granted, most - granted)))
+            elif 2 * granted <= ahead:
+                found.append((name, ahead - granted))
         return found
 
     async def _consume(self, channel: Channel, name: str, prefetch: int) -> None:
@@ -219,6 +233,7 @@ class Tap:
             ended.difference_update(oldest)
         for tag in ended:
             channel.ack(tag)
+        self._pace.ended(len(tags))
         self._ended(tags)
 
     def requeue(self, tags: Iterable[int]) -> None:
@@ -242,8 +257,12 @@ class Tap:
 
     # back to rest
 
-    async def rest(self) -> int:
-        """Have nothing more sent, and give back what was not lent; answers how many."""
+    async def rest(self, *, for_good: bool = False) -> int:
+        """Have nothing more sent, and give back what was not lent; answers how many.
+
+        A quorum queue counts how often a job comes back, and gives it up in the end. So one that came back often stays
+        for the next slot, unless there is none, `for_good`.
+        """
         async with self._lock:
             channel = self._channel
             if channel is None or not channel.open:
@@ -251,13 +270,14 @@ class Tap:
             for tag in list(self._consumers):
                 if tag in self._consumers:  # not cancelled by the server meanwhile, which would answer nothing
                     await channel.cancel(tag)
-            held = [held for waiting in self._buffer.values() for held in waiting]
-            self._buffer.clear()
-            self.requeue([one.delivered.tag for one in held])
+            here = [held for waiting in self._buffer.values() for held in waiting]
+            back = [held for held in here if for_good or not _spared(held)]
+            self._buffer = {} if for_good else _sorted(filter(_spared, here))
+            self.requeue([held.delivered.tag for held in back])
             self._full = 0
             self._consumers.clear()
             self._bell.set()  # whoever waits for what they bring needs others
-            return len(held)
+            return len(back)
 
     async def close(self) -> None:
         """Everything unended goes back, and nothing more comes; whoever waits for it hears so."""
@@ -298,6 +318,20 @@ class Tap:
         self._buffer.clear()
         self._unended.clear()
         self._bell.set()
+
+
+def _spared(held: Held) -> bool:
+    """Whether it came back often."""
+    count = held.delivered.received.headers.get("x-delivery-count")
+    return isinstance(count, int) and count >= REDELIVERIES // 2
+
+
+def _sorted(here: Iterable[Held]) -> dict[str, deque[Held]]:
+    """By job type."""
+    found: dict[str, deque[Held]] = {}
+    for held in here:
+        found.setdefault(held.handler, deque()).append(held)
+    return found
 
 
 __all__ = ["Held", "Lost", "Tap"]

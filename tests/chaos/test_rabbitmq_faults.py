@@ -1,0 +1,317 @@
+"""C2 on RabbitMQ: twelve faults of the network, met by every kind of call; none hangs or lies, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import pytest
+
+import servers
+from amqp.server import connected
+from chaos.certificates import Certify
+from chaos.proxy import ON_CONNECTING, Fault
+from chaos.proxy_amqp import AmqpProxy
+from chaos.scale import FULL
+from chaos.test_network_faults import HEALTHY, LINE, SEEDS, SLACK, TIMEOUT, Met
+from worksong.adapters.amqp import AmqpBackend
+from worksong.adapters.amqp.core import Core
+from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
+from worksong.domain.job import Delivery, Job, new_id
+from worksong.domain.outcome import Done, Outcome, Retried, Settlement
+from worksong.domain.turns import Share
+from worksong.ports.backend import Pool, Want
+from worksong.testing.contract.steps import T, a_job
+
+LATER = 15 * 86_400.0
+"""Seconds: no delay queue that is used for it comes to its end while a test runs."""
+PATIENCE = 60.0
+CARRIED_OUT = frozenset({Fault.CUT_AFTER, Fault.HALF_CLOSED, Fault.GARBAGE, Fault.STALLED})
+"""The server did what it was asked for, and nobody heard so."""
+pytestmark = pytest.mark.timeout(900)
+Places = Counter[tuple[str, str]]
+
+
+class Stage:
+    """One namespace: `us` works through the proxy, and the server itself is asked where everything is."""
+
+    def __init__(self, us: AmqpBackend, url: str, namespace: str, chance: random.Random) -> None:
+        self.us, self._url, self._namespace, self.chance = us, url, namespace, chance
+        self.pool = Pool(id=new_id(), handlers=("a",), started_at=T, concurrency=5)
+        self.jobs: list[Job] = []
+        self.lent: list[Delivery] = []
+
+    def new_jobs(self, **fields: object) -> list[Job]:
+        self.jobs = [a_job("a", **fields) for _ in range(self.chance.randint(1, 4))]
+        return self.jobs
+
+    async def lend(self, *, wait: float = 0.0) -> list[Delivery]:
+        """Up to five that wait."""
+        return await self.us.fetch(Want(self.pool.id, 5, wait, (Share("a", 5),)), T)
+
+    async def places(self) -> Places:
+        """Queue and id of every message that nobody holds."""
+        return await asyncio.to_thread(self._places)
+
+    def _places(self) -> Places:
+        found: Places = Counter()
+        with connected(self._url) as channel:
+            for queue in ("a", f"a.delay.{25 << 25}", "a.dead"):
+                look = channel.connection.channel()
+                try:
+                    look.queue_declare(f"{self._namespace}.{queue}", passive=True)
+                except Exception as missing:
+                    assert "404" in str(missing), missing
+                    continue
+                while True:
+                    method, properties, _ = look.basic_get(f"{self._namespace}.{queue}")
+                    if method is None:
+                        break
+                    found[queue.partition(".")[2][:5] or "wait", properties.message_id] += 1
+                look.close()
+        return found
+
+    def all_in(self, place: str) -> Places:
+        return Counter((place, job.id) for job in self.jobs)
+
+
+class Operation(NamedTuple):
+    """A kind of call: what stands before it, the call, and what must be true when it is over and all is healed."""
+
+    command: str
+    """The method that is struck."""
+    given: Callable[[Stage], Awaitable[None]]
+    act: Callable[[Stage], Awaitable[None]]
+    then: Callable[[Stage, Met, Fault], Awaitable[None]]
+
+
+# enqueueing is never repeated by itself: its caller is told what is known
+
+
+async def some_jobs(stage: Stage) -> None:
+    stage.new_jobs()
+    await stage.us.push([a_job("a")], T)  # its queue is there, and the channel is open
+    await stage.us.enlist(stage.pool, T)
+    await stage.us._do(_errands_done)
+    await lent(stage, 1, end=True)
+    assert await stage.lend() == []  # answered, and so is what was said before it
+
+
+async def _errands_done(core: Core) -> None:
+    """What is published beside the jobs is not to meet the fault."""
+    if core._errands:
+        await asyncio.wait(core._errands)
+
+
+async def jobs_for_later(stage: Stage) -> None:
+    await some_jobs(stage)
+    stage.new_jobs(run_at=T + LATER)
+
+
+async def enqueue(stage: Stage) -> None:
+    await stage.us.push(stage.jobs, T)
+
+
+def each_is_there_once_or_not_at_all(place: str) -> Callable[[Stage, Met, Fault], Awaitable[None]]:
+    async def then(stage: Stage, met: Met, fault: Fault) -> None:
+        there = await stage.places()
+        if met.error is None:
+            assert there == stage.all_in(place)
+        elif isinstance(met.error, EnqueueOutcomeUnknown):
+            assert met.error.job_ids == tuple(job.id for job in stage.jobs)
+            assert there <= stage.all_in(place)
+        else:
+            assert there == Counter(), f"said not to be enqueued, and it was: {met.error!r}"
+        if fault in CARRIED_OUT:
+            assert isinstance(met.error, EnqueueOutcomeUnknown)
+
+    return then
+
+
+# what is lent and not ended goes back when the connection is gone
+
+
+async def waiting_jobs(stage: Stage) -> None:
+    await some_jobs(stage)
+    await stage.us.push(stage.jobs, T)
+
+
+async def fetch(stage: Stage) -> None:
+    stage.lent = await stage.lend()
+
+
+async def fetch_and_wait(stage: Stage) -> None:
+    stage.lent = await stage.lend(wait=TIMEOUT / 2)
+    if not stage.lent:  # as by a server that says nothing: it is asked something else
+        await stage.us.pools()
+
+
+async def each_is_lent_once_more(stage: Stage, met: Met, fault: Fault) -> None:
+    mine = await kept(stage, stage.lent)
+    left = {job.id for job in stage.jobs} - {one.job.id for one in mine}
+    assert {one.job.id for one in await lent(stage, len(left), end=True)} == left
+    assert await stage.places() == Counter()
+
+
+async def lent_jobs(stage: Stage) -> None:
+    await waiting_jobs(stage)
+    stage.lent = await lent(stage, len(stage.jobs))
+
+
+async def end(stage: Stage) -> None:
+    """An acknowledgement has no answer: what is asked after it on the same channel has one."""
+    await stage.us.settle([Settlement(one, Done()) for one in stage.lent], T)
+    await stage.lend()
+
+
+async def each_is_gone_or_waits_again(stage: Stage, met: Met, fault: Fault) -> None:
+    await settled_down(stage)
+    assert await stage.places() <= stage.all_in("wait")
+    if fault in LINE or fault in CARRIED_OUT:
+        assert await stage.places() == Counter()
+
+
+def settle(outcome: Outcome) -> Callable[[Stage], Awaitable[None]]:
+    async def act(stage: Stage) -> None:
+        await stage.us.settle([Settlement(one, outcome) for one in stage.lent], T)
+
+    return act
+
+
+async def none_is_lost_and_a_copy_is_told(stage: Stage, met: Met, fault: Fault) -> None:
+    if met.error:
+        await repeated(settle(Retried(T + LATER, "no")), stage)
+    await settled_down(stage)
+    there = await stage.places()
+    copies = Counter(job for _, job in there.elements())
+    assert set(copies) == {job.id for job in stage.jobs}
+    most = 2 if fault in CARRIED_OUT or fault is Fault.CUT_BEFORE else 1
+    assert max(copies.values()) <= most, there
+
+
+OPERATIONS = {
+    "enqueue": Operation("basic.publish", some_jobs, enqueue, each_is_there_once_or_not_at_all("wait")),
+    "enqueue later": Operation("basic.publish", jobs_for_later, enqueue, each_is_there_once_or_not_at_all("delay")),
+    "fetch": Operation("basic.get", waiting_jobs, fetch, each_is_lent_once_more),
+    "consume": Operation("basic.consume", waiting_jobs, fetch_and_wait, each_is_lent_once_more),
+    "ack": Operation("basic.ack", lent_jobs, end, each_is_gone_or_waits_again),
+    "retry": Operation("basic.publish", lent_jobs, settle(Retried(T + LATER, "no")), none_is_lost_and_a_copy_is_told),
+}
+IN_THE_SMALL = ("enqueue", "consume", "retry")
+
+
+@pytest.mark.parametrize("name", OPERATIONS if FULL else IN_THE_SMALL)
+async def test_every_fault_leaves_it_done_once_or_told(
+    name: str, rabbitmq_server: servers.Broker, certify: Certify
+) -> None:
+    operation, slowest, slowest_heal = OPERATIONS[name], 0.0, 0.0
+    faults = list(Fault) if FULL else [list(Fault)[5 * list(OPERATIONS).index(name) % len(Fault)]]
+    for fault in faults:
+        for seed in SEEDS:
+            async with staged(rabbitmq_server, seed) as (stage, proxy):
+                # Given what the call needs, and a fault that waits for it
+                await operation.given(stage)
+                proxy.strike(operation.command, fault)
+                # When it is made
+                met = await meeting(operation.act, stage)
+                # Then it has not hung, and after the fault is healed
+                about = f"{name}, {fault.name}, seed {seed}: {met}"
+                print(about)
+                assert proxy.struck.total() or fault in ON_CONNECTING, about
+                assert met.seconds <= 2 * TIMEOUT + SLACK, about
+                assert met.error is None or fault not in LINE, about
+                proxy.heal()
+                healed = await repeated(lambda stage: stage.us.promote(T, 1), stage)
+                # it is done once, or its caller knows
+                await operation.then(stage, met, fault)
+                slowest, slowest_heal = max(slowest, met.seconds), max(slowest_heal, healed)
+    certify(
+        f"C2 {name}",
+        backend="`amqp://`, network and server",
+        faults=len(faults),
+        seeds=len(SEEDS),
+        lost=0,
+        second_copies_unsaid=0,
+        longest_call=slowest,
+        command_timeout=TIMEOUT,
+        longest_until_healthy=slowest_heal,
+    )
+
+
+@asynccontextmanager
+async def staged(server: servers.Broker, seed: int) -> AsyncIterator[tuple[Stage, AmqpProxy]]:
+    """A namespace of its own, gone afterwards."""
+    namespace = f"chaos_{new_id()}"
+    with AmqpProxy(server.port, seed=seed) as proxy:
+        us = AmqpBackend(f"amqp://guest:guest@127.0.0.1:{proxy.port}/?namespace={namespace}&timeout={TIMEOUT}")
+        try:
+            yield Stage(us, server.url, namespace, random.Random(seed)), proxy
+        finally:
+            proxy.heal()
+            await us.close()
+            direct = AmqpBackend(f"{server.url}?namespace={namespace}&timeout=60&handlers=a")
+            await direct.erase()
+            await direct.close()
+
+
+async def lent(stage: Stage, count: int, *, end: bool = False) -> list[Delivery]:
+    """Fetch until so many came, as an engine does; `end`: and end each of them."""
+    found: list[Delivery] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < count:
+            try:
+                new = await stage.lend()
+            except BackendUnavailable:
+                new = []
+            found += await kept(stage, new) if end else new
+            await asyncio.sleep(0.0 if new else 0.01)
+    return found
+
+
+async def kept(stage: Stage, lent: list[Delivery]) -> list[Delivery]:
+    """End them; answers those that were still ours."""
+    held: list[bool] = []
+
+    async def end(stage: Stage) -> None:
+        held[:] = await stage.us.settle([Settlement(one, Done()) for one in lent], T)
+
+    await repeated(end, stage)
+    return [one for one, mine in zip(lent, held, strict=True) if mine]
+
+
+async def settled_down(stage: Stage) -> None:
+    """The pool leaves, and the server has back whatever was not ended."""
+    await repeated(lambda stage: stage.us.leave(stage.pool, T), stage)
+    before: Places | None = None
+    async with asyncio.timeout(PATIENCE):
+        while before != (now := await stage.places()):
+            before = now
+            await asyncio.sleep(0.2)
+
+
+async def meeting(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> Met:
+    """How the call ends; anything but success and a typed error is raised."""
+    began = time.monotonic()
+    try:
+        await act(stage)
+    except BackendUnavailable as error:
+        return Met(error, time.monotonic() - began)
+    return Met(None, time.monotonic() - began)
+
+
+async def repeated(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> float:
+    """Do it until the server has answered, as the engine does; how many seconds that took."""
+    began = time.monotonic()
+    async with asyncio.timeout(HEALTHY if FULL else 9 * HEALTHY):
+        while True:
+            try:
+                await act(stage)
+            except BackendUnavailable:
+                await asyncio.sleep(0.01)
+            else:
+                return time.monotonic() - began
