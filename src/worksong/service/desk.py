@@ -19,6 +19,7 @@ from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.why import reasons
+from worksong.engine.pauses import INSTEAD_OF_PAUSES, Standing, check_can_pause, standing_of, standings
 from worksong.engine.releases import Release, releases
 from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Listing, Window
@@ -112,6 +113,12 @@ class Desk:
     def lacking(self, capability: Capability) -> str:
         """Why something is not offered, and what to do instead; empty when it is."""
         return "" if capability in self.capabilities else f"{capability.value}: not here; {INSTEAD[capability]}"
+
+    @property
+    def lacking_pauses(self) -> str:
+        """The same of pauses of periodic jobs."""
+        possible = Capability.NOTES in self.capabilities
+        return "" if possible else f"Periodic jobs cannot be paused here: {INSTEAD_OF_PAUSES}."
 
     @property
     def lacking_results(self) -> str:
@@ -240,21 +247,24 @@ class Desk:
         looked = {state: await find(self.store.backend(), state, Search()) for state in (State.DEAD, State.RETRY)}
         return grouped(itertools.chain.from_iterable(found.jobs for found in looked.values())), looked
 
-    def timetable(self) -> list[dict[str, Any]] | None:
+    async def timetable(self) -> list[dict[str, Any]] | None:
         """The periodic jobs and when they fire next; None without an application."""
         if self.store.registry is None:
             return None
-        now = self.clock.now()
-        entries = self.store.registry.periodic
+        now, known = self.clock.now(), await standings(self.store.backend())
         rows = [
-            entry_fields(entry, ticks(entry.schedule, now, FIRINGS))
+            entry_fields(entry, ticks(entry.schedule, now, FIRINGS), standing_of(entry, known))
             | {
                 "expression": bare_spec(entry.schedule),
                 "args": redacted(without(entry.args, self._hidden(entry.handler))),
             }
-            for entry in entries
+            for entry in self.store.registry.periodic
         ]
         return sorted(rows, key=lambda row: row["next"][0]["unix"] if row["next"] else float("inf"))
+
+    async def stopped(self) -> list[Standing]:
+        """The schedules that are paused, of whichever application."""
+        return await self._admin.apaused_periodic()
 
     # orders
 
@@ -277,12 +287,17 @@ class Desk:
             raise InvalidArguments(f"there is no worker process {pool_id!r} now: it has ended, and nothing was done")
         return on_pool(act, pool)
 
-    def on_periodic(self, handler: str, spec: str) -> Act:
-        """Run a periodic job of the application now."""
+    async def on_periodic(self, handler: str, spec: str, act: str) -> Act:
+        """Run a periodic job of the application now, or pause its schedule, or resume it."""
+        if act not in ("run", "pause", "resume"):
+            raise InvalidArguments(f"periodic jobs cannot be told to {act!r}: there is run, pause, resume")
+        if act != "run":
+            check_can_pause(self.store.backend())
         entries = self.store.registry.periodic if self.store.registry else []
         for entry in entries:
             if (entry.handler, entry.schedule.spec) == (handler, spec):
-                return on_periodic(entry)
+                standing = standing_of(entry, await standings(self.store.backend()))
+                return on_periodic(act, entry, paused=standing.paused)
         raise InvalidArguments(f"no job {handler!r} fires by {spec!r} here: nothing was done")
 
     async def on_jobs(self, state: State, act: str, job_ids: Sequence[str] | None, search: Search) -> Act:

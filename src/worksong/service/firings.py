@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worksong.domain.cron import Schedule
+from worksong.engine.pauses import Standing
 from worksong.registry import Periodic
 
 
@@ -23,11 +24,23 @@ def bare_spec(schedule: Schedule) -> str:
     return schedule.spec.partition(" ")[2] if schedule.spec.startswith(("TZ=", "CRON_TZ=")) else schedule.spec
 
 
-def entry_fields(entry: Periodic, firings: Sequence[float]) -> dict[str, Any]:
-    """A periodic job for programs."""
+def entry_fields(entry: Periodic, firings: Sequence[float], standing: Standing | None) -> dict[str, Any]:
+    """A periodic job for programs; `next`: when it would fire, were it not paused. No `standing`: that is not known."""
     schedule = entry.schedule
-    following = [firing_fields(at, zone_of(schedule)) for at in firings]
-    return {"job": entry.handler, "spec": schedule.spec, "zone": schedule.zone, "queue": entry.queue, "next": following}
+    return {
+        "job": entry.handler,
+        "spec": schedule.spec,
+        "zone": schedule.zone,
+        "queue": entry.queue,
+        "paused": standing.paused if standing else None,
+        "paused_at": float(standing.at) if standing and standing.paused else None,
+        "next": [firing_fields(at, zone_of(schedule)) for at in firings],
+    }
+
+
+def stopped_fields(standing: Standing) -> dict[str, Any]:
+    """A paused schedule for programs."""
+    return {"job": standing.handler, "spec": standing.spec, "paused_at": float(standing.at)}
 
 
 def firing_fields(at: float, zone: tzinfo) -> dict[str, Any]:

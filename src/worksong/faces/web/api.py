@@ -24,6 +24,7 @@ from worksong.service.ailments import group_fields
 from worksong.service.course import Course, course_fields, handler_fields, period_of
 from worksong.service.desk import Desk
 from worksong.service.fields import plain
+from worksong.service.firings import stopped_fields
 from worksong.service.journal import Journal, order_fields
 from worksong.service.scaling import scaling_fields
 from worksong.service.search import LISTED, Search, parse
@@ -88,6 +89,7 @@ class Api:
             "latency": glance.latency,
             "queues": len(glance.queues),
             "paused": glance.paused,
+            "paused_periodic": [stopped_fields(standing) for standing in await self._desk.stopped()],
             "pools": None if glance.pools is None else len(glance.pools),
             "concurrency": glance.concurrency,
             "busy": len(glance.busy),
@@ -127,7 +129,7 @@ class Api:
         return {"groups": [group_fields(group) for group in groups], "looked_at": seen, "trickles": trickles}
 
     async def cron(self, request: Request) -> list[Fields]:
-        entries = self._desk.timetable()
+        entries = await self._desk.timetable()
         if entries is None:
             raise Refused(404, "not_found", "no application is known here: start the console with one")
         return entries
@@ -180,7 +182,8 @@ class Api:
 
     async def order_periodic(self, request: Request) -> Fields:
         body = await json_of(request)
-        return await self._ordered(request, body, self._desk.on_periodic(_text(body, "job"), _text(body, "spec")))
+        act = await self._desk.on_periodic(_text(body, "job"), _text(body, "spec"), _text(body, "act") or "run")
+        return await self._ordered(request, body, act)
 
     async def _ordered(self, request: Request, body: Fields, act: Act) -> Fields:
         if body.get("dry_run") is True:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from worksong.domain.capability import Capability
 from worksong.domain.lifecycle import State
+from worksong.engine.pauses import Standing
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import page_of, state_of
@@ -96,7 +97,7 @@ class Pages:
         desk, now = self._desk, self._desk.clock.monotonic()
         if Capability.BROWSE not in desk.capabilities:
             return self._replies.page(request, "unlisted", title="Overview", hint=desk.lacking(Capability.BROWSE))
-        glance = await desk.glance()
+        glance, stopped = await desk.glance(), await desk.stopped()
         return self._replies.page(
             request,
             "overview",
@@ -105,7 +106,8 @@ class Pages:
             states=LISTED,
             courses={state: desk.counted.course(state, now, CELLS) for state in LISTED},
             paces={state: desk.counted.per_minute(state) for state in LISTED},
-            alerts=_alerts(glance),
+            alerts=_alerts(glance, stopped),
+            stopped=stopped,
             queues=sorted(glance.queues, key=lambda queue: (-queue.count, queue.name))[:SHOWN],
             busy=[desk.busy_fields(view) for view in glance.busy[:SHOWN]],
             failing=(await self._failing(now))[:SHOWN],
@@ -233,7 +235,8 @@ class Pages:
 
     async def cron(self, request: Request) -> Response:
         """The periodic jobs of the application."""
-        return self._replies.page(request, "cron", title="Cron", entries=self._desk.timetable())
+        entries, hint = await self._desk.timetable(), self._desk.lacking_pauses
+        return self._replies.page(request, "cron", title="Cron", entries=entries, hint=hint)
 
     async def errors(self, request: Request) -> Response:
         """Failing jobs, grouped."""
@@ -255,7 +258,7 @@ def _hints(handlers: Sequence[str], queues: Sequence[str]) -> list[str]:
     ]
 
 
-def _alerts(glance: Glance) -> list[tuple[str, str, str]]:
+def _alerts(glance: Glance, stopped: Sequence[Standing]) -> list[tuple[str, str, str]]:
     """(kind, text, page) of what a human should look at, the worst first."""
     found: list[tuple[str, str, str]] = []
     waiting = glance.counts.get(State.QUEUED, 0)
@@ -265,6 +268,8 @@ def _alerts(glance: Glance) -> list[tuple[str, str, str]]:
         found.append(("warn", "oldest", "/queues"))
     if glance.paused:
         found.append(("warn", "paused", "/queues"))
+    if stopped:
+        found.append(("warn", "stopped", "/cron"))
     if glance.counts.get(State.DEAD):
         found.append(("bad", "dead", "/errors"))
     return found
