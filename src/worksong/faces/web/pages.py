@@ -209,6 +209,7 @@ class Pages:
             found=dossier,
             acts=acts,
             moments=_moments(dossier),
+            copies=self._replies.copies(request, dossier.job) if dossier.job else (),
             lacking_results=self._desk.lacking_results,
             lacking_attempts=self._desk.lacking(Capability.NOTES),
         )
