@@ -305,7 +305,7 @@ class Worker:
         if self.history and Capability.HISTORY in self.capabilities:
             self.measured().keep_history()
             if Capability.NOTES in self.capabilities:
-                self.measured().keep_attempts()
+                self.measured().keep_notes(self.registry.periodic)
         return Engine(
             self.backend(),
             self.registry,

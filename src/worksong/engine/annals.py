@@ -8,7 +8,10 @@ from typing import Protocol
 
 from worksong.domain.tally import Tally
 from worksong.engine.board import Board
+from worksong.engine.lag import Lag
+from worksong.engine.vitals import Vitals, tell
 from worksong.ports.chronicle import Chronicle
+from worksong.ports.memory import resident_kb
 from worksong.ports.notebook import Notebook
 
 PATIENCE = 1.0
@@ -26,16 +29,23 @@ class Annals:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self.lag: Lag | None = None
+        """Of the loop that runs the jobs; None: nobody asks how the process is."""
         self._told: dict[str, Tally] = {}
 
-    async def write(self, store: Store, now: float) -> None:
-        """Tell the store what is new. Where that fails it is told again: what was lost is the answer, at worst.
+    async def write(self, store: Store, now: float, pool_id: str = "") -> None:
+        """Tell the store what is new, and how the process of a pool is. Where that fails it is told again: what was
+        lost is the answer, at worst.
 
         One who is cancelled meanwhile does not tell it again: it may be under way.
         """
         await self._write_counts(store, now)
         if self._board.attempts:
             await self._board.attempts.write(store, now)
+        if self._board.firings:
+            await self._board.firings.write(store, now)
+        if pool_id and self.lag:
+            await tell(store, pool_id, Vitals(now, 1024 * resident_kb(), self.lag.seconds))
 
     async def _write_counts(self, store: Chronicle, now: float) -> None:
         found = self._board.by_handler()

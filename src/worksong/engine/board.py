@@ -8,6 +8,7 @@ from collections import defaultdict
 from worksong.domain.outcome import Buried, Outcome, Retried
 from worksong.domain.tally import BOUNDS, OTHER, PLACE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
 from worksong.engine.attempts import Attempts
+from worksong.engine.firings import Firings
 from worksong.ports.backend import Running
 
 MOST = 1000
@@ -27,6 +28,8 @@ class Board:
         self._rows: dict[tuple[str, str], list[float]] = {}
         self.attempts: Attempts | None = None
         """Who is told of each run as well; None: nobody."""
+        self.firings: Firings | None = None
+        """Who is told of the runs of periodic jobs; None: there are none, or nobody asks."""
 
     def note(self, running: Running, outcome: Outcome, now: float) -> None:
         """A run has ended. It is on the way of every job: half a microsecond."""
@@ -49,6 +52,9 @@ class Board:
         attempts = self.attempts
         if attempts and (place in FAILED or attempts.scribe.runs):  # most jobs neither fail nor log
             attempts.note(running, outcome, now)
+        firings = self.firings
+        if firings and job.handler in firings.specs:
+            firings.note(running, outcome, now)
 
     def forget(self, running: Running) -> None:
         """A run came to no end of its own: what it logged is nobody's."""

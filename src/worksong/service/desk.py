@@ -19,13 +19,15 @@ from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.why import reasons
+from worksong.engine.firings import last_firing
 from worksong.engine.pauses import INSTEAD_OF_PAUSES, Standing, check_can_pause, standing_of, standings
 from worksong.engine.releases import Release, releases
+from worksong.engine.vitals import Vitals, vitals_of
 from worksong.ledger import Ledger
-from worksong.ports.backend import Backend, BusyView, Listing, Window
+from worksong.ports.backend import Backend, BusyView, Listing, PoolView, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
-from worksong.registry import Registry
+from worksong.registry import Periodic, Registry
 from worksong.service.acts import NEEDS, Act, Told, on_all, on_periodic, on_pool, on_queue, on_some, on_trickle
 from worksong.service.aftermath import carry_out
 from worksong.service.ailments import Group, grouped, key_of
@@ -34,7 +36,7 @@ from worksong.service.course import Course, Period, read
 from worksong.service.dossier import Dossier, facts_fields, result_fields
 from worksong.service.explanation import told
 from worksong.service.fields import arguments, job_fields, plain, without
-from worksong.service.firings import bare_spec, entry_fields, ticks
+from worksong.service.firings import bare_spec, entry_fields, fired_fields, ticks
 from worksong.service.glance import Glance, look
 from worksong.service.history import History
 from worksong.service.redaction import redacted, without_logins
@@ -46,6 +48,8 @@ LAST_PAGE = 10_000
 FIRINGS = 3
 LOOKS_EVERY = 2.0
 """Seconds between two looks of a page that is open, as far as it asks by the clock."""
+VITALS = 50
+"""Processes whose memory and lag are asked for, one by one."""
 QUEUES = 200
 """Queues whose course is kept, the longest ones."""
 ACTS: dict[State, tuple[str, ...]] = {
@@ -257,10 +261,25 @@ class Desk:
             | {
                 "expression": bare_spec(entry.schedule),
                 "args": redacted(without(entry.args, self._hidden(entry.handler))),
+                "last": await self._last_firing(entry),
             }
             for entry in self.store.registry.periodic
         ]
         return sorted(rows, key=lambda row: row["next"][0]["unix"] if row["next"] else float("inf"))
+
+    async def _last_firing(self, entry: Periodic) -> dict[str, Any] | None:
+        if Capability.NOTES not in self.capabilities:
+            return None
+        found = await last_firing(self.store.backend(), entry.handler, entry.schedule.spec)
+        return fired_fields(found) if found else None
+
+    async def vitals(self, pools: Sequence[PoolView]) -> dict[str, Vitals]:
+        """How the processes of some pools are, by the id of the pool, as far as they tell."""
+        if Capability.NOTES not in self.capabilities:
+            return {}
+        backend, now = self.store.backend(), self.clock.now()
+        found = {pool.id: await vitals_of(backend, pool.id, now) for pool in pools[:VITALS]}
+        return {pool_id: vitals for pool_id, vitals in found.items() if vitals}
 
     async def stopped(self) -> list[Standing]:
         """The schedules that are paused, of whichever application."""

@@ -10,8 +10,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from worksong.domain.cron import Schedule
+from worksong.engine.firings import Firing
 from worksong.engine.pauses import Standing
 from worksong.registry import Periodic
+from worksong.service.cronwords import words
 
 
 def ticks(schedule: Schedule, after: float, count: int) -> list[float]:
@@ -30,12 +32,19 @@ def entry_fields(entry: Periodic, firings: Sequence[float], standing: Standing |
     return {
         "job": entry.handler,
         "spec": schedule.spec,
+        "words": words(schedule),
         "zone": schedule.zone,
         "queue": entry.queue,
         "paused": standing.paused if standing else None,
         "paused_at": float(standing.at) if standing and standing.paused else None,
         "next": [firing_fields(at, zone_of(schedule)) for at in firings],
     }
+
+
+def fired_fields(firing: Firing) -> dict[str, Any]:
+    """A firing that ran, for programs; `drift`: how late it began, in seconds."""
+    times = {name: float(getattr(firing, name)) for name in ("due", "began", "ended")}
+    return {**times, "ending": firing.ending, "attempt": firing.attempt, "drift": firing.drift}
 
 
 def stopped_fields(standing: Standing) -> dict[str, Any]:

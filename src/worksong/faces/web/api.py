@@ -23,7 +23,7 @@ from worksong.service.acts import Act
 from worksong.service.ailments import group_fields
 from worksong.service.course import Course, course_fields, handler_fields, period_of
 from worksong.service.desk import Desk
-from worksong.service.fields import plain
+from worksong.service.fields import plain, vitals_fields
 from worksong.service.firings import stopped_fields
 from worksong.service.journal import Journal, order_fields
 from worksong.service.scaling import scaling_fields
@@ -111,7 +111,9 @@ class Api:
         return dict(msgspec.to_builtins(dossier))
 
     async def pools(self, request: Request) -> list[Fields]:
-        return [plain(pool) for pool in (await self._with_pools()).pools or ()]
+        pools = (await self._with_pools()).pools or ()
+        known = await self._desk.vitals(pools)
+        return [{**plain(pool), **vitals_fields(known.get(pool.id))} for pool in pools]
 
     async def busy(self, request: Request) -> list[Fields]:
         return [self._desk.busy_fields(view) for view in (await self._with_pools()).busy]

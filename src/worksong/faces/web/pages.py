@@ -230,6 +230,7 @@ class Pages:
             pools=glance.pools,
             busy=busy,
             words=glance.workers,
+            vitals=await self._desk.vitals(glance.pools),
             late=SILENT_FOR,
             hint=self._desk.lacking(Capability.DIRECT),
         )
