@@ -13,7 +13,7 @@ from worksong.domain.finding import Finding
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.why import Facts
-from worksong.engine.pauses import Standing, standings
+from worksong.engine.pauses import Standing, stopped
 from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Direction, Listing, PoolView, QueueView, Trace, Window
 from worksong.ports.clock import Clock
@@ -82,8 +82,7 @@ class Admin:
 
     async def apaused_periodic(self) -> list[Standing]:
         """The schedules of periodic jobs that are paused, by job type."""
-        known = (await standings(self._backend())).values()
-        return sorted((standing for standing in known if standing.paused), key=lambda standing: standing.key)
+        return await stopped(self._backend())
 
     async def apurge(self, name: str) -> int:
         """Drop all jobs waiting in this queue; answers how many."""

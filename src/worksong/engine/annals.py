@@ -27,8 +27,9 @@ class Store(Chronicle, Notebook, Protocol):
 class Annals:
     """What the store does not know yet is kept until it was told: a process that is killed takes it along."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, board: Board, *, queues: bool = False) -> None:
+        """`queues`: tell of queues as well, since they are others than job types."""
+        self._board, self._queues = board, queues
         self.lag: Lag | None = None
         """Of the loop that runs the jobs; None: nobody asks how the process is."""
         self._told: dict[str, Tally] = {}
@@ -48,8 +49,8 @@ class Annals:
             await tell(store, pool_id, Vitals(now, 1024 * resident_kb(), self.lag.seconds))
 
     async def _write_counts(self, store: Chronicle, now: float) -> None:
-        found = self._board.by_handler()
-        news = {handler: new for handler, tally in found.items() if (new := tally - self._told.get(handler, Tally()))}
+        found = self._board.by_handler() | (self._board.by_queue() if self._queues else {})
+        news = {name: new for name, tally in found.items() if (new := tally - self._told.get(name, Tally()))}
         if news:
             before, self._told = self._told, found
             try:

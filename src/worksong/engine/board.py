@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 
 from worksong.domain.outcome import Buried, Outcome, Retried
-from worksong.domain.tally import BOUNDS, OTHER, PLACE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
+from worksong.domain.tally import BOUNDS, OTHER, PLACE, QUEUE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
 from worksong.engine.attempts import Attempts
 from worksong.engine.firings import Firings
 from worksong.ports.backend import Running
@@ -77,7 +78,15 @@ class Board:
 
     def by_handler(self) -> dict[str, Tally]:
         """By job type."""
-        found: defaultdict[str, Tally] = defaultdict(Tally)
-        for (handler, _), tally in self.tallies().items():
-            found[handler] += tally
-        return dict(found)
+        return _summed((handler, tally) for (handler, _), tally in self.tallies().items())
+
+    def by_queue(self) -> dict[str, Tally]:
+        """By queue, each called as `QUEUE` says; what came from no queue that is known is left out."""
+        return _summed((f"{QUEUE}{queue}", tally) for (_, queue), tally in self.tallies().items() if queue)
+
+
+def _summed(tallies: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:
+    found: defaultdict[str, Tally] = defaultdict(Tally)
+    for name, tally in tallies:
+        found[name] += tally
+    return dict(found)

@@ -32,9 +32,9 @@ class Meter:
         self._refused = 0
         """Those of the lanes before this one."""
 
-    def keep_history(self) -> None:
-        """Tell the store what is counted."""
-        self.annals = self.annals or Annals(self.board)
+    def keep_history(self, *, queues: bool) -> None:
+        """Tell the store what is counted, by job type, and by queue where those are others."""
+        self.annals = self.annals or Annals(self.board, queues=queues)
 
     def keep_notes(self, periodic: Sequence[Periodic]) -> None:
         """Tell the store, beside the history, of each run that failed, of how those fired that fire by themselves, and

@@ -68,6 +68,12 @@ async def standings(backend: Backend) -> Mapping[Key, Standing]:
     return await _read(backend) if Capability.NOTES in backend.capabilities else {}
 
 
+async def stopped(backend: Backend) -> list[Standing]:
+    """Of the schedules that are paused, by job type."""
+    known = (await standings(backend)).values()
+    return sorted((standing for standing in known if standing.paused), key=lambda standing: standing.key)
+
+
 async def ordered(notebook: Notebook, entry: Periodic, now: float, *, paused: bool) -> Standing:
     """Have the schedule stand still, or go on; how it stands then. Nothing is written where it stands so already."""
     known = await _read(notebook)

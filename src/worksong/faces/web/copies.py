@@ -26,9 +26,10 @@ def copies(job: dict[str, Any], service: str | None, *, guarded: bool) -> list[C
     `service`: the address of the job service, where one has the same jobs; `guarded`: it asks for a token.
     """
     found = [Copy("cli", as_cli(job)), Copy("python", as_python(job))]
-    if service is not None and isinstance(job["args"], dict | None):
+    args: object = job["args"]
+    if service is not None and (args is None or isinstance(args, dict)):
         found.append(Copy("curl", as_curl(job, service, guarded=guarded)))
-    missing = list(_missing(job["args"], ""))
+    missing = list(_missing(args, ""))
     if not missing:
         return found
     named = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
@@ -56,7 +57,8 @@ def as_python(job: dict[str, Any]) -> str:
 
 def as_curl(job: dict[str, Any], service: str, *, guarded: bool) -> str:
     """A request to the job service, which puts it into the queue of its job type."""
-    body = {"name": job["handler"], "task_name": job["handler"], "task_params": job["args"] or {}}
+    params: object = job["args"] or {}
+    body = {"name": job["handler"], "task_name": job["handler"], "task_params": params}
     token = '-H "Authorization: Bearer $TOKEN" ' if guarded else ""
     return f"curl -s {shlex.quote(f'{service}/api/jobs')} {token}-d {shlex.quote(_json(body))}"
 

@@ -87,7 +87,7 @@ class Orders:
         try:
             form = await form_of(request)
             name = text_in(form, "act") or "run"
-            act = await self._desk.on_periodic(text_in(form, "job"), text_in(form, "spec"), name)
+            act = await self._desk.agenda.order(text_in(form, "job"), text_in(form, "spec"), name)
             return await self._ask_or_do(request, form, act, "/cron")
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from worksong.domain.capability import Capability
 from worksong.domain.lifecycle import State
+from worksong.domain.tally import total
 from worksong.engine.pauses import Standing
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
@@ -24,7 +25,7 @@ from worksong.faces.web.workwebui import wants_json
 from worksong.ports.backend import SILENT_FOR
 from worksong.service.acts import NEEDS
 from worksong.service.ailments import Group
-from worksong.service.course import PERIODS, Course, error_share, per_minute, period_of
+from worksong.service.course import PERIODS, USUAL, Course, error_share, per_minute, period_of
 from worksong.service.desk import ACTS, Desk
 from worksong.service.dossier import Dossier
 from worksong.service.glance import Glance
@@ -42,6 +43,17 @@ HINTS = 100
 """Job types and queues that the search suggests, of each so many at most."""
 AILMENTS_KEPT = 10.0
 """Seconds for which the groups of failing jobs on the overview are not gathered again."""
+
+
+class Done(NamedTuple):
+    """What the jobs of a queue did in the last hour."""
+
+    runs: Sequence[int]
+    """Those that ended, minute by minute."""
+    per_minute: float
+    failed: float
+    """Which part of them, from 0 to 1."""
+
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -97,7 +109,7 @@ class Pages:
         desk, now = self._desk, self._desk.clock.monotonic()
         if Capability.BROWSE not in desk.capabilities:
             return self._replies.page(request, "unlisted", title="Overview", hint=desk.lacking(Capability.BROWSE))
-        glance, stopped = await desk.glance(), await desk.stopped()
+        glance, stopped = await desk.glance(), await desk.agenda.stopped()
         return self._replies.page(
             request,
             "overview",
@@ -157,7 +169,17 @@ class Pages:
             hints={name: desk.lacking(NEEDS[name]) for name in ("pause", "purge")},
             courses={queue.name: desk.waiting.course(queue.name, now, CELLS) for queue in glance.queues[:COURSES]},
             pace_of=desk.waiting.per_minute,
+            done=await self._done([queue.name for queue in glance.queues[:COURSES]]),
         )
+
+    async def _done(self, queues: Sequence[str]) -> dict[str, Done]:
+        """Of those queues whose jobs did something in the last hour."""
+        found = {name: (course, total(course)) for name, course in (await self._desk.queue_courses(queues)).items()}
+        return {
+            name: Done([tally.ended() for tally in course[:-1]], per_minute(whole, USUAL.seconds), error_share(whole))
+            for name, (course, whole) in found.items()
+            if whole
+        }
 
     async def jobs(self, request: Request) -> Response:
         """The jobs of a state, or those that are sought."""
@@ -237,7 +259,7 @@ class Pages:
 
     async def cron(self, request: Request) -> Response:
         """The periodic jobs of the application."""
-        entries, hint = await self._desk.timetable(), self._desk.lacking_pauses
+        entries, hint = await self._desk.agenda.entries(), self._desk.agenda.lacking_pauses
         return self._replies.page(request, "cron", title="Cron", entries=entries, hint=hint)
 
     async def errors(self, request: Request) -> Response:
