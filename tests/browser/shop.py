@@ -176,9 +176,9 @@ async def _pipelines(worker: Worker, now: float) -> None:
             JobRecord(id=job_id, task=task, pipeline_id=f"pipe-{number}", next_id=then, created_at=at)
             for job_id, task, then in zip(ids, tasks, behind, strict=True)
         ]
-        whole = PipelineRecord(
-            id=f"pipe-{number}", job_ids=tuple(ids), name=name, created_at=at, description="of the shop"
-        )
+        widths = (1, 2, 1) if name == "nightly export" else ()
+        told = {"name": name, "description": "of the shop", "created_at": at}
+        whole = PipelineRecord(id=f"pipe-{number}", job_ids=tuple(ids), widths=widths, **told)
         await ledger.open_pipeline(whole, jobs)
         for step in range(through):
             await ledger.begin(ids[step])
