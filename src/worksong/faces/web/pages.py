@@ -159,13 +159,11 @@ class Pages:
             return await self._queues(request)
         desk = self._desk
         glance, now = await desk.glance(), desk.clock.monotonic()
-        most = max((queue.count for queue in glance.queues), default=0)
         return self._replies.page(
             request,
             "queues",
             title="Queues",
             queues=glance.queues,
-            most=most,
             hints={name: desk.lacking(NEEDS[name]) for name in ("pause", "purge")},
             courses={queue.name: desk.waiting.course(queue.name, now, CELLS) for queue in glance.queues[:COURSES]},
             pace_of=desk.waiting.per_minute,
