@@ -13,6 +13,7 @@ from worksong.domain.finding import Finding
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
 from worksong.domain.why import Facts
+from worksong.engine.pauses import Standing, stopped
 from worksong.ledger import Ledger
 from worksong.ports.backend import Backend, BusyView, Direction, Listing, PoolView, QueueView, Trace, Window
 from worksong.ports.clock import Clock
@@ -78,6 +79,10 @@ class Admin:
     async def aresume(self, name: str) -> None:
         """End a pause."""
         await self._backend().resume(name)
+
+    async def apaused_periodic(self) -> list[Standing]:
+        """The schedules of periodic jobs that are paused, by job type."""
+        return await stopped(self._backend())
 
     async def apurge(self, name: str) -> int:
         """Drop all jobs waiting in this queue; answers how many."""
@@ -175,6 +180,9 @@ class Admin:
 
     def busy(self) -> list[BusyView]:
         return self._background.call(self.abusy())
+
+    def paused_periodic(self) -> list[Standing]:
+        return self._background.call(self.apaused_periodic())
 
     def scheduled(self, page: int = 1) -> Listing:
         return self._background.call(self.ascheduled(page))

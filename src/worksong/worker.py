@@ -303,9 +303,9 @@ class Worker:
     def new_engine(self, *, scheduler: bool) -> Engine:
         """What runs this worker's jobs in the running loop, not started yet."""
         if self.history and Capability.HISTORY in self.capabilities:
-            self.measured().keep_history()
+            self.measured().keep_history(queues=Capability.QUEUES in self.capabilities)
             if Capability.NOTES in self.capabilities:
-                self.measured().keep_attempts()
+                self.measured().keep_notes(self.registry.periodic)
         return Engine(
             self.backend(),
             self.registry,

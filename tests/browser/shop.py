@@ -10,17 +10,22 @@ import time
 from collections.abc import Sequence
 
 from worksong import Worker
+from worksong.domain.capability import Capability
+from worksong.domain.firing import firing_id
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.outcome import Buried, Done, Failure, Outcome, Retried, Settlement
 from worksong.domain.record import JobRecord, PipelineRecord
 from worksong.domain.result import Result
 from worksong.domain.tally import Tally
 from worksong.domain.turns import Share
+from worksong.engine import timetable
 from worksong.engine.attempts import Attempts
 from worksong.engine.board import Board
 from worksong.engine.current import CURRENT
+from worksong.engine.firings import Firings
 from worksong.engine.releases import announce
 from worksong.engine.scribe import Scribe
+from worksong.engine.vitals import Vitals, tell
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
 from worksong.ports.clock import SystemClock
 from worksong.ports.context import Context
@@ -55,6 +60,7 @@ async def seeded() -> tuple[Worker, asyncio.Task[None]]:
         due = Job("remind_cart", job.args, "mail", id=job.id, enqueued_at=now, run_at=now + chance.uniform(60, 86400))
         await backend.push([due], now)
     await backend.pause("reports")
+    await _fire(worker, now)
     beats = [await _running(backend, host, busy, now) for host, busy in (("web-1", 5), ("web-2", 3))]
     return worker, asyncio.ensure_future(_beating(backend, beats))
 
@@ -75,6 +81,8 @@ def _application() -> Worker:
 async def _remember(backend: Backend, chance: random.Random, now: float) -> None:
     """What jobs did in the last 30 days, more of it by day than by night, and with one bad hour."""
     kinds = {"charge_card": (8, 0.3, 0.04), "resize_image": (40, 1.2, 0.01), "send_receipt": (15, 0.08, 0.005)}
+    queues = {"charge_card": "payments", "resize_image": "images", "send_receipt": "mail"}
+    apart = Capability.QUEUES in backend.capabilities
     ages = [*range(0, 7200, 60), *range(7200, 90_000, 600), *range(90_000, 30 * 86_400, 3600)]
     for age in ages:
         slot = 1 if age < 7200 else 10 if age < 90_000 else 60
@@ -85,11 +93,25 @@ async def _remember(backend: Backend, chance: random.Random, now: float) -> None
             board = Board()
             for _ in range(min(400, int(slot * pace * day * chance.uniform(0.7, 1.3)))):
                 failed = chance.random() < failing * trouble
-                run = Running(Delivery(Job(name, enqueued_at=T - chance.expovariate(4)), None, 0), 0, T)
+                job = Job(name, queue=queues[name], enqueued_at=T - chance.expovariate(4))
+                run = Running(Delivery(job, None, 0), 0, T)
                 outcome = Retried(0, "no") if failed and chance.random() < 0.8 else Buried("no") if failed else Done()
                 board.note(run, outcome, T + typical * chance.lognormvariate(0, 0.7) * (3 if trouble > 1 else 1))
-            tallies |= board.by_handler()
+            tallies |= board.by_handler() | (board.by_queue() if apart else {})
         await backend.note(tallies, now - age)
+
+
+async def _fire(worker: Worker, now: float) -> None:
+    """How periodic jobs went last, and that one of them stands still."""
+    entries, firings = worker.registry.periodic, Firings(worker.registry.periodic)
+    for entry, age, late, outcome in zip(
+        entries, (40_000, 120, 90_000), (0.4, 0.06, 31.0), (Done(), Done(), Buried("no")), strict=True
+    ):
+        due = int(now - age)
+        job = Job(entry.handler, id=firing_id(entry.handler, entry.schedule.spec, due))
+        firings.note(Running(Delivery(job, None, 0), 0, due + late), outcome, due + late + 2)
+    await firings.write(worker.backend(), now)
+    await timetable.pause(worker.backend(), entries[2], now - 7200)
 
 
 async def _fail(backend: Backend, chance: random.Random, now: float) -> None:
@@ -154,9 +176,9 @@ async def _pipelines(worker: Worker, now: float) -> None:
             JobRecord(id=job_id, task=task, pipeline_id=f"pipe-{number}", next_id=then, created_at=at)
             for job_id, task, then in zip(ids, tasks, behind, strict=True)
         ]
-        whole = PipelineRecord(
-            id=f"pipe-{number}", job_ids=tuple(ids), name=name, created_at=at, description="of the shop"
-        )
+        widths = (1, 2, 1) if name == "nightly export" else ()
+        told = {"name": name, "description": "of the shop", "created_at": at}
+        whole = PipelineRecord(id=f"pipe-{number}", job_ids=tuple(ids), widths=widths, **told)
         await ledger.open_pipeline(whole, jobs)
         for step in range(through):
             await ledger.begin(ids[step])
@@ -210,6 +232,7 @@ async def _beating(backend: Backend, beats: Sequence[Beat]) -> None:
     while True:
         for beat in beats:
             await backend.beat(beat, time.time())
+            await tell(backend, beat.pool.id, Vitals(time.time(), 87 << 20, 0.002))
         await asyncio.sleep(1)
 
 

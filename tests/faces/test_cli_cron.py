@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -97,3 +98,47 @@ def test_the_periodic_jobs_of_an_app(bare: Cli, app: str) -> None:
 
 def test_an_app_without_periodic_jobs_says_so(bare: Cli, app: str) -> None:
     assert "no periodic jobs" in bare("cron", app.replace("worker", "silent")).stdout
+
+
+def test_a_periodic_job_is_paused_and_resumed_for_all_processes(cli: Cli, app: str) -> None:
+    # When a job is paused
+    assert "paused sing (@every 90s)" in cli("cron", app, "--pause", "sing").stdout
+
+    # Then all of its schedules are, and the app and the store say so
+    assert [entry["paused"] for entry in cli.json("cron", app)] == [True, True]
+    assert cli("cron", app).stdout.count("paused") == 2
+    assert {one["job"] for one in cli.json("status")["paused_periodic"]} == {"sing"}
+    assert "paused periodic jobs: sing" in " ".join(cli("status").stdout.split())
+
+    # And it goes on when it is resumed
+    assert "resumed sing" in cli("cron", app, "--resume", "sing").stdout
+    assert [entry["paused"] for entry in cli.json("cron", app)] == [False, False]
+    assert cli.json("status")["paused_periodic"] == []
+
+
+def test_what_is_paused_is_not_known_where_no_other_process_can_tell(bare: Cli, app: str) -> None:
+    assert [entry["paused"] for entry in bare.json("cron", app)] == [None, None]
+    refused = bare("cron", app, "--pause", "sing")
+    assert refused.exit_code == 1
+    assert "use the web console of that process" in refused.stderr
+
+
+def test_firings_are_told_while_the_store_is_away(bare: Cli, app: str) -> None:
+    result = bare("cron", app, "--url", "redis://127.0.0.1:1/0", "--json")
+    assert "whether schedules are paused is not known" in result.stderr
+    assert [entry["paused"] for entry in json.loads(result.stdout)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("--pause", "dance"), 1, "'dance' is no periodic job of this app; these are: sing"),
+        (("--pause", "sing", "--resume", "sing"), 2, "one of --pause JOB and --resume JOB"),
+    ],
+)
+def test_a_pause_that_cannot_be_meant_is_refused(
+    cli: Cli, app: str, args: tuple[str, ...], code: int, words: str
+) -> None:
+    result = cli("cron", app, *args)
+    assert result.exit_code == code
+    assert words in result.stderr

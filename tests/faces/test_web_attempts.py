@@ -88,7 +88,7 @@ async def test_a_backend_that_keeps_none_says_so() -> None:
     yard = Yard(worker.backend())
     await yard.fail("OSError: disk", Job("charge", id="r1"))
     async with visiting(store_of(Shy(worker.backend(), Capability.NOTES))) as visitor:
-        assert "the failed tries of a job, are kept for a time: not here; read the logs" in text_of(
+        assert "the failed tries of a job, are kept: not here; read the logs" in text_of(
             await visitor.read("/job?id=r1")
         )
         assert (await visitor.json("/job?id=r1"))["attempts"] is None

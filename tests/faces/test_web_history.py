@@ -10,15 +10,20 @@ from typing import Any
 
 import pytest
 
+from faces.test_web_pages import Shy
 from faces.visitor import text_of, visiting
 from worksong import Job, Worker
 from worksong.adapters.base import BaseBackend
 from worksong.domain.capability import Capability
 from worksong.domain.course import DAY
+from worksong.domain.job import Delivery
 from worksong.domain.outcome import Buried, Done, Retried
 from worksong.domain.tally import Spread
+from worksong.engine.annals import Annals
+from worksong.engine.board import Board
 from worksong.engine.releases import announce, releases
 from worksong.faces.web.charts import nice
+from worksong.ports.backend import Running
 from worksong.ports.clock import SystemClock
 from worksong.ports.notebook import Line
 from worksong.service.course import PERIODS, course_fields, read
@@ -63,6 +68,43 @@ async def test_queues_show_how_many_waited_when_somebody_looked(worker: Worker) 
         page = await visitor.read("/queues")
         assert 'class="spark"' in page
         assert "default 30 +30/min" in text_of(page)
+
+
+async def test_queues_show_what_their_jobs_did_and_how_many_failed(worker: Worker) -> None:
+    # Given a job type whose jobs come by two queues, of which one fails now and then
+    board, store = Board(), worker.backend()
+    worker.register("mail", lambda: None)
+    for queue, runs, failing in (("bulk", 120, 30), ("letters", 60, 0)):
+        await worker.aperform(Job("mail", queue=queue))
+        for number in range(runs):
+            outcome = Retried(0, "") if number < failing else Done()
+            board.note(Running(Delivery(Job("mail", queue=queue), None, 0), 0, NOW - 70), outcome, NOW - 69)
+    await Annals(board, queues=True).write(store, NOW - 60)
+    async with visiting(worker) as visitor:
+        # Then each queue has its own course, pace and share of failures
+        page = text_of(await visitor.read("/queues"))
+        assert "2/min 25.0 %" in page
+        assert "1/min –" in page
+        queues = {queue["name"]: queue for queue in await visitor.json("/queues")}
+        told = {name: (queue["per_minute"], queue["error_share"]) for name, queue in queues.items()}
+        assert told == {"bulk": (2.0, 0.25), "letters": (1.0, 0.0)}
+        # And neither is taken for a job type, or counted twice
+        assert [handler["handler"] for handler in await visitor.json("/handlers?period=1h")] == ["mail"]
+        assert "150 runs did well and 30 failed in the last hour." in await visitor.read("/")
+
+
+@pytest.mark.parametrize(("without", "told"), [(Capability.QUEUES, (0.5, 0.0)), (Capability.HISTORY, (None, None))])
+async def test_a_queue_that_is_a_job_type_has_its_course_and_without_a_history_there_is_none(
+    worker: Worker, without: Capability, told: tuple[float | None, float | None]
+) -> None:
+    await remember(worker)
+    worker.register("mail", lambda: None)
+    await worker.aperform(Job("mail", queue="mail"))
+    backend = Shy(worker.backend(), without)
+    async with visiting(Store(lambda: backend, worker.clock, "memory://", "shop")) as visitor:
+        (queue,) = await visitor.json("/queues")
+        assert (queue["per_minute"], queue["error_share"]) == told
+        await visitor.read("/queues")
 
 
 async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:

@@ -17,6 +17,7 @@ from worksong import Worker
 from worksong.domain.capability import Capability
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
+from worksong.engine.timetable import schedule_ahead
 from worksong.ports.backend import Beat
 from worksong.service.ailments import grouped
 
@@ -289,6 +290,57 @@ async def test_a_periodic_job_runs_when_an_operator_says_so() -> None:
         assert answer.json() == {"done": 1, "text": "queued report"}
         assert (await visitor.order("/cron", job="report", spec="@daily")).status_code == 400
         assert await counts(visitor) == {"queued": 2}
+
+
+async def test_a_periodic_job_is_paused_and_resumed_and_every_page_says_so() -> None:
+    # Given a schedule with a firing ahead, and a job that fires by another one as well
+    worker = Worker()
+    worker.register("report", lambda: None)
+    worker.periodic("@every 60s", "report")
+    worker.periodic("0 0 1 1 *", "report")
+    await schedule_ahead(worker.backend(), worker.registry.periodic, time.time())
+    async with visiting(worker) as visitor:
+        assert (await counts(visitor))["scheduled"] >= 3
+
+        # When it is paused
+        done = text_of((await visitor.send("/act/periodic", job="report", spec="@every 60s", act="pause")).text)
+
+        # Then that is told, its firings are gone, and it is shown wherever one may look
+        assert "paused report (@every 60s)" in done
+        assert "1 periodic job paused: report" in text_of(check_page(await visitor.get("/")))
+        found = await visitor.json("/counts")
+        assert found["scheduled"] == 0
+        assert [(one["job"], one["spec"]) for one in found["paused_periodic"]] == [("report", "@every 60s")]
+        entries = {entry["spec"]: entry for entry in await visitor.json("/cron")}
+        assert [entries[spec]["paused"] for spec in ("@every 60s", "0 0 1 1 *")] == [True, False]
+        assert entries["@every 60s"]["paused_at"] > time.time() - 600
+        page = await visitor.read("/cron")
+        assert [len(re.findall(f'value="{act}"', page)) for act in ("pause", "resume", "run")] == [1, 1, 2]
+        asked = text_of((await visitor.send("/act/periodic", job="report", spec="@every 60s", act="run")).text)
+        assert "Its schedule stays paused." in asked
+
+        # And it goes on when a program says so
+        answer = await visitor.order("/cron", job="report", spec="@every 60s", act="resume")
+        assert answer.json()["text"].startswith("resumed report (@every 60s): it fires again with its next time")
+        assert (await counts(visitor))["scheduled"] >= 3
+        assert (await visitor.json("/counts"))["paused_periodic"] == []
+        assert (await visitor.order("/cron", job="report", spec="@every 60s", act="stop")).status_code == 400
+
+
+async def test_periodic_jobs_cannot_be_paused_where_no_other_process_would_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker()
+    worker.register("report", lambda: None)
+    worker.periodic("@hourly", "report")
+    monkeypatch.setattr(type(worker.backend()), "capabilities", worker.capabilities - {Capability.NOTES})
+    async with visiting(worker) as visitor:
+        page = await visitor.read("/cron")
+        assert 'value="pause"' not in page
+        assert "Periodic jobs cannot be paused here" in text_of(page)
+        refused = await visitor.order("/cron", job="report", spec="@hourly", act="pause")
+        assert (refused.status_code, refused.json()["error"]["type"]) == (409, "unsupported")
+        assert (await visitor.order("/cron", job="report", spec="@hourly")).json()["done"] == 1
 
 
 async def test_a_worker_is_told_to_go_quiet_and_to_end_after_a_question() -> None:

@@ -20,10 +20,14 @@ from worksong import Worker
 from worksong.adapters.base import BaseBackend
 from worksong.domain.capability import Capability
 from worksong.domain.errors import BackendRefused, BackendUnavailable
-from worksong.domain.job import Job
+from worksong.domain.firing import firing_id
+from worksong.domain.job import Delivery, Job
+from worksong.domain.outcome import Buried
+from worksong.engine.firings import Firings
+from worksong.engine.vitals import Vitals, tell
 from worksong.faces.web import Console
 from worksong.faces.web.replies import Json
-from worksong.ports.backend import Backend
+from worksong.ports.backend import Backend, Running
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
 from worksong.testing.flaky import FlakyBackend, error
@@ -261,8 +265,37 @@ async def test_periodic_jobs_are_listed_with_their_next_firings() -> None:
     worker.periodic("0 3 * * *", "report", tz="Europe/Berlin")
     async with visiting(worker) as visitor:
         page = text_of(await visitor.read("/cron"))
-        assert "report 0 3 * * * Europe/Berlin" in page
+        assert "report at 03:00 every day 0 3 * * * Europe/Berlin" in page
         assert (await visitor.json("/cron"))[0]["next"][0]["unix"] > time.time()
+
+
+async def test_a_periodic_job_that_has_fired_says_when_how_late_and_how_it_ended() -> None:
+    worker = Worker()
+    worker.register("report", lambda: None)
+    worker.periodic("@every 60s", "report")
+    due = time.time() // 60 * 60 - 120
+    delivery = Delivery(Job("report", id=firing_id("report", "@every 60s", due)), None, 1)
+    firings = Firings(worker.registry.periodic)
+    firings.note(Running(delivery, 0, due + 0.25), Buried("OSError"), due + 5)
+    async with visiting(worker) as visitor:
+        assert (await visitor.json("/cron"))[0]["last"] is None
+        await firings.write(worker.backend(), due + 5)
+        page = text_of(await visitor.read("/cron"))
+        assert "ago dead began 250 ms late" in page
+        last = (await visitor.json("/cron"))[0]["last"]
+        assert (last["due"], last["drift"], last["ending"]) == (due, 0.25, "dead")
+
+
+async def test_a_worker_process_that_tells_its_memory_and_lag_is_shown_with_them() -> None:
+    worker = Worker()
+    yard = await stock(worker)
+    async with visiting(worker) as visitor:
+        (pool,) = await visitor.json("/pools")
+        assert (pool["memory"], pool["loop_lag"]) == (None, None)
+        await tell(worker.backend(), yard.pool.id, Vitals(time.time(), 64 << 20, 1.5))
+        assert "64 MB, its loop is 1.5 s late" in text_of(await visitor.read("/workers"))
+        (pool,) = await visitor.json("/pools")
+        assert (pool["memory"], pool["loop_lag"]) == (64 << 20, 1.5)
 
 
 async def test_without_an_application_cron_says_what_it_needs() -> None:

@@ -72,7 +72,7 @@ async def test_pipelines_are_listed_with_what_they_have_come_to(
         assert re.findall(r'class="name" href="[^"]+">([^<]+)</a>', some) == ["going"]
         # And one of them leads to its jobs, in order, and to why it failed
         one = await visitor.read(f"/pipeline?id={failed[-1]}")
-        assert re.findall(r'href="/job\?id=([^"]+)"', one) == failed[:-1]
+        assert re.findall(r'class="name" href="/job\?id=([^"]+)"', one) == failed[:-1]
         assert "no box at redis://***@host/" in text_of(one)
         assert "hunter2" not in one
         assert "pending" in text_of(await visitor.read(f"/pipeline?id={waits[-1]}"))
@@ -143,3 +143,25 @@ async def test_without_records_there_is_no_page_of_pipelines() -> None:
         answer = await visitor.get("/pipelines")
         assert answer.status_code == 404
         assert "This worker keeps no records" in text_of(check_page(answer))
+
+
+async def test_a_pipeline_is_drawn_with_what_runs_side_by_side() -> None:
+    # Given two jobs that run side by side between two others, and of which one has begun
+    worker = keeping("memory://")
+    names = ("split", "left", "right", "join")
+    jobs = [JobRecord(id=f"j-{name}", task=name, pipeline_id="p1", created_at=T) for name in names]
+    pipeline = PipelineRecord(
+        id="p1", job_ids=tuple(job.id for job in jobs), widths=(1, 2, 1), name="fan", created_at=T
+    )
+    await ledger_of(worker).open_pipeline(pipeline, jobs)
+    await ledger_of(worker).begin("j-split")
+    await ledger_of(worker).put([Result("j-split", T + 5)])
+    await ledger_of(worker).begin("j-left")
+    async with visiting(worker) as visitor:
+        page = await visitor.read("/pipeline?id=p1")
+    # Then each stage has its jobs, each with its status, and the table counts stages as steps
+    drawn = re.search(r'<ol class="graph".*?</ol>', page, re.DOTALL)
+    assert drawn
+    stages = [text_of(stage) for stage in drawn[0].split("<li><ul>")[1:]]
+    assert stages == ["split completed", "left in progress right pending", "join pending"]
+    assert [text_of(step) for step in re.findall(r'data-label="Step" class="num">(.*?)</td>', page)] == list("1223")

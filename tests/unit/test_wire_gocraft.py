@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worksong.domain.errors import InvalidArguments
+from worksong.domain.firing import firing_id
 from worksong.domain.job import Job
 from worksong.domain.poison import Poison, Reason
 from worksong.wire import gocraft, gojson
@@ -319,7 +320,7 @@ def test_periodic_jobs_have_the_ids_and_bytes_of_go(name: str) -> None:
 
     for _, _, tick, document in entries:
         handler = json.loads(document)["name"]
-        job = Job(handler, id=gocraft.periodic_id(handler, specs[handler], int(tick)), enqueued_at=int(tick))
+        job = Job(handler, id=firing_id(handler, specs[handler], float(tick)), enqueued_at=int(tick))
         assert gocraft.encode(job).decode() == document
 
 

@@ -70,7 +70,7 @@ def split(url: str, kind: str, wrong_with: Callable[[str], str]) -> SplitResult:
     """The parts of a URL of this kind; `wrong_with` tells what is wrong with its scheme, '' for a good one."""
     try:
         url.encode()
-        parts = urlsplit(url)
+        parts = _split(url)
     except ValueError:  # a UnicodeEncodeError is one, too
         raise ConfigError(f"the {kind} URL cannot be read{SPELLING}") from None  # the cause would show the password
     if wrong := wrong_with(parts.scheme):
@@ -78,6 +78,15 @@ def split(url: str, kind: str, wrong_with: Callable[[str], str]) -> SplitResult:
     if "#" in url:
         raise ConfigError(f"the {kind} URL has a '#' in it{SPELLING}")
     return parts
+
+
+def _split(url: str) -> SplitResult:
+    """As `urlsplit`; of several hosts, newer Pythons refuse brackets that are not those of the first."""
+    scheme, _, rest = url.partition("://")
+    hosts = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "," not in hosts or hosts.count("[") != hosts.count("]"):
+        return urlsplit(url)
+    return urlsplit(f"{scheme}://{rest[len(hosts) :]}")._replace(netloc=hosts)
 
 
 def node(text: str, port: int, kind: str, form: str) -> Node:

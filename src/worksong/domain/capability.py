@@ -33,7 +33,7 @@ class Capability(Enum):
     EFFECT = "a handler's changes and its job's ending are one transaction"
     MOVE = "jobs can be moved to another backend and back"
     HISTORY = "what jobs did is kept over time, for charts"
-    NOTES = "orders of operators, and the failed tries of a job, are kept for a time"
+    NOTES = "orders of operators, pauses of periodic jobs, and the failed tries of a job, are kept"
 
 
 INSTEAD: dict[Capability, str] = {

@@ -28,6 +28,8 @@ _PLACES = {name: place for place, name in enumerate(NAMES)}
 
 UNKNOWN = "(unknown)"
 """How all job types without a handler are called; no job type can have this name."""
+QUEUE = "#"
+"""How the names of queues begin where they are counted beside job types; that of no job type begins so."""
 OTHER = "(other)"
 """How queues are called together that are too many to be told apart."""
 

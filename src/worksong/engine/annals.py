@@ -8,7 +8,10 @@ from typing import Protocol
 
 from worksong.domain.tally import Tally
 from worksong.engine.board import Board
+from worksong.engine.lag import Lag
+from worksong.engine.vitals import Vitals, tell
 from worksong.ports.chronicle import Chronicle
+from worksong.ports.memory import resident_kb
 from worksong.ports.notebook import Notebook
 
 PATIENCE = 1.0
@@ -24,22 +27,30 @@ class Store(Chronicle, Notebook, Protocol):
 class Annals:
     """What the store does not know yet is kept until it was told: a process that is killed takes it along."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
+    def __init__(self, board: Board, *, queues: bool = False) -> None:
+        """`queues`: tell of queues as well, since they are others than job types."""
+        self._board, self._queues = board, queues
+        self.lag: Lag | None = None
+        """Of the loop that runs the jobs; None: nobody asks how the process is."""
         self._told: dict[str, Tally] = {}
 
-    async def write(self, store: Store, now: float) -> None:
-        """Tell the store what is new. Where that fails it is told again: what was lost is the answer, at worst.
+    async def write(self, store: Store, now: float, pool_id: str = "") -> None:
+        """Tell the store what is new, and how the process of a pool is. Where that fails it is told again: what was
+        lost is the answer, at worst.
 
         One who is cancelled meanwhile does not tell it again: it may be under way.
         """
         await self._write_counts(store, now)
         if self._board.attempts:
             await self._board.attempts.write(store, now)
+        if self._board.firings:
+            await self._board.firings.write(store, now)
+        if pool_id and self.lag:
+            await tell(store, pool_id, Vitals(now, 1024 * resident_kb(), self.lag.seconds))
 
     async def _write_counts(self, store: Chronicle, now: float) -> None:
-        found = self._board.by_handler()
-        news = {handler: new for handler, tally in found.items() if (new := tally - self._told.get(handler, Tally()))}
+        found = self._board.by_handler() | (self._board.by_queue() if self._queues else {})
+        news = {name: new for name, tally in found.items() if (new := tally - self._told.get(name, Tally()))}
         if news:
             before, self._told = self._told, found
             try:

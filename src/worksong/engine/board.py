@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 
 from worksong.domain.outcome import Buried, Outcome, Retried
-from worksong.domain.tally import BOUNDS, OTHER, PLACE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
+from worksong.domain.tally import BOUNDS, OTHER, PLACE, QUEUE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
 from worksong.engine.attempts import Attempts
+from worksong.engine.firings import Firings
 from worksong.ports.backend import Running
 
 MOST = 1000
@@ -27,6 +29,8 @@ class Board:
         self._rows: dict[tuple[str, str], list[float]] = {}
         self.attempts: Attempts | None = None
         """Who is told of each run as well; None: nobody."""
+        self.firings: Firings | None = None
+        """Who is told of the runs of periodic jobs; None: there are none, or nobody asks."""
 
     def note(self, running: Running, outcome: Outcome, now: float) -> None:
         """A run has ended. It is on the way of every job: half a microsecond."""
@@ -49,6 +53,9 @@ class Board:
         attempts = self.attempts
         if attempts and (place in FAILED or attempts.scribe.runs):  # most jobs neither fail nor log
             attempts.note(running, outcome, now)
+        firings = self.firings
+        if firings and job.handler in firings.specs:
+            firings.note(running, outcome, now)
 
     def forget(self, running: Running) -> None:
         """A run came to no end of its own: what it logged is nobody's."""
@@ -71,7 +78,15 @@ class Board:
 
     def by_handler(self) -> dict[str, Tally]:
         """By job type."""
-        found: defaultdict[str, Tally] = defaultdict(Tally)
-        for (handler, _), tally in self.tallies().items():
-            found[handler] += tally
-        return dict(found)
+        return _summed((handler, tally) for (handler, _), tally in self.tallies().items())
+
+    def by_queue(self) -> dict[str, Tally]:
+        """By queue, each called as `QUEUE` says; what came from no queue that is known is left out."""
+        return _summed((f"{QUEUE}{queue}", tally) for (_, queue), tally in self.tallies().items() if queue)
+
+
+def _summed(tallies: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:
+    found: defaultdict[str, Tally] = defaultdict(Tally)
+    for name, tally in tallies:
+        found[name] += tally
+    return dict(found)

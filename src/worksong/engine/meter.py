@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from worksong.domain.job import new_id
 from worksong.engine.annals import Annals
 from worksong.engine.attempts import Attempts
 from worksong.engine.board import Board
+from worksong.engine.firings import Firings
 from worksong.engine.lag import Lag
 from worksong.engine.lane import Lane
 from worksong.engine.measures import Measures, entries
 from worksong.engine.scribe import Scribe
+from worksong.registry import Periodic
 
 
 class Meter:
@@ -29,13 +32,17 @@ class Meter:
         self._refused = 0
         """Those of the lanes before this one."""
 
-    def keep_history(self) -> None:
-        """Tell the store what is counted."""
-        self.annals = self.annals or Annals(self.board)
+    def keep_history(self, *, queues: bool) -> None:
+        """Tell the store what is counted, by job type, and by queue where those are others."""
+        self.annals = self.annals or Annals(self.board, queues=queues)
 
-    def keep_attempts(self) -> None:
-        """Tell the store of each run that failed, beside the history."""
+    def keep_notes(self, periodic: Sequence[Periodic]) -> None:
+        """Tell the store, beside the history, of each run that failed, of how those fired that fire by themselves, and
+        of how this process is."""
         self.board.attempts = self.board.attempts or Attempts(self.scribe)
+        self.board.firings = Firings(periodic) if periodic else None
+        if self.annals:
+            self.annals.lag = self._lag
 
     def attend(self, lane: Lane) -> None:
         """It begins to run jobs, in this loop."""

@@ -144,7 +144,7 @@ class Upkeep:
     async def record(self) -> None:
         """Tell the store what jobs did since the last time."""
         if self._annals:
-            await self._annals.write(self._backend, self._clock.now())
+            await self._annals.write(self._backend, self._clock.now(), self.pool.id)
 
     async def schedule(self) -> None:
         """Put the periodic jobs of the next minutes on the schedule."""

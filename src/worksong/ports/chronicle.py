@@ -13,7 +13,7 @@ class Chronicle(Protocol):
     """Bounded in size: a slot is forgotten once it was kept for as long as its grain says."""
 
     async def note(self, tallies: Mapping[str, Tally], now: float) -> None:
-        """Add what jobs did, by type, to the slots of this moment, one of each grain.
+        """Add what jobs did, by type or whatever else has a name, to the slots of this moment, one of each grain.
 
         Whoever adds at the same time adds as well. Raises `BackendUnavailable`: then it may be there or not, and who
         notes it again may count it twice. Raises `Unsupported` without `Capability.HISTORY`.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+
+FOR_GOOD = math.inf
+"""Kept so, a page is never forgotten, and a line on it is there to stay once it is written."""
 
 
 class Line(NamedTuple):
@@ -14,11 +18,11 @@ class Line(NamedTuple):
     most: int
     """So many lines stay on the page, the latest ones."""
     kept: float
-    """Seconds for which the page is kept after this line."""
+    """Seconds for which the page is kept after this line; or `FOR_GOOD`."""
 
 
 class Notebook(Protocol):
-    """Pages of lines, each bounded by whoever writes there. Nothing that must not be lost belongs on them."""
+    """Pages of lines, each bounded by whoever writes there. What must not be lost is on none that is forgotten."""
 
     async def jot(self, lines: Sequence[Line], now: float) -> None:
         """Write each line on its page, in this order; several of one page agree in `most` and `kept`.

@@ -9,6 +9,7 @@ from worksong import enqueueing
 from worksong.domain.capability import Capability
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
+from worksong.engine import timetable
 from worksong.ports.backend import Backend, BusyView, Direction, PoolView, QueueView
 from worksong.registry import Periodic
 from worksong.service.moments import span
@@ -114,14 +115,30 @@ def on_pool(name: str, view: PoolView) -> Act:
     return Act(tell, question, sweeping=True)
 
 
-def on_periodic(entry: Periodic) -> Act:
-    """Run a periodic job once, now; its schedule goes on as before."""
+def on_periodic(name: str, entry: Periodic, *, paused: bool) -> Act:
+    """Run a periodic job once, now, whatever its schedule does; or pause that, or resume it."""
 
     async def fire(backend: Backend, now: float) -> Told:
         await enqueueing.enqueue(backend, [Job(entry.handler, entry.args, entry.queue)], now)
         return Told(f"queued {entry.handler}")
 
-    return Act(fire, f"Run {entry.handler} now? It fires at its times as before.")
+    async def pause(backend: Backend, now: float) -> Told:
+        await timetable.pause(backend, entry, now)
+        return Told(f"paused {schedule}: it does not fire until it is resumed")
+
+    async def resume(backend: Backend, now: float) -> Told:
+        await timetable.resume(backend, entry, now)
+        return Told(f"resumed {schedule}: it fires again with its next time, and what it missed is not made up for")
+
+    schedule = f"{entry.handler} ({entry.schedule.spec})"
+    match name:
+        case "pause":
+            return Act(pause)
+        case "resume":
+            return Act(resume)
+        case _:
+            rest = "Its schedule stays paused." if paused else "It fires at its times as before."
+            return Act(fire, f"Run {entry.handler} now? {rest}")
 
 
 def on_job(name: str, view: JobView) -> Act:

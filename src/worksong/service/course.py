@@ -10,7 +10,7 @@ import msgspec
 
 from worksong.domain.course import DAY, Grain, Slot
 from worksong.domain.errors import InvalidArguments
-from worksong.domain.tally import BOUNDS, ENDINGS, RELEASED, Spread, Tally, total
+from worksong.domain.tally import BOUNDS, ENDINGS, QUEUE, RELEASED, Spread, Tally, total
 from worksong.engine.releases import Release
 from worksong.ports.chronicle import Chronicle
 
@@ -58,6 +58,8 @@ class Point(msgspec.Struct, frozen=True):
     at: int
     tallies: Mapping[str, Tally]
     """By job type."""
+    queues: Mapping[str, Tally]
+    """By queue, where queues are others than job types."""
     tally: Tally
     """All job types together."""
 
@@ -84,6 +86,11 @@ class Course(msgspec.Struct, frozen=True):
         nothing = Tally()
         return [point.tallies.get(handler, nothing).ended() for point in self.points]
 
+    def of_queue(self, queue: str, *, apart: bool) -> list[Tally]:
+        """What the jobs of a queue did, point by point; where queues are not `apart`, it is a job type."""
+        nothing = Tally()
+        return [(point.queues if apart else point.tallies).get(queue, nothing) for point in self.points]
+
 
 async def read(store: Chronicle, period: Period, now: float) -> Course:
     """The course of things up to now; the last point is not over yet."""
@@ -101,8 +108,10 @@ def _points(slots: Iterable[Slot], begin: int, period: Period) -> Iterable[Point
             gathered[at][handler] += tally
     for number in range(period.points):
         at = begin + number * period.step
-        tallies = dict(gathered.get(at, {}))
-        yield Point(at, tallies, total(tallies.values()))
+        found: Mapping[str, Tally] = gathered.get(at, {})
+        tallies = {name: tally for name, tally in found.items() if not name.startswith(QUEUE)}
+        queues = {name.removeprefix(QUEUE): tally for name, tally in found.items() if name.startswith(QUEUE)}
+        yield Point(at, tallies, queues, total(tallies.values()))
 
 
 def per_minute(tally: Tally, seconds: float) -> float:
@@ -124,6 +133,13 @@ def tally_fields(tally: Tally) -> dict[str, Any]:
 def _spread_fields(spread: Spread) -> dict[str, Any]:
     quantiles = {name: spread.quantile(share) for name, share in QUANTILES.items()}
     return {"count": spread.count, "seconds": spread.seconds, "mean": spread.mean, **quantiles}
+
+
+def pace_fields(done: Tally | None) -> dict[str, Any]:
+    """What a queue's jobs did in the usual period, for programs; None where nobody keeps that."""
+    if done is None:
+        return {"per_minute": None, "error_share": None}
+    return {"per_minute": per_minute(done, USUAL.seconds), "error_share": error_share(done)}
 
 
 def course_fields(course: Course) -> dict[str, Any]:

@@ -18,22 +18,24 @@ from worksong.domain.capability import INSTEAD, Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
+from worksong.domain.tally import Tally
 from worksong.domain.why import reasons
 from worksong.engine.releases import Release, releases
+from worksong.engine.vitals import Vitals, vitals_of
 from worksong.ledger import Ledger
-from worksong.ports.backend import Backend, BusyView, Listing, Window
+from worksong.ports.backend import Backend, BusyView, Listing, PoolView, Window
 from worksong.ports.clock import Clock
 from worksong.ports.results import Results
 from worksong.registry import Registry
-from worksong.service.acts import NEEDS, Act, Told, on_all, on_periodic, on_pool, on_queue, on_some, on_trickle
+from worksong.service.acts import NEEDS, Act, Told, on_all, on_pool, on_queue, on_some, on_trickle
 from worksong.service.aftermath import carry_out
+from worksong.service.agenda import Agenda
 from worksong.service.ailments import Group, grouped, key_of
 from worksong.service.attempts import attempts_of
-from worksong.service.course import Course, Period, read
+from worksong.service.course import USUAL, Course, Period, read
 from worksong.service.dossier import Dossier, facts_fields, result_fields
 from worksong.service.explanation import told
 from worksong.service.fields import arguments, job_fields, plain, without
-from worksong.service.firings import bare_spec, entry_fields, ticks
 from worksong.service.glance import Glance, look
 from worksong.service.history import History
 from worksong.service.redaction import redacted, without_logins
@@ -42,9 +44,10 @@ from worksong.service.trickle import Trickles
 
 PAGE = 50
 LAST_PAGE = 10_000
-FIRINGS = 3
 LOOKS_EVERY = 2.0
 """Seconds between two looks of a page that is open, as far as it asks by the clock."""
+VITALS = 50
+"""Processes whose memory and lag are asked for, one by one."""
 QUEUES = 200
 """Queues whose course is kept, the longest ones."""
 ACTS: dict[State, tuple[str, ...]] = {
@@ -98,6 +101,7 @@ class Desk:
         self.counted, self.waiting = History(LOOKS_EVERY), History(LOOKS_EVERY)
         """How many jobs were in each state, and how many waited in each queue, whenever somebody looked."""
         self.trickles = Trickles(store.backend, store.clock)
+        self.agenda = Agenda(store.backend, store.clock, store.registry, self._hidden)
         self._courses: dict[Period, tuple[float, Course]] = {}
         self._reading: defaultdict[Period, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -136,6 +140,13 @@ class Desk:
                 known = replace(known, releases=await self._releases(known))
                 self._courses[period] = now, known
             return known
+
+    async def queue_courses(self, names: Sequence[str]) -> dict[str, list[Tally]]:
+        """What the jobs of each queue did in the last hour, minute by minute; of none where nobody keeps that."""
+        if Capability.HISTORY not in self.capabilities:
+            return {}
+        course, apart = await self.course(USUAL), Capability.QUEUES in self.capabilities
+        return {name: course.of_queue(name, apart=apart) for name in names}
 
     async def _releases(self, course: Course) -> list[Release]:
         """Those that began within its time."""
@@ -240,21 +251,13 @@ class Desk:
         looked = {state: await find(self.store.backend(), state, Search()) for state in (State.DEAD, State.RETRY)}
         return grouped(itertools.chain.from_iterable(found.jobs for found in looked.values())), looked
 
-    def timetable(self) -> list[dict[str, Any]] | None:
-        """The periodic jobs and when they fire next; None without an application."""
-        if self.store.registry is None:
-            return None
-        now = self.clock.now()
-        entries = self.store.registry.periodic
-        rows = [
-            entry_fields(entry, ticks(entry.schedule, now, FIRINGS))
-            | {
-                "expression": bare_spec(entry.schedule),
-                "args": redacted(without(entry.args, self._hidden(entry.handler))),
-            }
-            for entry in entries
-        ]
-        return sorted(rows, key=lambda row: row["next"][0]["unix"] if row["next"] else float("inf"))
+    async def vitals(self, pools: Sequence[PoolView]) -> dict[str, Vitals]:
+        """How the processes of some pools are, by the id of the pool, as far as they tell."""
+        if Capability.NOTES not in self.capabilities:
+            return {}
+        backend, now = self.store.backend(), self.clock.now()
+        found = {pool.id: await vitals_of(backend, pool.id, now) for pool in pools[:VITALS]}
+        return {pool_id: vitals for pool_id, vitals in found.items() if vitals}
 
     # orders
 
@@ -276,14 +279,6 @@ class Desk:
         if pool is None:
             raise InvalidArguments(f"there is no worker process {pool_id!r} now: it has ended, and nothing was done")
         return on_pool(act, pool)
-
-    def on_periodic(self, handler: str, spec: str) -> Act:
-        """Run a periodic job of the application now."""
-        entries = self.store.registry.periodic if self.store.registry else []
-        for entry in entries:
-            if (entry.handler, entry.schedule.spec) == (handler, spec):
-                return on_periodic(entry)
-        raise InvalidArguments(f"no job {handler!r} fires by {spec!r} here: nothing was done")
 
     async def on_jobs(self, state: State, act: str, job_ids: Sequence[str] | None, search: Search) -> Act:
         """Do something with chosen jobs; None: with all of the state, or with all that are sought."""

@@ -11,6 +11,7 @@ import msgspec
 
 from worksong.domain.job import Job, JobView
 from worksong.domain.pipeline import META, way_of
+from worksong.engine.vitals import Vitals
 from worksong.ports.backend import BusyView
 from worksong.service.redaction import HIDDEN, redacted, without_logins
 
@@ -48,6 +49,12 @@ def plain(view: msgspec.Struct) -> dict[str, Any]:
     """The fields of a view for programs; times as floats, whatever the backend found."""
     fields: dict[str, Any] = msgspec.to_builtins(view)
     return {name: float(value) if name.endswith("_at") else value for name, value in fields.items()}
+
+
+def vitals_fields(vitals: Vitals | None) -> dict[str, Any]:
+    """How a process is, for programs: bytes and seconds, None where it does not tell."""
+    memory = vitals.memory if vitals and vitals.memory else None
+    return {"memory": memory, "loop_lag": float(vitals.lag) if vitals else None}
 
 
 def last_line(error: str) -> str:

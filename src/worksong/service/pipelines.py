@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from worksong.domain.chain import stage_of
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.record import JobRecord, PipelineRecord, Status
 from worksong.ledger import Ledger
@@ -70,13 +72,15 @@ async def some_pipelines(ledger: Ledger, status: str, after: str) -> Lines:
     return Lines(pipelines=lines, next=more)
 
 
-async def one_pipeline(ledger: Ledger, pipeline_id: str) -> tuple[Line, list[Line]] | None:
-    """A pipeline and its jobs, in order; None: no record of it is kept."""
+async def one_pipeline(ledger: Ledger, pipeline_id: str) -> tuple[Line, list[list[Line]]] | None:
+    """A pipeline and its jobs, stage by stage: those of one run side by side. None: no record of it is kept."""
     pipeline = await ledger.pipeline(pipeline_id) if pipeline_id else None
     if pipeline is None:
         return None
     jobs = await ledger.jobs_of(pipeline)
-    return _line(pipeline, jobs), [_job_line(job) for job in jobs]
+    place = {job_id: stage_of(pipeline, number).start for number, job_id in enumerate(pipeline.job_ids)}
+    stages = itertools.groupby(jobs, key=lambda job: place[job.id])
+    return _line(pipeline, jobs), [[_job_line(job) for job in stage] for _, stage in stages]
 
 
 def _line(pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> Line:

@@ -209,11 +209,6 @@ def unique_key(
     return f"{prefix}{name}:{suffix}"
 
 
-def periodic_id(name: str, spec: str, tick: int) -> str:
-    """The same for all pools, so that a firing is enqueued once; `spec` as it was registered."""
-    return f"periodic:{name}:{spec}:{tick}"
-
-
 def wrap_poison(raw: bytes, name: str, job_id: str, *, reason: Reason, detail: str, now: float, where: str) -> bytes:
     """A document for the dead jobs that every peer can read, with the original bytes exactly as they were.
 

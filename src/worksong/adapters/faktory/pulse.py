@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 import msgspec
 
 from worksong.adapters.faktory.client import Client, Reply, Said
 from worksong.adapters.faktory.ledger import Ledger
 from worksong.ports.backend import Beat, Orders, Pool
+from worksong.ports.memory import resident_kb
 from worksong.wire import faktory_talk as talk
 
 BEAT_EVERY = 5.0
@@ -70,12 +69,3 @@ class Pulse:
 def _identity(pool: Pool) -> talk.Identity:
     label = f"python-{sys.version_info.major}.{sys.version_info.minor}"
     return talk.Identity(pool.id, pool.host, pool.pid, (label, "worksong"))
-
-
-def resident_kb() -> int:
-    """How much memory this process holds; 0 where nobody tells."""
-    try:
-        pages = int(Path("/proc/self/statm").read_bytes().split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * (os.sysconf("SC_PAGE_SIZE") // 1024)

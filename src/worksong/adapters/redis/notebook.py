@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from worksong.adapters.redis.client import Arg
@@ -20,7 +21,9 @@ class RedisNotebook:
         """All in one round trip."""
         commands: list[tuple[Arg, ...]] = [("LPUSH", self._key(line.page), line.text) for line in lines]
         for page, (most, kept) in {line.page: (line.most, line.kept) for line in lines}.items():
-            commands += [("LTRIM", self._key(page), 0, most - 1), ("EXPIRE", self._key(page), max(1, round(kept)))]
+            commands.append(("LTRIM", self._key(page), 0, most - 1))
+            if math.isfinite(kept):
+                commands.append(("EXPIRE", self._key(page), max(1, round(kept))))
         if commands:
             await self._store.gather(commands)
 

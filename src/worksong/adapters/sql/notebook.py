@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -30,6 +31,7 @@ class _News(NamedTuple):
     """The latest first."""
     most: int
     until: float
+    """When the page may be forgotten; 0: never."""
 
 
 class SqlNotebook:
@@ -41,9 +43,10 @@ class SqlNotebook:
     async def jot(self, lines: Sequence[Line], now: float) -> None:
         """All of them in one transaction, or none."""
         news = _by_page(lines, now)
+        lasting = any(new.until == 0 for new in news.values())
         for _ in range(TRIES):
             try:
-                await self._store.run(lambda: self._jotted(news, now), lasting=False)
+                await self._store.run(lambda: self._jotted(news, now), lasting=lasting)
             except Unlike:
                 continue
             return
@@ -68,7 +71,7 @@ def _by_page(lines: Sequence[Line], now: float) -> dict[Ref, _News]:
     texts: defaultdict[Ref, list[str]] = defaultdict(list)
     for line in lines:
         texts[_ref(line.page)].insert(0, line.text)
-    bounds = {_ref(line.page): (line.most, now + line.kept) for line in lines}
+    bounds = {_ref(line.page): (line.most, now + line.kept if math.isfinite(line.kept) else 0.0) for line in lines}
     return {ref: _News(found, *bounds[ref]) for ref, found in texts.items()}
 
 

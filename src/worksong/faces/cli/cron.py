@@ -10,14 +10,18 @@ from datetime import datetime
 import click
 
 from worksong.domain.cron import CronError, Schedule, parse
+from worksong.engine.pauses import Standing, standing_of
 from worksong.faces.cli.app import load
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.listing import json_option
 from worksong.faces.cli.moments import loose_instant
-from worksong.faces.cli.screen import emit, show_table
+from worksong.faces.cli.screen import emit, say, show_table
+from worksong.faces.cli.standing import aim_app, known_standings, pause, resume
+from worksong.faces.cli.target import url_options
 from worksong.registry import Periodic
 from worksong.service.firings import bare_spec, entry_fields, firing_fields, local, ticks, zone_of
 from worksong.service.moments import relative
+from worksong.worker import Worker
 
 FOR_APP, FOR_SPEC = 3, 5
 
@@ -28,24 +32,54 @@ FOR_APP, FOR_SPEC = 3, 5
 @click.option("--from", "start", type=loose_instant, metavar="ISO8601", help="Firings after then; now otherwise.")
 @click.option("--tz", default="UTC", show_default=True, help="The zone of a --spec that names none.")
 @click.option("--count", type=click.IntRange(1, 10_000), help=f"How many; {FOR_SPEC} for a spec, {FOR_APP} per job.")
+@click.option("--pause", "to_pause", metavar="JOB", help="Have this periodic job of the app stand still.")
+@click.option("--resume", "to_resume", metavar="JOB", help="Have it fire again, from its next time on.")
+@url_options
 @json_option
 def cron(
-    *, app: str | None, spec: str | None, start: datetime | None, tz: str, count: int | None, as_json: bool
+    *,
+    app: str | None,
+    spec: str | None,
+    start: datetime | None,
+    tz: str,
+    count: int | None,
+    to_pause: str | None,
+    to_resume: str | None,
+    url: str | None,
+    namespace: str | None,
+    as_json: bool,
 ) -> None:
     """When periodic jobs, or one expression, fire next.
 
     APP is module:attribute and names a Worker. Or, for one expression:
 
     worksong cron --spec "0 9 * * mon-fri" --tz Europe/Berlin
+
+    A pause holds in all processes and over restarts, until it is ended. What would have fired meanwhile is not made up
+    for. The jobs are where APP says, unless --url or WORKSONG_URL says otherwise.
     """
     if (app is None) == (spec is None):
         raise click.UsageError("say either APP, as in myapp.jobs:worker, or --spec EXPRESSION")
+    if (to_pause or to_resume) and (app is None or (to_pause and to_resume)):
+        raise click.UsageError("say APP and one of --pause JOB and --resume JOB")
     if spec is not None:
         schedule = parse(spec, zone=tz)
         moments = _firings(schedule, _after(schedule, start), count or FOR_SPEC)
         _show_spec(schedule, moments, as_json=as_json)
     elif app is not None:
-        _show_app(load(app).registry.periodic, start, count or FOR_APP, as_json=as_json)
+        worker = load(app)
+        aim_app(worker, url, namespace)
+        if to_pause or to_resume:
+            _order(worker, to_pause, to_resume)
+        else:
+            _show_app(worker, start, count or FOR_APP, as_json=as_json)
+
+
+def _order(worker: Worker, to_pause: str | None, to_resume: str | None) -> None:
+    for entry in pause(worker, to_pause) if to_pause else ():
+        say(f"paused {entry.handler} ({entry.schedule.spec}); `worksong cron APP --resume {entry.handler}` ends it")
+    for entry in resume(worker, to_resume) if to_resume else ():
+        say(f"resumed {entry.handler} ({entry.schedule.spec}): it fires again with its next time")
 
 
 def _firings(schedule: Schedule, after: float, count: int) -> list[float]:
@@ -76,25 +110,32 @@ def _show_spec(schedule: Schedule, moments: list[float], *, as_json: bool) -> No
         )
 
 
-def _show_app(entries: list[Periodic], start: datetime | None, count: int, *, as_json: bool) -> None:
+def _show_app(worker: Worker, start: datetime | None, count: int, *, as_json: bool) -> None:
+    entries = worker.registry.periodic
+    known = known_standings(worker) if entries else None
+    found = [
+        (
+            entry,
+            ticks(entry.schedule, _after(entry.schedule, start), count),
+            None if known is None else standing_of(entry, known),
+        )
+        for entry in entries
+    ]
     if as_json:
-        emit([entry_fields(entry, ticks(entry.schedule, _after(entry.schedule, start), count)) for entry in entries])
+        emit([entry_fields(*one) for one in found])
     elif not entries:
         click.echo("This app has no periodic jobs.")
     else:
         now = time.time()
-        rows = [
-            row
-            for entry in entries
-            for row in _rows(entry, ticks(entry.schedule, _after(entry.schedule, start), count), now)
-        ]
-        show_table(("!job", "spec", "zone", "next", "local time"), rows)
+        show_table(("!job", "spec", "zone", "next", "local time"), [row for one in found for row in _rows(*one, now)])
 
 
-def _rows(entry: Periodic, ticks: list[float], now: float) -> list[list[str]]:
-    """The job in the first row only, a firing in each."""
+def _rows(entry: Periodic, ticks: list[float], standing: Standing | None, now: float) -> list[list[str]]:
+    """The job in the first row only, a firing in each; one that is paused has no other time than that."""
     schedule = entry.schedule
     first = [entry.handler, bare_spec(schedule), schedule.zone]
+    if standing and standing.paused:
+        return [[*first, "paused", f"since {relative(standing.at, now)}"]]
     return [
         [*(["", "", ""] if number else first), relative(at, now), local(at, zone_of(schedule))]
         for number, at in enumerate(ticks)

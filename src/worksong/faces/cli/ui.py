@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,8 @@ from worksong.faces.cli.app import load
 from worksong.faces.cli.commands import Command
 from worksong.faces.cli.listening import address, bound, http_server, listening, needed
 from worksong.faces.cli.screen import complain
-from worksong.faces.cli.target import VARIABLE, Target, aim, url_options, without_namespace
+from worksong.faces.cli.standing import aim_app
+from worksong.faces.cli.target import Target, aim, url_options
 from worksong.faces.cli.users import users_option
 from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
@@ -84,10 +84,7 @@ def _jobs(app: str | None, url: str | None, namespace: str | None) -> tuple[Any,
         store = Store(lambda: backend, SystemClock(), target.shown, target.namespace)
         return store, one_line(f"{target.namespace} on {target.shown}")
     worker = load(app)
-    chosen = url or os.environ.get(VARIABLE)
-    if chosen or namespace:
-        place = chosen or worker.url
-        worker.connect(without_namespace(place) if namespace else place, name=namespace)
+    aim_app(worker, url, namespace)
     return worker, one_line(f"{worker.name} on {Target(worker.url, worker.name).shown}")
 
 

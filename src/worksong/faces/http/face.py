@@ -17,6 +17,7 @@ from worksong.faces.asgi.body import WHOLE, too_large, whole
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.refused import Failure, Refused
+from worksong.faces.asgi.roof import with_service
 from worksong.faces.http.additions import Additions
 from worksong.faces.http.answers import TEXT, Answer, Asked, Route, Routes, json
 from worksong.faces.http.door import Door, check_known, check_scope
@@ -106,7 +107,7 @@ class HttpFace:
         method, path = str(scope["method"]), _path(scope)
         found = self.routes.find(method, path)
         if found is None and self._console and not self._is_ours(path):
-            await self._console(scope, receive, send)
+            await self._console(with_service(scope), receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         cors: tuple[tuple[str, str], ...] = ()

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from worksong.domain.capability import Capability
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.lifecycle import State
+from worksong.domain.tally import total
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import json_of, page_of, state_of
@@ -21,9 +22,10 @@ from worksong.faces.web.orders import chosen, meant
 from worksong.faces.web.replies import Json, Replies
 from worksong.service.acts import Act
 from worksong.service.ailments import group_fields
-from worksong.service.course import Course, course_fields, handler_fields, period_of
+from worksong.service.course import Course, course_fields, handler_fields, pace_fields, period_of
 from worksong.service.desk import Desk
-from worksong.service.fields import plain
+from worksong.service.fields import plain, vitals_fields
+from worksong.service.firings import stopped_fields
 from worksong.service.journal import Journal, order_fields
 from worksong.service.scaling import scaling_fields
 from worksong.service.search import LISTED, Search, parse
@@ -88,13 +90,18 @@ class Api:
             "latency": glance.latency,
             "queues": len(glance.queues),
             "paused": glance.paused,
+            "paused_periodic": [stopped_fields(standing) for standing in await self._desk.agenda.stopped()],
             "pools": None if glance.pools is None else len(glance.pools),
             "concurrency": glance.concurrency,
             "busy": len(glance.busy),
         }
 
     async def queues(self, request: Request) -> list[Fields]:
-        return [plain(queue) for queue in (await self._desk.glance()).queues]
+        queues = (await self._desk.glance()).queues
+        done = {
+            name: total(course) for name, course in (await self._desk.queue_courses([q.name for q in queues])).items()
+        }
+        return [plain(queue) | pace_fields(done.get(queue.name)) for queue in queues]
 
     async def jobs(self, request: Request) -> Fields:
         search = parse(request.query_params.get("q", ""))
@@ -109,7 +116,9 @@ class Api:
         return dict(msgspec.to_builtins(dossier))
 
     async def pools(self, request: Request) -> list[Fields]:
-        return [plain(pool) for pool in (await self._with_pools()).pools or ()]
+        pools = (await self._with_pools()).pools or ()
+        known = await self._desk.vitals(pools)
+        return [{**plain(pool), **vitals_fields(known.get(pool.id))} for pool in pools]
 
     async def busy(self, request: Request) -> list[Fields]:
         return [self._desk.busy_fields(view) for view in (await self._with_pools()).busy]
@@ -127,7 +136,7 @@ class Api:
         return {"groups": [group_fields(group) for group in groups], "looked_at": seen, "trickles": trickles}
 
     async def cron(self, request: Request) -> list[Fields]:
-        entries = self._desk.timetable()
+        entries = await self._desk.agenda.entries()
         if entries is None:
             raise Refused(404, "not_found", "no application is known here: start the console with one")
         return entries
@@ -180,7 +189,8 @@ class Api:
 
     async def order_periodic(self, request: Request) -> Fields:
         body = await json_of(request)
-        return await self._ordered(request, body, self._desk.on_periodic(_text(body, "job"), _text(body, "spec")))
+        act = await self._desk.agenda.order(_text(body, "job"), _text(body, "spec"), _text(body, "act") or "run")
+        return await self._ordered(request, body, act)
 
     async def _ordered(self, request: Request, body: Fields, act: Act) -> Fields:
         if body.get("dry_run") is True:

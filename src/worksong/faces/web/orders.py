@@ -83,10 +83,11 @@ class Orders:
             return self._replies.refusal(request, failure_of(error))
 
     async def periodic(self, request: Request) -> Response:
-        """Run a periodic job now."""
+        """Run a periodic job now, pause its schedule, or resume it."""
         try:
             form = await form_of(request)
-            act = self._desk.on_periodic(text_in(form, "job"), text_in(form, "spec"))
+            name = text_in(form, "act") or "run"
+            act = await self._desk.agenda.order(text_in(form, "job"), text_in(form, "spec"), name)
             return await self._ask_or_do(request, form, act, "/cron")
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))

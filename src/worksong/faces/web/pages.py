@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from worksong.domain.capability import Capability
 from worksong.domain.lifecycle import State
+from worksong.domain.tally import total
+from worksong.engine.pauses import Standing
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.web.bodies import page_of, state_of
@@ -23,7 +25,7 @@ from worksong.faces.web.workwebui import wants_json
 from worksong.ports.backend import SILENT_FOR
 from worksong.service.acts import NEEDS
 from worksong.service.ailments import Group
-from worksong.service.course import PERIODS, Course, error_share, per_minute, period_of
+from worksong.service.course import PERIODS, USUAL, Course, error_share, per_minute, period_of
 from worksong.service.desk import ACTS, Desk
 from worksong.service.dossier import Dossier
 from worksong.service.glance import Glance
@@ -41,6 +43,17 @@ HINTS = 100
 """Job types and queues that the search suggests, of each so many at most."""
 AILMENTS_KEPT = 10.0
 """Seconds for which the groups of failing jobs on the overview are not gathered again."""
+
+
+class Done(NamedTuple):
+    """What the jobs of a queue did in the last hour."""
+
+    runs: Sequence[int]
+    """Those that ended, minute by minute."""
+    per_minute: float
+    failed: float
+    """Which part of them, from 0 to 1."""
+
 
 Page = Callable[[Request], Awaitable[Response]]
 
@@ -96,7 +109,7 @@ class Pages:
         desk, now = self._desk, self._desk.clock.monotonic()
         if Capability.BROWSE not in desk.capabilities:
             return self._replies.page(request, "unlisted", title="Overview", hint=desk.lacking(Capability.BROWSE))
-        glance = await desk.glance()
+        glance, stopped = await desk.glance(), await desk.agenda.stopped()
         return self._replies.page(
             request,
             "overview",
@@ -105,7 +118,8 @@ class Pages:
             states=LISTED,
             courses={state: desk.counted.course(state, now, CELLS) for state in LISTED},
             paces={state: desk.counted.per_minute(state) for state in LISTED},
-            alerts=_alerts(glance),
+            alerts=_alerts(glance, stopped),
+            stopped=stopped,
             queues=sorted(glance.queues, key=lambda queue: (-queue.count, queue.name))[:SHOWN],
             busy=[desk.busy_fields(view) for view in glance.busy[:SHOWN]],
             failing=(await self._failing(now))[:SHOWN],
@@ -145,17 +159,25 @@ class Pages:
             return await self._queues(request)
         desk = self._desk
         glance, now = await desk.glance(), desk.clock.monotonic()
-        most = max((queue.count for queue in glance.queues), default=0)
         return self._replies.page(
             request,
             "queues",
             title="Queues",
             queues=glance.queues,
-            most=most,
             hints={name: desk.lacking(NEEDS[name]) for name in ("pause", "purge")},
             courses={queue.name: desk.waiting.course(queue.name, now, CELLS) for queue in glance.queues[:COURSES]},
             pace_of=desk.waiting.per_minute,
+            done=await self._done([queue.name for queue in glance.queues[:COURSES]]),
         )
+
+    async def _done(self, queues: Sequence[str]) -> dict[str, Done]:
+        """Of those queues whose jobs did something in the last hour."""
+        found = {name: (course, total(course)) for name, course in (await self._desk.queue_courses(queues)).items()}
+        return {
+            name: Done([tally.ended() for tally in course[:-1]], per_minute(whole, USUAL.seconds), error_share(whole))
+            for name, (course, whole) in found.items()
+            if whole
+        }
 
     async def jobs(self, request: Request) -> Response:
         """The jobs of a state, or those that are sought."""
@@ -207,6 +229,7 @@ class Pages:
             found=dossier,
             acts=acts,
             moments=_moments(dossier),
+            copies=self._replies.copies(request, dossier.job) if dossier.job else (),
             lacking_results=self._desk.lacking_results,
             lacking_attempts=self._desk.lacking(Capability.NOTES),
         )
@@ -227,13 +250,15 @@ class Pages:
             pools=glance.pools,
             busy=busy,
             words=glance.workers,
+            vitals=await self._desk.vitals(glance.pools),
             late=SILENT_FOR,
             hint=self._desk.lacking(Capability.DIRECT),
         )
 
     async def cron(self, request: Request) -> Response:
         """The periodic jobs of the application."""
-        return self._replies.page(request, "cron", title="Cron", entries=self._desk.timetable())
+        entries, hint = await self._desk.agenda.entries(), self._desk.agenda.lacking_pauses
+        return self._replies.page(request, "cron", title="Cron", entries=entries, hint=hint)
 
     async def errors(self, request: Request) -> Response:
         """Failing jobs, grouped."""
@@ -255,7 +280,7 @@ def _hints(handlers: Sequence[str], queues: Sequence[str]) -> list[str]:
     ]
 
 
-def _alerts(glance: Glance) -> list[tuple[str, str, str]]:
+def _alerts(glance: Glance, stopped: Sequence[Standing]) -> list[tuple[str, str, str]]:
     """(kind, text, page) of what a human should look at, the worst first."""
     found: list[tuple[str, str, str]] = []
     waiting = glance.counts.get(State.QUEUED, 0)
@@ -265,6 +290,8 @@ def _alerts(glance: Glance) -> list[tuple[str, str, str]]:
         found.append(("warn", "oldest", "/queues"))
     if glance.paused:
         found.append(("warn", "paused", "/queues"))
+    if stopped:
+        found.append(("warn", "stopped", "/cron"))
     if glance.counts.get(State.DEAD):
         found.append(("bad", "dead", "/errors"))
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -39,8 +38,7 @@ def environment() -> Environment:
     filters |= {"ago": ago, "span": _span, "count": _count, "compact": compact, "pretty": pretty}
     filters |= {"last_line": last_line, "steps": steps, "coded": coded, "exact": json.dumps}
     offered: dict[str, Any] = made.globals
-    offered |= {"sparkline": sparkline, "as_python": as_python, "as_cli": as_cli, "seek": seek}
-    offered |= {"histogram": histogram}
+    offered |= {"sparkline": sparkline, "seek": seek, "histogram": histogram}
     return made
 
 
@@ -120,20 +118,3 @@ def sparkline(course: Sequence[int | None]) -> Markup:
 def seek(**conditions: str) -> str:
     """A search for jobs that are so."""
     return " ".join(f'{name}:"{text.replace(chr(34), "*")}"' for name, text in conditions.items() if text)
-
-
-def as_python(job: dict[str, Any]) -> str:
-    """Python that enqueues such a job."""
-    args = f", args={job['args']!r}" if job["args"] is not None else ""
-    queue = f", queue={job['queue']!r}" if job["queue"] != "default" else ""
-    return f"worker.perform(Job(handler={job['handler']!r}{args}{queue}))"
-
-
-def as_cli(job: dict[str, Any]) -> str:
-    """A command that enqueues such a job."""
-    words = ["worksong", "enqueue", job["handler"]]
-    if job["args"] is not None:
-        words += ["--args", json.dumps(job["args"], ensure_ascii=False)]
-    if job["queue"] != "default":
-        words += ["--queue", job["queue"]]
-    return shlex.join(words)

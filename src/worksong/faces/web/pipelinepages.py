@@ -49,9 +49,9 @@ class PipelinePages:
         found = await one_pipeline(self._ledger(), pipeline_id)
         if found is None:
             raise Refused(404, "not_found", "no record is kept of such a pipeline: it ended long ago, or it never was")
-        whole, jobs = found
+        whole, stages = found
         return self._replies.page(
-            request, "pipeline", title=f"Pipeline {whole.name or whole.id[:80]}", whole=whole, jobs=jobs
+            request, "pipeline", title=f"Pipeline {whole.name or whole.id[:80]}", whole=whole, stages=stages
         )
 
     def _ledger(self) -> Ledger:

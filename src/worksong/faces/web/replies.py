@@ -15,6 +15,8 @@ from starlette.types import Scope
 
 from worksong.domain.capability import Capability
 from worksong.faces.asgi.refused import Failure
+from worksong.faces.asgi.roof import service_at
+from worksong.faces.web.copies import Copy, copies
 from worksong.faces.web.doing import WHOLE, guest_of
 from worksong.faces.web.failures import title_of
 from worksong.faces.web.notices import Notices
@@ -109,6 +111,12 @@ class Replies:
     def _sought_for(self, queue: str) -> str:
         """A search for the jobs of a queue; where a job type is the queue, for those of the type."""
         return seek(queue=queue) if Capability.QUEUES in self._desk.capabilities else seek(handler=queue)
+
+    def copies(self, request: Request, job: dict[str, Any]) -> list[Copy]:
+        """What enqueues a job like this one."""
+        path = service_at(request.scope)
+        service = None if path is None else f"{request.url.scheme}://{request.url.netloc}{path}"
+        return copies(job, service, guarded=not self._access.is_open)
 
     def refusal(self, request: Request, failure: Failure) -> Response:
         """The failure, as whoever asked can read it."""

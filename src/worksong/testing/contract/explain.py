@@ -24,6 +24,7 @@ THEMES = (
     "record_steps",
     "records",
     "results",
+    "schedules",
     "steps",
     "stores",
     "timing",

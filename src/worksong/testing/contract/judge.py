@@ -19,6 +19,7 @@ from worksong.testing.contract.notebooks import Notebooks
 from worksong.testing.contract.once import Ids, UniqueByKey, UniqueJobs
 from worksong.testing.contract.operating import Cancelling, Purging, Reviving
 from worksong.testing.contract.results import Returned
+from worksong.testing.contract.schedules import Schedules
 from worksong.testing.contract.stores import Opening, Outages, Poison, Siblings
 from worksong.testing.contract.timing import Timing
 from worksong.testing.contract.transactions import Transactions
@@ -55,6 +56,7 @@ class BackendContract(
     Tracing,
     Chronicles,
     Notebooks,
+    Schedules,
     Siblings,
     Opening,
     Outages,

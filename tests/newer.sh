@@ -1,0 +1,46 @@
+#!/bin/bash
+# Runs tests on the Python of Debian 13, and on Django 6, which needs it: in a Debian of its own, below a directory.
+#
+#   tests/newer.sh DIRECTORY [TEST...]
+#
+# The packages come from where this machine's apt has its own. Needs to be root, debootstrap, and the network. What was
+# made stays in the directory for the next time; the sources are copied anew each time, as far as git knows them.
+set -euo pipefail
+
+root=$1
+shift
+tests=("$@")
+[ ${#tests[@]} -gt 0 ] || tests=(tests/unit tests/frameworks tests/test_docs.py tests/test_examples.py)
+
+[ "$(id -u)" = 0 ] || { echo "a Debian in a directory is made by root only; with Python 3.12 or newer on the PATH: make setup PYTHON=..."; exit 1; }
+command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get install debootstrap"; exit 1; }
+
+if [ ! -e "$root/made" ]; then
+    mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' 'Origin: Debian' |
+        awk '$2 !~ /security|updates/ { print $1; exit }')
+    [ -n "$mirror" ] || { echo "apt names no mirror of Debian"; exit 1; }
+    scripts=/usr/share/debootstrap/scripts
+    script=$scripts/trixie
+    [ -e "$script" ] || script=$scripts/sid
+    mkdir -p "$root"
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates trixie "$root" "$mirror" "$script"
+    touch "$root/made"
+fi
+
+cp /etc/resolv.conf /etc/hosts "$root/etc/"
+cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+rm -rf "$root/work/sources" && mkdir -p "$root/work/sources"
+git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --file=- --directory="$root/work/sources"
+
+# shellcheck disable=SC2016  # the variables are those of the shell inside
+unshare --mount bash -c 'mount -t proc proc "$0/proc"; exec chroot "$0" /bin/bash -c "$1" inside "${@:2}"' "$root" '
+    set -euo pipefail
+    export LANG=C.UTF-8
+    cd /work/sources
+    [ -x /work/venv/bin/python ] || python3 -m venv /work/venv
+    grep -vi "^django==" constraints.txt > /work/constraints.txt
+    /work/venv/bin/pip install --quiet --constraint /work/constraints.txt --editable ".[all,dev]" "django>=6,<7"
+    /work/venv/bin/python -c "import sys, django; print(\"Python\", sys.version.split()[0], \"Django\", django.__version__)"
+    exec /work/venv/bin/pytest "$@"
+' "${tests[@]}"
