@@ -12,6 +12,7 @@ from worksong.domain.errors import Unsupported
 from worksong.domain.finding import Finding
 from worksong.domain.job import JobView
 from worksong.domain.lifecycle import State
+from worksong.domain.record import Status
 from worksong.domain.why import Facts
 from worksong.engine.pauses import Standing, stopped
 from worksong.ledger import Ledger
@@ -92,6 +93,8 @@ class Admin:
         """Drop the job, or stop it if it runs; False when it is not there."""
         # Its record comes first: whoever is lent the job after that drops it.
         struck = await self._strike(job_id)
+        if struck is None:
+            return False
         try:
             return await self._backend().cancel(job_id, self._clock.now()) or struck
         except Unsupported:
@@ -99,10 +102,14 @@ class Admin:
                 raise
             return True
 
-    async def _strike(self, job_id: str) -> bool:
-        """Whether there was a record of the job, and an open one."""
+    async def _strike(self, job_id: str) -> bool | None:
+        """Whether there was a record of the job, and an open one; None: it is through, and the queue is about to hear
+        of that."""
         ledger = self._ledger()
-        return ledger is not None and await ledger.cancel(job_id)
+        if ledger is None or await ledger.cancel(job_id):
+            return ledger is not None
+        job = await ledger.job(job_id)
+        return None if job and job.status is Status.COMPLETED else False
 
     async def aquiet(self, pool_id: str) -> bool:
         """Have a worker process fetch nothing more, for as long as it lives; False when it is not there."""

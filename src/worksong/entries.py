@@ -50,15 +50,23 @@ class Draft:
         self._new: dict[Ref, Record | None] = {}
 
     def get(self, kind: type[D], record_id: str) -> D | None:
-        """The document as it is by now."""
-        return self.all(kind, [record_id])[0]
+        """The document as it is by now. What was not read yet begins the step anew, with that as well."""
+        ref = ref_of(kind, record_id)
+        if ref not in self._known:
+            raise _More([ref])
+        record = self.record(ref)
+        return decode(record, kind) if record else None
 
     def all(self, kind: type[D], ids: Sequence[str]) -> list[D | None]:
-        """Several of them. What was not read yet begins the step anew, with these as well."""
+        """Several of them."""
         refs = [ref_of(kind, record_id) for record_id in ids]
+        self.look_at(refs)
+        return [decode(record, kind) if record else None for record in map(self.record, refs)]
+
+    def look_at(self, refs: Sequence[Ref]) -> None:
+        """What was not read yet begins the step anew, with these as well."""
         if missing := [ref for ref in refs if ref not in self._known]:
             raise _More(missing)
-        return [decode(record, kind) if record else None for record in map(self.record, refs)]
 
     def record(self, ref: Ref) -> Record | None:
         """The record as it is by now."""
@@ -66,29 +74,31 @@ class Draft:
 
     def put(self, document: Document, **marks: float) -> None:
         """The document as it shall be; `marks` (unsent_since, until) that are not given stay as they are."""
-        old = self.record(ref_of(type(document), document.id))
+        ref = ref_of(type(document), document.id)
+        old, version = self.record(ref), self._next(ref)
         if old is None:
-            self._note(encode(document, **marks))
+            self._new[ref] = encode(document, **marks, version=version)
             return
         unsent_since, until = marks.get("unsent_since", old.unsent_since), marks.get("until", old.until)
-        new = encode(document, unsent_since=unsent_since, until=until)
-        if (new.body, unsent_since, until) != (old.body, old.unsent_since, old.until):
-            self._note(new)
+        new = encode(document, unsent_since=unsent_since, until=until, version=version)
+        if new.body != old.body or (unsent_since, until) != (old.unsent_since, old.until):
+            self._new[ref] = new
 
     def mark(self, ref: Ref, **marks: float) -> None:
         """The same document, if it is there, under other marks."""
         old = self.record(ref)
         if old and any(getattr(old, name) != mark for name, mark in marks.items()):
-            self._note(replace(old, **marks))
+            self._new[ref] = replace(old, **marks, version=self._next(ref))
 
     def drop(self, ref: Ref) -> None:
         """Nothing of it is left."""
         if self.record(ref):
             self._new[ref] = None
 
-    def _note(self, new: Record) -> None:
-        before = self._known.get(new.ref)
-        self._new[new.ref] = replace(new, version=before.version + 1) if before else new
+    def _next(self, ref: Ref) -> int:
+        """The version of what is written."""
+        before = self._known.get(ref)
+        return before.version + 1 if before else 1
 
     @property
     def changes(self) -> list[Change]:

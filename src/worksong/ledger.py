@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence, Set
-from typing import TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -18,13 +17,11 @@ from worksong.domain.result import Result
 from worksong.entries import CHUNK, Draft, Entries
 from worksong.ports.clock import Clock
 from worksong.ports.records import After, Change, Kind, RecordStore, Ref
+from worksong.together import forget_result, is_unwanted, move, parts_of
 from worksong.wire.record import decode, encode, ref_of
 
 RETENTION = 7 * 86400.0
 """Seconds that records of what has ended, results and used keys are kept."""
-
-Sendable: TypeAlias = JobRecord | PipelineRecord
-"""What gets into the queue as a whole."""
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -213,9 +210,11 @@ class Ledger:
 
         def decide(draft: Draft) -> None:
             job = draft.get(JobRecord, job_id)
-            if job and rules.may_begin(job, message):
-                _forget_result(draft, job)
-                _move(draft, rules.begun(job, message, now), unsent_since=0.0, until=0.0)
+            if job and is_unwanted(draft, job):
+                draft.put(replace(job, cancelled=True))
+            elif job and rules.may_begin(job, message):
+                forget_result(draft, job)
+                move(draft, rules.begun(job, message, now), unsent_since=0.0, until=0.0)
 
         return (await self.entries.step([ref_of(JobRecord, job_id)], decide)).get(JobRecord, job_id)
 
@@ -226,8 +225,8 @@ class Ledger:
         def decide(draft: Draft) -> None:
             job = draft.get(JobRecord, failed.id)
             if job and rules.is_the_same_failure(failed, job) and not job.cancelled:
-                _forget_result(draft, job)
-                _move(draft, rules.reopened(job, now), unsent_since=0.0, until=0.0)
+                forget_result(draft, job)
+                move(draft, rules.reopened(job, now), unsent_since=0.0, until=0.0)
 
         await self.entries.step([ref_of(JobRecord, failed.id), ref_of(ResultRecord, failed.id)], decide)
 
@@ -254,12 +253,12 @@ class Ledger:
     def _change(self, draft: Draft, job: JobRecord) -> None:
         """It waits or runs on; or that it was cancelled has ended it."""
         if not job.status.ended:
-            _move(draft, job)
+            move(draft, job)
             return
         until = job.completed_at + self.retention
         result = Result(job.id, job.completed_at, failure=Failure("Discarded", job.failure_reason))
         draft.put(ResultRecord(id=job.id, result=result), until=until)
-        _move(draft, job, unsent_since=0.0, until=until)
+        move(draft, job, unsent_since=0.0, until=until)
 
     async def put(self, results: Sequence[Result]) -> None:
         """Keep results, and note in the records that the jobs have ended; of several for one job the last counts."""
@@ -283,13 +282,14 @@ class Ledger:
         job = draft.get(JobRecord, result.job_id)
         if job and job.status.ended:
             if job.status is Status.FAILED:  # its pipeline may have come to it just now
-                _move(draft, job, until=until)
+                move(draft, job, until=until)
             return
-        draft.put(ResultRecord(id=result.job_id, result=result), until=until)
+        if job and job.cancelled and not result.failure:
+            self._change(draft, rules.ended(job, result))
+            return
         if job:
-            ended = rules.ended(job, result)
-            goes_on = ended.status is Status.COMPLETED and ended.next_id
-            _move(draft, ended, unsent_since=0.0, until=0.0 if goes_on else until)
+            until = move(draft, rules.ended(job, result), unsent_since=0.0, until=until)
+        draft.put(ResultRecord(id=result.job_id, result=result), until=until)
 
     async def result(self, job_id: str) -> Result | None:
         return await self.kept_result(job_id)
@@ -306,34 +306,3 @@ class Ledger:
         while dropped := await self.store.prune(self.clock.now()):
             pruned += dropped
         return pruned
-
-
-def parts_of(document: Sendable) -> list[Ref]:
-    """What goes when it goes."""
-    jobs = document.job_ids if isinstance(document, PipelineRecord) else ()
-    results = jobs or (document.id,)
-    return [*(ref_of(JobRecord, job_id) for job_id in jobs), *(ref_of(ResultRecord, job_id) for job_id in results)]
-
-
-def _forget_result(draft: Draft, job: JobRecord) -> None:
-    """A job that has failed goes on: nobody is to take that failure for what comes of it now."""
-    if job.status.ended and draft.get(ResultRecord, job.id):
-        draft.drop(ref_of(ResultRecord, job.id))
-
-
-def _move(draft: Draft, job: JobRecord, **marks: float) -> None:
-    """A job changes, and with it the pipeline that it belongs to: that is kept, or may be forgotten, as a whole."""
-    draft.put(job, **marks)
-    pipeline = draft.get(PipelineRecord, job.pipeline_id) if job.pipeline_id else None
-    if pipeline is None:
-        return
-    others = [other for other in draft.all(JobRecord, rules.beside(pipeline, job)) if other]
-    followed = rules.followed(pipeline, job, others)
-    until = marks.get("until", 0.0) if followed.status.ended else 0.0
-    draft.put(followed, unsent_since=0.0, until=until)
-    if not followed.status.ended:
-        draft.mark(ref_of(JobRecord, job.id), until=0.0)
-    if followed.status.ended or pipeline.status.ended:
-        for other in draft.all(JobRecord, pipeline.job_ids):
-            if other:
-                draft.mark(ref_of(JobRecord, other.id), until=until)

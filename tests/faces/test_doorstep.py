@@ -13,7 +13,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from patience import PATIENCE
+from worksong import Worker
+from worksong.faces.asgi.envelope import ENVELOPE, head
 from worksong.faces.doorstep import LARGEST, on
+from worksong.faces.http import HttpFace
+from worksong.service.jobservice import JobService
 
 SHORT = 0.05
 
@@ -146,3 +150,102 @@ async def test_who_was_answered_early_may_bring_the_rest_of_the_body_and_ask_aga
     served.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nagain")
     await line.ends_with(b"again")
     assert not line.closed.is_set()
+
+
+# answers in one piece
+
+
+class Told:
+    """An application whose answers are there as soon as they are asked for, sent in one piece or in parts."""
+
+    def __init__(self) -> None:
+        self.ways = list[str]()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = scope["path"].encode()
+        envelope = scope.get("extensions", {}).get(ENVELOPE)
+        if envelope and envelope(head(200, "text/plain", len(body)), body):
+            self.ways.append("one piece")
+            return
+        self.ways.append("parts")
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    told = Told()
+    monkeypatch.setattr(Door, "app", told)
+    return told
+
+
+def asking(path: bytes, *more: bytes, version: bytes = b"1.1") -> bytes:
+    lines = [b"GET %b HTTP/%b" % (path, version), b"Host: a", *more]
+    return b"".join(b"%b\r\n" % line for line in lines) + b"\r\n"
+
+
+async def test_who_asks_several_things_at_once_is_answered_in_their_order(told: Told) -> None:
+    served, line = Door(HttpToolsProtocol).connected()
+    served.data_received(asking(b"/first") + asking(b"/second"))
+    await line.ends_with(b"/second")
+    served.data_received(asking(b"/third"))
+    await line.ends_with(b"/third")
+    assert line.heard.index(b"/first") < line.heard.index(b"/second")
+    assert told.ways == ["one piece"] * 3
+    assert not line.closed.is_set()
+
+
+@pytest.mark.parametrize("asked", [asking(b"/last", b"Connection: close"), asking(b"/last", version=b"1.0")])
+async def test_who_wants_to_hear_no_more_is_answered_and_hung_up_on(told: Told, asked: bytes) -> None:
+    served, line = Door(HttpToolsProtocol).connected()
+    served.data_received(asked)
+    await line.ends_with(b"/last")
+    assert b"connection: close\r\n" in line.heard
+    assert told.ways == ["one piece"]
+    async with asyncio.timeout(PATIENCE):
+        await line.closed.wait()
+
+
+async def test_who_does_not_read_is_sent_parts_when_there_is_room(told: Told) -> None:
+    # Given one who takes nothing more just now
+    served, line = Door(HttpToolsProtocol).connected()
+    served.pause_writing()
+    served.data_received(asking(b"/slowly"))
+    await asyncio.sleep(0.01)
+    assert line.heard == b""
+    # When there is room again, then the answer comes
+    served.resume_writing()
+    await line.ends_with(b"/slowly")
+    assert told.ways == ["parts"]
+
+
+async def test_the_other_protocol_sends_parts(told: Told) -> None:
+    served, line = Door(H11Protocol).connected()
+    served.data_received(asking(b"/parts"))
+    await line.ends_with(b"/parts")
+    assert told.ways == ["parts"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [(b"/api/tasks", b"200"), (b"/api/jobs/1", b"404"), (b"/api/nowhere", b"404")]
+)
+async def test_an_answer_of_the_service_is_the_same_in_one_piece_and_in_parts(
+    monkeypatch: pytest.MonkeyPatch, path: bytes, status: bytes
+) -> None:
+    heard = list[list[bytes]]()
+    face = HttpFace(JobService(Worker(records="memory://")))
+    for protocol in (HttpToolsProtocol, H11Protocol):
+        door = Door(protocol)
+        monkeypatch.setattr(door, "app", face)
+        served, line = door.connected()
+        served.client = ("127.0.0.1", 1)
+        served.data_received(asking(path).replace(b"Host: a", b"Host: localhost"))
+        async with asyncio.timeout(PATIENCE):
+            while b"\r\n\r\n" not in line.heard:
+                await line.answered.wait()
+                line.answered.clear()
+        first, *lines = line.heard.partition(b"\r\n\r\n")[0].split(b"\r\n")
+        assert first.split()[1] == status
+        heard.append(sorted(one for one in lines if not one.startswith(b"date")))
+    assert heard[0] == heard[1]

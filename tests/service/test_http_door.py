@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from service.browser import ADDRESS, asking
 from service.scenarios import NOBODY, job
 from service.stage import Firm, a_job
 from worksong import ConfigError
+from worksong.faces.asgi import audit
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.http import HttpFace, Limits
 from worksong.faces.http.answers import Route
@@ -380,6 +383,40 @@ async def test_every_write_is_noted_with_who_did_it_and_those_refused_too(
         "count": 1,
         "ids": [created],
     }
+
+
+def test_a_line_of_the_audit_is_a_record_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    made = logging.getLogRecordFactory()
+
+    class Own(logging.LogRecord):
+        """As an application may want its records to be."""
+
+    def note() -> None:
+        audit.note("me", "POST /api/jobs", 202)
+
+    # Given lines of two threads, and of an application that makes records of its own
+    with caplog.at_level(logging.INFO, "worksong.audit"):
+        began = time.time()
+        note()
+        other = threading.Thread(target=note, name="another")
+        other.start()
+        other.join()
+        logging.setLogRecordFactory(Own)
+        try:
+            note()
+        finally:
+            logging.setLogRecordFactory(made)
+        usual = logging.getLogger("worksong.audit").makeRecord("", logging.INFO, "", 0, "", (), None)
+
+    # Then each tells what all records do, of its own time and thread
+    mine, others, own = [record for record in caplog.records if record.name == "worksong.audit"]
+    assert set(vars(usual)) <= set(vars(mine))
+    assert (mine.threadName, others.threadName) == (threading.current_thread().name, "another")
+    assert began <= mine.created <= others.created <= usual.created
+    assert mine.relativeCreated <= usual.relativeCreated
+    assert mine.getMessage() == others.getMessage() == own.getMessage()
+    assert isinstance(own, Own)
+    assert not isinstance(mine, Own)
 
 
 async def test_orders_at_the_console_are_noted_too(firm: Firm, caplog: pytest.LogCaptureFixture) -> None:

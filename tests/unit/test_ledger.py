@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from worksong import Worker
-from worksong.domain.chain import first_of
+from worksong.domain.chain import again, first_of
 from worksong.domain.outcome import Failure
 from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status, queued
 from worksong.domain.result import Result
@@ -280,6 +280,69 @@ async def test_what_has_ended_is_forgotten_after_its_time(shop: Shop) -> None:
     # Then the pipeline, both jobs and the result are gone
     assert (kept, gone) == (0, 4)
     assert [job.id for job in await shop.ledger.jobs()] == ["waits"]
+
+
+async def test_results_are_kept_for_as_long_as_their_pipeline_goes_on(shop: Shop) -> None:
+    # Given a pipeline whose second job fails, so that somebody has to look into it
+    pipeline, jobs = a_pipeline("double", "fail", "double")
+    await shop.ledger.open_pipeline(pipeline, jobs)
+    ledger, now = shop.ledger, shop.worker.clock.now()
+    long_after = now + 2 * ledger.retention
+    await ledger.begin(jobs[0].id)
+    await ledger.put([Result(jobs[0].id, now, b"2")])
+
+    # When that takes longer than results of other jobs are kept, and it is retried once
+    kept = [await ledger.store.prune(long_after)]
+    await ledger.begin(jobs[1].id)
+    await ledger.put([Result(jobs[1].id, now, failure=Failure("ValueError", "no"))])
+    await ledger.reopen(await shop.job(jobs[1].id))
+    kept.append(await ledger.store.prune(long_after))
+
+    # Then what the first one returned is there still, until the time of the whole pipeline is over
+    assert await ledger.kept_result(jobs[0].id) is not None
+    for job in jobs[1:]:
+        await ledger.begin(job.id)
+        await ledger.put([Result(job.id, long_after, b"4")])
+    kept.append(await ledger.store.prune(long_after + 1))
+    assert kept == [0, 0, 0]
+    assert await ledger.store.prune(long_after + ledger.retention + 1) == 1 + 3 + 3
+
+
+async def test_what_was_cancelled_has_not_succeeded_and_nothing_follows_it(shop: Shop) -> None:
+    # Given a pipeline whose first job is cancelled while it runs, and comes to its end all the same
+    pipeline, jobs = a_pipeline("double", "double")
+    await shop.ledger.open_pipeline(pipeline, jobs)
+    await shop.ledger.begin(jobs[0].id)
+    assert await shop.ledger.cancel(jobs[0].id)
+    await shop.ledger.put([Result(jobs[0].id, NOW, b"2")])
+    assert ((await shop.job(jobs[0].id)).status, (await shop.job(jobs[0].id)).failure_reason) == (
+        Status.FAILED,
+        "cancelled",
+    )
+
+    # When its queue, which was told too late or cannot cancel, sends the next one on
+    await shop.worker.aperform(again(pipeline, jobs, 1, 2))
+    ended = await shop.ended(jobs[1].id)
+
+    # Then that does not run
+    assert (ended.status, ended.failure_reason, shop.runs) == (Status.FAILED, "cancelled", [])
+    whole = await shop.ledger.pipeline("p1")
+    assert whole is not None
+    assert whole.status is Status.FAILED
+
+
+async def test_who_is_through_cannot_be_cancelled_before_the_queue_has_heard_of_that(shop: Shop) -> None:
+    # Given a job whose result is kept, while it is in the queue still
+    await shop.worker.astop()
+    job = JobRecord(id="j1", task="double")
+    await shop.ledger.open_job(job)
+    await shop.worker.backend().push([queued(job)], NOW)
+    await shop.ledger.begin("j1")
+    await shop.ledger.put([Result("j1", NOW, b"2")])
+    # When somebody cancels it, then it is too late, and the queue is not told to drop what follows it
+    assert not await shop.worker.admin.acancel("j1")
+    assert (await shop.job("j1")).status is Status.COMPLETED
+    assert await shop.worker.admin.ajob("j1") is not None
 
 
 async def test_what_is_in_the_queue_is_told_of_once(shop: Shop) -> None:

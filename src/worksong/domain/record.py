@@ -153,6 +153,12 @@ def may_begin(record: JobRecord, message: str) -> bool:
     return not (record.status is Status.COMPLETED or record.cancelled) and record.message in ("", message)
 
 
+def is_unwanted(record: JobRecord, every: Sequence[JobRecord]) -> bool:
+    """Whether it was sent on by one that was cancelled as it came to its end; `every`: all jobs of its pipeline."""
+    here = next((other.id for other in every if other.next_id == record.next_id), "")
+    return record.status is Status.PENDING and any(other.cancelled for other in every if other.next_id == here)
+
+
 def begun(record: JobRecord, message: str, now: float) -> JobRecord:
     """It runs; again, if it has run before."""
     handed_over = record.scheduled_at or (now if record.due else 0.0)
@@ -202,8 +208,10 @@ def cancelled(record: JobRecord, now: float) -> JobRecord:
 
 
 def ended(record: JobRecord, result: Result) -> JobRecord:
-    """Its last run is over. One that never ran has started when it ended."""
+    """Its last run is over. One that never ran has started when it ended; one that was cancelled has not succeeded."""
     failure = result.failure
+    if record.cancelled and not failure:
+        return cancelled(replace(record, status=Status.SCHEDULED), result.at)
     return replace(
         record,
         status=Status.FAILED if failure else Status.COMPLETED,

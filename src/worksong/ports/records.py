@@ -20,14 +20,14 @@ class Kind(StrEnum):
     """Of a notebook: lines that people read."""
 
 
-class Ref(NamedTuple):
-    """Which record."""
+class Ref(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
+    """Which record. There are several for each change of one, so they are made quickly, and nobody collects them."""
 
     kind: Kind
     id: str
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A document, and what stores need to know of it. Times are Unix seconds."""
 
     ref: Ref

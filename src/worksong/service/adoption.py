@@ -120,7 +120,7 @@ class Adoption:
         return [
             encode(whole, unsent_since=since, until=until),
             *(encode(job, until=until) for job in jobs if pipeline),
-            *(encode(ResultRecord(id=one.job_id, result=one), until=self._until) for one in results),
+            *(encode(ResultRecord(id=one.job_id, result=one), until=until) for one in results),
             self._mark(whole),
         ]
 

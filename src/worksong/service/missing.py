@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from worksong.domain.errors import BackendRefused
 from worksong.domain.record import JobRecord, KeyRecord, Status
 from worksong.entries import CHUNK, Draft, read
-from worksong.ledger import Ledger, Sendable, parts_of
+from worksong.ledger import Ledger
 from worksong.ports.records import After, Kind, Record, Ref
+from worksong.together import Sendable, parts_of
 from worksong.wire.record import ref_of
 
 log = logging.getLogger("worksong")

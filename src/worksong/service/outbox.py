@@ -28,11 +28,12 @@ from worksong.domain.outcome import Failure
 from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, queued, stamped
 from worksong.domain.result import Result
 from worksong.engine.reminder import Reminder
-from worksong.ledger import Ledger, Sendable
+from worksong.ledger import Ledger
 from worksong.ports import chance
 from worksong.ports.records import Ref
 from worksong.service.audit import Audit
 from worksong.service.missing import Missing
+from worksong.together import Sendable
 from worksong.wire.record import ref_of
 from worksong.worker import Worker
 
@@ -157,9 +158,10 @@ class Outbox:
                 await self.flush()
 
     async def flush(self) -> None:
-        """Note at once what got into the queue."""
+        """Note at once what got into the queue; most of it has begun by then."""
         while refs := list(self._sent)[:TOGETHER]:
-            await self._ledger.sent(refs)
+            if unsent := await self._ledger.unsent(refs):
+                await self._ledger.sent(unsent)
             self._sent.difference_update(refs)
 
     # what is missing

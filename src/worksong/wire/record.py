@@ -26,8 +26,8 @@ def ref_of(kind: type[D], record_id: str) -> Ref:
     return Ref(_KINDS[kind], record_id)
 
 
-def encode(document: Document, *, unsent_since: float = 0.0, until: float = 0.0) -> Record:
-    """The record of a new document."""
+def encode(document: Document, *, unsent_since: float = 0.0, until: float = 0.0, version: int = 1) -> Record:
+    """The record of a document, a new one unless its `version` is said."""
     return Record(
         ref_of(type(document), document.id),
         _encoder.encode(document),
@@ -35,6 +35,7 @@ def encode(document: Document, *, unsent_since: float = 0.0, until: float = 0.0)
         status=getattr(document, "status", 0),
         unsent_since=unsent_since,
         until=until,
+        version=version,
     )
 
 

@@ -41,36 +41,42 @@ class MemoryRecords:
 
     async def write(self, changes: Sequence[Change]) -> bool:
         with self._guard:
-            if any(self._version(change.ref) != change.was for change in changes):
-                return False
-            for change in changes:
-                self._put(change)
+            for ref, was, _ in changes:
+                kept = self._kept.get(ref)
+                if (kept.version if kept else None) != was:
+                    return False
+            for ref, _, record in changes:
+                if record:
+                    self._put(ref, record)
+                else:
+                    self._forget(ref)
         return True
 
-    def _version(self, ref: Ref) -> int | None:
-        kept = self._kept.get(ref)
-        return kept.version if kept else None
-
-    def _put(self, change: Change) -> None:
-        ref, record = change.ref, change.record
-        self._forget(ref)
-        if record is None:
-            return
+    def _put(self, ref: Ref, record: Record) -> None:
+        old = self._kept.get(ref)
         self._kept[ref] = record
-        for status in (None, record.status) if ref.kind in ORDERED else ():
-            insort(self._lists[ref.kind, status], After(record.created_at, ref.id))
-        if record.unsent_since:
-            self._unsent[ref] = record.unsent_since
-        if record.until:
-            self._passing[ref] = record.until
+        if ref.kind in ORDERED:
+            self._list(ref, old, record)
+        _note(self._unsent, ref, record.unsent_since)
+        _note(self._passing, ref, record.until)
+
+    def _list(self, ref: Ref, old: Record | None, new: Record | None) -> None:
+        """In the list of all, where most that changes stays, and in those of statuses."""
+        if old and new and (old.status, old.created_at) == (new.status, new.created_at):
+            return
+        was, now = _places(ref, old), _places(ref, new)
+        for place in was:
+            if place not in now:
+                listed = self._lists[ref.kind, place[0]]
+                del listed[bisect_right(listed, place[1]) - 1]
+        for place in now:
+            if place not in was:
+                insort(self._lists[ref.kind, place[0]], place[1])
 
     def _forget(self, ref: Ref) -> None:
         old = self._kept.pop(ref, None)
-        if old is None:
-            return
-        for status in (None, old.status) if ref.kind in ORDERED else ():
-            listed = self._lists[ref.kind, status]
-            del listed[bisect_right(listed, After(old.created_at, ref.id)) - 1]
+        if ref.kind in ORDERED:
+            self._list(ref, old, None)
         self._unsent.pop(ref, None)
         self._passing.pop(ref, None)
 
@@ -101,3 +107,18 @@ class MemoryRecords:
             for ref in over:
                 self._forget(ref)
         return len(over)
+
+
+def _places(ref: Ref, record: Record | None) -> tuple[tuple[int | None, After], ...]:
+    """The lists that it is in, and where."""
+    if record is None:
+        return ()
+    after = After(record.created_at, ref.id)
+    return (None, after), (record.status, after)
+
+
+def _note(times: dict[Ref, float], ref: Ref, at: float) -> None:
+    if at:
+        times[ref] = at
+    elif ref in times:
+        del times[ref]

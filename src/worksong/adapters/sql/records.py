@@ -83,13 +83,13 @@ class Pages:
             raise Unlike
         kept = [(change, _row(change.record)) for change in ordered if change.record]
         yield from self._all("update_record", [row for change, row in kept if change.was is not None])
-        yield from self._all("drop_record", [change.ref for change in ordered if change.record is None])
+        yield from self._all("drop_record", [_place(change.ref) for change in ordered if change.record is None])
         yield from self._all("insert_record", [row for change, row in kept if change.was is None])
 
     def _versions(self, refs: Sequence[Ref]) -> Program[dict[Ref, int]]:
         found: list[Row] = []
         for start in range(0, len(refs), CHUNK):
-            found += yield from self._space.ask("lock_records", refs[start : start + CHUNK])
+            found += yield from self._space.ask("lock_records", list(map(_place, refs[start : start + CHUNK])))
         return {Ref(Kind(kind), record_id): version for kind, record_id, version in found}
 
     def _all(self, statement: str, rows: Sequence[Row]) -> Program[None]:
@@ -101,7 +101,7 @@ class Pages:
 
     def read(self, refs: Sequence[Ref]) -> Program[list[Row]]:
         found: list[Row] = []
-        for part in _chunks(list(dict.fromkeys(refs))):
+        for part in _chunks(list(map(_place, dict.fromkeys(refs)))):
             found += yield from self._space.ask("records", part)
         return found
 
@@ -124,12 +124,16 @@ def _chunks(rows: Sequence[Row]) -> list[Sequence[Row]]:
     return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
 
 
+def _place(ref: Ref) -> Row:
+    """The columns by which a record is found."""
+    return str(ref.kind), ref.id
+
+
 def _row(record: Record) -> Row:
     """The columns of the fragment `record`."""
     times = (float(record.unsent_since), float(record.until))
     return (
-        str(record.ref.kind),
-        record.ref.id,
+        *_place(record.ref),
         record.body,
         float(record.created_at),
         int(record.status),

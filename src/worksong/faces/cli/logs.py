@@ -28,13 +28,21 @@ class Lines(logging.Formatter):
         super().__init__()
         self._tag = f"[{tag}] " if tag else ""
         self._colour = colour
+        self._begun = lru_cache(32)(self._beginning)
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = _clock(int(record.created))
-        source = "" if record.name.partition(".")[0] == "worksong" else f"{record.name}: "
-        line = f"{self._level(record)} {self._tag}{one_line(source)}{shown(record.getMessage())}"
+        begun = self._begun(int(record.created), record.levelno, record.levelname, record.name)
+        line = f"{begun}{shown(record.getMessage())}"
+        if not record.exc_info:
+            return line
         trace = "".join(f"\n    {shown(part)}" for part in self.trace(record).splitlines())
-        return f"{self._paint(moment, 'bright_black')} {line}{self._paint(trace, 'bright_black')}"
+        return f"{line}{self._paint(trace, 'bright_black')}"
+
+    def _beginning(self, second: int, level: int, called: str, name: str) -> str:
+        """Many lines are of one and the same second, and of the same program."""
+        moment = self._paint(time.strftime("%H:%M:%S", time.localtime(second)), "bright_black")
+        source = "" if name.partition(".")[0] == "worksong" else f"{name}: "
+        return f"{moment} {self._paint(f'{called:<7}', COLOURS.get(level, 'cyan'))} {self._tag}{one_line(source)}"
 
     def trace(self, record: logging.LogRecord) -> str:
         """The traceback that goes with the record, if any; it begins where the app's own code does."""
@@ -42,9 +50,6 @@ class Lines(logging.Formatter):
             return ""
         kind, error, trace = record.exc_info
         return self.formatException((kind, error, _of_the_app(trace)) if kind and error else record.exc_info)
-
-    def _level(self, record: logging.LogRecord) -> str:
-        return self._paint(f"{record.levelname:<7}", COLOURS.get(record.levelno, "cyan"))
 
     def _paint(self, text: str, colour: str) -> str:
         return click.style(text, fg=colour) if self._colour and text else text
@@ -70,12 +75,6 @@ def _about(record: logging.LogRecord) -> dict[str, str | int]:
     named, context = getattr(record, "job", None), CURRENT.get(None)
     job = named if isinstance(named, Job) else context.job if context else None
     return {"job": job.id, "handler": job.handler, "attempt": job.attempt} if job else {}
-
-
-@lru_cache(8)
-def _clock(second: int) -> str:
-    """Many lines are of one and the same second."""
-    return time.strftime("%H:%M:%S", time.localtime(second))
 
 
 def shown(text: str) -> str:

@@ -10,7 +10,7 @@ from starlette.types import Scope as Request
 
 from worksong.faces.asgi.origin import host_of, is_allowed, is_same
 from worksong.faces.asgi.refused import Refused
-from worksong.faces.asgi.sender import is_local
+from worksong.faces.asgi.sender import is_local, tell_of_a_proxy
 from worksong.faces.asgi.signs import sign_in
 from worksong.faces.http.limits import Limits
 from worksong.ports.clock import Clock
@@ -67,7 +67,8 @@ class Door:
         `anybody`: what is asked is answered to everybody, also to those whose tokens are not looked at any more.
         """
         host = headers.get(b"host", b"")
-        if not self._is_ours(host) or sum(name == b"host" for name, _ in request["headers"]) > 1:
+        twice = len(headers) < len(request["headers"]) and sum(name == b"host" for name, _ in request["headers"]) > 1
+        if twice or not self._is_ours(host):
             raise Refused(421, "misdirected", "this service does not answer to that name; --allow-host adds one")
         cors = self._cors(request, headers, host)
         if self._access.is_open:
@@ -107,7 +108,7 @@ class Door:
 
     def _check_local(self, request: Request, headers: Headers) -> None:
         """Without tokens only this machine may ask, and no proxy for others."""
-        if not self._everybody and not is_local(request, (name.decode("latin-1") for name in headers)):
+        if not self._everybody and not is_local(request, forwarded=_are_forwarded(tuple(headers))):
             raise Refused(403, "forbidden", "a service without tokens answers this machine only; give it some")
 
     def _caller(self, request: Request, headers: Headers, *, anybody: bool) -> Caller | None:
@@ -135,6 +136,12 @@ class Door:
             return None
         role = self._access.role_of_sign(sign_in(headers[b"cookie"].decode("latin-1")))
         return Caller("console", frozenset({Scope.READ})) if role >= Role.VIEWER else None
+
+
+@lru_cache(256)
+def _are_forwarded(headers: tuple[bytes, ...]) -> bool:
+    """Programs send headers of the same names again and again."""
+    return tell_of_a_proxy(name.decode("latin-1") for name in headers)
 
 
 def check_scope(caller: Caller | None, scope: Scope | None) -> None:

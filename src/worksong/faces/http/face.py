@@ -14,6 +14,7 @@ from starlette.types import Scope as Request
 
 from worksong.faces.asgi import audit
 from worksong.faces.asgi.body import WHOLE, too_large, whole
+from worksong.faces.asgi.envelope import ENVELOPE, Envelope, head
 from worksong.faces.asgi.failures import failure_of
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.refused import Failure, Refused
@@ -124,7 +125,9 @@ class HttpFace:
         if method not in ("GET", "HEAD", "OPTIONS"):
             address = str((scope.get("client") or ("",))[0])
             audit.note(who, f"{method} {path}", answer.status, about=answer.about, address=address)
-        await _send(answer, cors, receive, send, bodiless=method == "HEAD")
+        bodiless = method == "HEAD"
+        if cors or bodiless or not _sent_at_once(answer, scope):
+            await _send(answer, cors, receive, send, bodiless=bodiless)
 
     def _is_ours(self, path: str) -> bool:
         """Whether nobody but the service answers there: the console has its own part of /api/v1."""
@@ -185,6 +188,14 @@ def refusal(failure: Failure, path: str) -> Answer:
     if failure.wait:
         headers.append(("Retry-After", str(math.ceil(failure.wait))))
     return answer._replace(headers=tuple(headers))
+
+
+def _sent_at_once(answer: Answer, scope: Request) -> bool:
+    """Whether the server takes it in one piece."""
+    envelope: Envelope | None = scope.get("extensions", {}).get(ENVELOPE)
+    if envelope is None or answer.headers or answer.stream:
+        return False
+    return envelope(head(answer.status, answer.kind, len(answer.body)), answer.body)
 
 
 async def _send(

@@ -13,7 +13,7 @@ from worksong.faces.asgi.body import whole
 from worksong.faces.asgi.headers import HEADERS
 from worksong.faces.asgi.origin import host_of, is_allowed, is_same
 from worksong.faces.asgi.refused import Refused
-from worksong.faces.asgi.sender import is_local
+from worksong.faces.asgi.sender import is_local, tell_of_a_proxy
 from worksong.faces.web.doing import DEED, GUEST, Deed
 from worksong.faces.web.reception import Guest, Reception
 from worksong.faces.web.replies import Replies, where
@@ -130,7 +130,7 @@ class Guard:
         """Without tokens only this machine may ask, and no proxy for others."""
         if not self._access.is_open or self._everybody:
             return
-        if not is_local(scope, headers):
+        if not is_local(scope, forwarded=tell_of_a_proxy(headers)):
             raise Refused(
                 403, "forbidden", "a console without a token answers this machine only; start it with --token"
             )

@@ -1,0 +1,33 @@
+"""Envelopes: an answer whose head and body are there already goes out in one piece, where the server offers that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TypeAlias
+
+from worksong.faces.asgi.headers import HEADERS
+
+ENVELOPE = "worksong.envelope"
+"""Among the extensions of a request: who sends an answer so."""
+Envelope: TypeAlias = Callable[[bytes, bytes], bool]
+"""Takes the head, but for the server's own headers and the line that ends it, and the body; False: nothing was sent,
+and it is to be sent in parts."""
+
+
+def head(status: int, kind: str, length: int) -> bytes:
+    """That of an answer with no headers of its own; 204 has no body."""
+    return _head(status, kind) if status == 204 else b"%bcontent-length: %d\r\n" % (_head(status, kind), length)
+
+
+@lru_cache(64)
+def _head(status: int, kind: str) -> bytes:
+    """All but its length: there are few of them, and each request is answered with one."""
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        *(f"{name.lower()}: {HEADERS[name]}" for name in HEADERS),
+    ]
+    if status != 204:
+        lines.append(f"content-type: {kind}")
+    return "".join(f"{line}\r\n" for line in lines).encode()
