@@ -35,10 +35,20 @@ class Canceller(Protocol):
     async def acancel(self, job_id: str) -> bool: ...
 
 
-class Sender(Protocol):
-    """The worker, as far as a pipeline knows it."""
+class Keeper(Protocol):
+    """The worker, as far as what it keeps and knows again."""
 
     url: str
+
+    @property
+    def keeps_results(self) -> bool: ...
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+
+class Sender(Keeper, Protocol):
+    """The worker, as far as a pipeline knows it."""
+
     clock: Clock
     background: Background
     results: Callable[[], Results]
@@ -47,10 +57,6 @@ class Sender(Protocol):
     def admin(self) -> Canceller: ...
     @property
     def rolls(self) -> PerLoop[Ledger] | None: ...
-    @property
-    def keeps_results(self) -> bool: ...
-    @property
-    def capabilities(self) -> frozenset[Capability]: ...
     async def aperform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]: ...
     def handle(self, job_id: str, handler: str = "") -> Handle[Any]: ...
 
@@ -108,8 +114,7 @@ class Pipeline:
         return await self._send(lambda job, now: enqueueing.run_at(job, when, now))
 
     async def _send(self, timed: Callable[[Job, float], Job]) -> PipelineHandle:
-        if any(len(stage) > 1 for stage in self._stages[:-1]):
-            self._check_groups()
+        check_groups(self._stages, self._sender)
         pipeline_id, now, rolls = new_uuid(), self._sender.clock.now(), self._sender.rolls
         stages = marked(self._stages) if rolls else self._stages
         jobs = [timed(job, now) for job in pipeline.first(pipeline_id, self.name, stages)]
@@ -137,18 +142,24 @@ class Pipeline:
         ):  # then it counts as missing, and whoever finds that sends it again
             await ledger.sent([ref_of(PipelineRecord, pipeline_id)])
 
-    def _check_groups(self) -> None:
-        """Who is the last of several is told by their results; two may find that they are, and send the same jobs."""
-        where = self._sender.url.partition("?")[0].rpartition("@")[2]
-        if not self._sender.keeps_results:
-            what = "run jobs side by side in a pipeline, whose results tell when all are through"
-            raise Unsupported(what, where, INSTEAD[Capability.RESULTS])
-        if Capability.DEDUP not in self._sender.capabilities:
-            what = "run what follows several jobs only once, since it does not know ids again"
-            raise Unsupported(what, where, "run them one after the other, or use redis:// or a database")
-
     def __repr__(self) -> str:
         return f"<Pipeline {self.name or '(no name)'}: {len(self._stages)} stages>"
+
+
+def check_groups(stages: Sequence[Sequence[object]], sender: Keeper) -> None:
+    """Raise `Unsupported` where nobody could tell, or not for sure, who is the last of several in front of a stage.
+
+    That is told by their results; two may find that they are, and send the same jobs.
+    """
+    if not any(len(stage) > 1 for stage in stages[:-1]):
+        return
+    where = sender.url.partition("?")[0].rpartition("@")[2]
+    if not sender.keeps_results:
+        what = "run jobs side by side in a pipeline, whose results tell when all are through"
+        raise Unsupported(what, where, INSTEAD[Capability.RESULTS])
+    if Capability.DEDUP not in sender.capabilities:
+        what = "run what follows several jobs only once, since it does not know ids again"
+        raise Unsupported(what, where, "run them one after the other, or use redis:// or a database")
 
 
 class PipelineHandle:

@@ -64,7 +64,8 @@ def test_the_curl_lines_of_the_guide_work_as_typed(served: str) -> None:
 
     # Then every line was answered, with what the page promises
     assert told.returncode == 0, told.stdout + told.stderr
-    assert '{"tasks":["greet","resize"]}' in told.stdout
+    assert '{"tasks":["album","greet","resize"]}' in told.stdout
+    assert '"stages":[2,1]' in told.stdout
     assert '"metadata":"the picture, 800 wide"' in told.stdout
     assert "event: end" in told.stdout
     assert '{"ready":true}' in told.stdout

@@ -62,6 +62,8 @@ class Pipeline(_Record, frozen=True, kw_only=True):
 
     jobs: tuple[Job, ...] = ()
     """In order; empty where the service tells none, as in lists."""
+    stages: tuple[int, ...] = ()
+    """How many of its jobs run side by side, one stage after the other; empty: each by itself."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

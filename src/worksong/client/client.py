@@ -15,6 +15,7 @@ from worksong.client.errors import NotFound
 from worksong.client.requests import (
     Moment,
     Request,
+    Stage,
     Step,
     edit_body,
     encoded,
@@ -88,22 +89,24 @@ class Client:
         found = await self._ask(Request("POST", "/api/v1/records", Jobs, body, key=key))
         return list(found.jobs)
 
-    def create_pipeline(self, name: str, steps: Sequence[Step], **options: Any) -> Pipeline:
-        """Create a pipeline of two steps or more. Options: `description`, `run_at` and `key`, as for a job."""
-        return self._background.call(self.acreate_pipeline(name, steps, **options))
+    def create_pipeline(self, name: str, stages: Sequence[Stage], **options: Any) -> Pipeline:
+        """Create a pipeline of two steps or more; a list among them runs side by side, and the stage behind it waits
+        for all of it. Options: `description`, `run_at` and `key`, as for a job."""
+        return self._background.call(self.acreate_pipeline(name, stages, **options))
 
     async def acreate_pipeline(
         self,
         name: str,
-        steps: Sequence[Step],
+        stages: Sequence[Stage],
         *,
         description: str = "",
         run_at: Moment = None,
         key: str | None = None,
     ) -> Pipeline:
         """`create_pipeline` for async code."""
-        body = encoded(pipeline_body(name, steps, description, run_at))
-        return await self._ask(Request("POST", "/api/pipelines", Pipeline, body, key=key))
+        body = encoded(pipeline_body(name, stages, description, run_at))
+        path = "/api/pipelines" if all(isinstance(stage, Step) for stage in stages) else "/api/v1/pipelines"
+        return await self._ask(Request("POST", path, Pipeline, body, key=key))
 
     # asking
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -50,6 +50,10 @@ class Step(msgspec.Struct, frozen=True):
     """In the service's unit; 0: as long as its job type may take."""
 
 
+Stage: TypeAlias = Step | Sequence[Step]
+"""A job of a pipeline, or several that run side by side."""
+
+
 def place(*parts: str) -> str:
     """A path; ids are texts of others."""
     return "/" + "/".join(quote(part, safe="") for part in parts)
@@ -67,9 +71,12 @@ def job_body(step: Step, run_at: Moment) -> dict[str, Any]:
     }
 
 
-def pipeline_body(name: str, steps: Sequence[Step], description: str, run_at: Moment) -> dict[str, Any]:
+def pipeline_body(name: str, stages: Sequence[Stage], description: str, run_at: Moment) -> dict[str, Any]:
     """A pipeline to be created."""
-    jobs = [job_body(step, None) for step in steps]
+    jobs = [
+        job_body(stage, None) if isinstance(stage, Step) else [job_body(step, None) for step in stage]
+        for stage in stages
+    ]
     return {"name": name, "jobs": jobs, **_said(description=description, run_at=_moment(run_at))}
 
 

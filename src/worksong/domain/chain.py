@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from worksong.domain import pipeline
 from worksong.domain.job import Job
 from worksong.domain.pipeline import Step, Way, step_id
-from worksong.domain.record import MARK, JobRecord, PipelineRecord, args_of
+from worksong.domain.record import MARK, JobRecord, PipelineRecord, Status, args_of
 
 
 def records_of(
@@ -27,27 +27,23 @@ def records_of(
 
     `due`: when it begins, 0: at once; `run_at`: the same in RFC 3339.
     """
-    ids = [
-        [step_id(pipeline_id, number, member) for member in range(len(stage))] for number, stage in enumerate(stages)
-    ]
+    record = PipelineRecord(id=pipeline_id, job_ids=(), name=name, run_at=run_at, due=due, created_at=now)
+    return laid_out(record, [list(map(_job, stage)) for stage in stages])
+
+
+def laid_out(record: PipelineRecord, stages: Sequence[Sequence[JobRecord]]) -> tuple[PipelineRecord, list[JobRecord]]:
+    """A pipeline that has no jobs yet with those of its stages, which have no place yet, each in its own."""
+    ids = [[step_id(record.id, number, member) for member in range(len(stage))] for number, stage in enumerate(stages)]
     behind = [*(first for first, *_ in ids[1:]), ""]
     jobs = [
-        replace(_job(step), id=job_id, pipeline_id=pipeline_id, next_id=next_id, created_at=now)
+        replace(job, id=job_id, pipeline_id=record.id, next_id=next_id, created_at=record.created_at)
         for stage, stage_ids, next_id in zip(stages, ids, behind, strict=True)
-        for step, job_id in zip(stage, stage_ids, strict=True)
+        for job, job_id in zip(stage, stage_ids, strict=True)
     ]
     first, widths = len(stages[0]), tuple(map(len, stages))
-    jobs[:first] = [replace(job, due=due, run_at=run_at) for job in jobs[:first]]
-    record = PipelineRecord(
-        id=pipeline_id,
-        job_ids=tuple(job.id for job in jobs),
-        widths=widths if max(widths) > 1 else (),
-        name=name,
-        run_at=run_at,
-        due=due,
-        created_at=now,
-    )
-    return record, jobs
+    jobs[:first] = [replace(job, due=record.due, run_at=record.run_at) for job in jobs[:first]]
+    ids_in_order = tuple(job.id for job in jobs)
+    return replace(record, job_ids=ids_in_order, widths=widths if max(widths) > 1 else ()), jobs
 
 
 def _job(step: Step) -> JobRecord:
@@ -85,6 +81,14 @@ def stage_of(record: PipelineRecord, number: int) -> range:
         if number < end:
             return range(end - width, end)
     return range(number, number + 1)
+
+
+def under_way(record: PipelineRecord, jobs: Sequence[JobRecord]) -> list[JobRecord]:
+    """Those of its jobs that it has come to and that have not ended; the ones behind them are not in the queue yet."""
+    through = {job.id for job in jobs if job.status is Status.COMPLETED}
+    at = next((number for number, job_id in enumerate(record.job_ids) if job_id not in through), None)
+    here = {record.job_ids[number] for number in stage_of(record, at)} if at is not None else set()
+    return [job for job in jobs if job.id in here and not job.status.ended]
 
 
 def again(record: PipelineRecord, jobs: Sequence[JobRecord], number: int, previous: object) -> Job:

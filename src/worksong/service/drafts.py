@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from worksong.domain.capability import INSTEAD, Capability
+from worksong.domain.chain import laid_out
 from worksong.domain.errors import InvalidArguments, Unsupported
 from worksong.domain.job import new_uuid
 from worksong.domain.pipeline import MOST, PREVIOUS, step_id
 from worksong.domain.record import JobRecord, PipelineRecord
 from worksong.domain.verdict import LONGEST_WAIT
+from worksong.pipeline import check_groups
 from worksong.registry import JobSpec
 from worksong.service import refusals
-from worksong.service.forms import BatchForm, JobForm, PipelineForm, moment
+from worksong.service.forms import BatchForm, JobForm, PipelineForm, StagedForm, moment
 from worksong.service.refusals import Invalid
 from worksong.wire.gotime import Moment
 from worksong.worker import Worker
@@ -41,46 +43,45 @@ class Drafts:
                 raise Invalid(f"jobs[{number}]: {wrong}") from None
         return batch_id, jobs
 
-    def pipeline(self, form: PipelineForm) -> tuple[PipelineRecord, list[JobRecord]]:
-        """A pipeline and its jobs, in order; raises `Invalid`."""
-        now, pipeline_id, forms = self._worker.clock.now(), new_uuid(), form.jobs or ()
-        if len(forms) > MOST:
-            raise Invalid(f"pipeline should have at most {MOST} jobs, {len(forms)} given")
-        due = moment(form.run_at) if forms else None
-        ids = [step_id(pipeline_id, number, 0) for number in range(len(forms))]
+    def pipeline(self, form: PipelineForm | StagedForm) -> tuple[PipelineRecord, list[JobRecord]]:
+        """A pipeline and its jobs, in order; raises `Invalid`, and `Unsupported` for groups where none can be."""
+        now, count = self._worker.clock.now(), sum(map(len, form.stages))
+        if count > MOST:
+            raise Invalid(f"pipeline should have at most {MOST} jobs, {count} given")
+        due = moment(form.run_at) if form.stages else None
         jobs = [
-            self._job(job, job_id, None if number else due, now, pipeline_id=pipeline_id, next_id=next_id)
-            for number, (job, job_id, next_id) in enumerate(zip(forms, ids, [*ids, ""][1:], strict=True))
+            [self._step(form, job, (number, member), due, now) for member, job in enumerate(stage)]
+            for number, stage in enumerate(form.stages)
         ]
         form.check()
+        check_groups(form.stages, self._worker)
         record = PipelineRecord(
-            id=pipeline_id,
-            job_ids=tuple(ids),
+            id=new_uuid(),
+            job_ids=(),
             name=form.name or "",
             description=form.description or "",
             run_at=due.text if due else "",
             due=due.at if due else 0.0,
             created_at=now,
         )
-        return record, jobs
+        return laid_out(record, jobs)
 
-    def _job(
-        self,
-        form: JobForm,
-        job_id: str,
-        due: Moment | None,
-        now: float,
-        *,
-        pipeline_id: str = "",
-        next_id: str = "",
+    def _step(
+        self, pipeline: PipelineForm | StagedForm, form: JobForm, at: tuple[int, int], due: Moment | None, now: float
     ) -> JobRecord:
+        """A job of a pipeline, which has no place there yet; `at`: where it will be."""
+        try:
+            return self._job(form, "", None if at[0] else due, now, previous=bool(form.use_previous_results))
+        except Invalid as wrong:
+            raise Invalid(f"{pipeline.place(*at)}{wrong}") from None
+
+    def _job(self, form: JobForm, job_id: str, due: Moment | None, now: float, *, previous: bool = False) -> JobRecord:
         form.check()
         spec = self._worker.registry.find(form.task_name or "")
         if spec is None:
             raise refusals.unknown_task(form.task_name or "", sorted(self._worker.registry.names()))
         if due:
             self._check_wait(due, now)
-        previous = bool(pipeline_id and form.use_previous_results)
         whole = spec.signature.of_valets_form
         _check_arguments(spec, form.task_params or {}, whole=whole, previous=previous)
         return JobRecord(
@@ -92,8 +93,6 @@ class Drafts:
             whole=whole,
             queue=spec.options.queue,
             timeout=(form.timeout or 0) * self._unit,
-            pipeline_id=pipeline_id,
-            next_id=next_id,
             previous=previous,
             run_at=due.text if due else "",
             due=due.at if due else 0.0,

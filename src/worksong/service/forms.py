@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
@@ -49,6 +50,15 @@ class PipelineForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     run_at: str | None = None
     jobs: list[JobForm] | None = None
 
+    @property
+    def stages(self) -> Sequence[Sequence[JobForm]]:
+        """Its jobs, each by itself."""
+        return [[job] for job in self.jobs or ()]
+
+    def place(self, stage: int, member: int) -> str:
+        """How refusals call a job of it: Valet does not say which one it is."""
+        return ""
+
     def check(self) -> None:
         """Raise `Invalid` when a field is missing, or it has one job only; its jobs are checked before."""
         missing = [name for name, given in (("name", self.name), ("jobs", self.jobs)) if not given]
@@ -56,6 +66,34 @@ class PipelineForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
             raise refusals.required(missing)
         if self.jobs and len(self.jobs) < 2:
             raise refusals.lonely(len(self.jobs))
+
+
+class StagedForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A pipeline that somebody wants to be created; a list among its jobs runs side by side."""
+
+    name: str | None = None
+    description: str | None = None
+    run_at: str | None = None
+    jobs: list[JobForm | list[JobForm]] | None = None
+
+    @property
+    def stages(self) -> Sequence[Sequence[JobForm]]:
+        """Its jobs, those together that run side by side."""
+        return [job if isinstance(job, list) else [job] for job in self.jobs or ()]
+
+    def place(self, stage: int, member: int) -> str:
+        """How refusals call a job of it."""
+        grouped = isinstance((self.jobs or ())[stage], list)
+        return f"jobs[{stage}][{member}]: " if grouped else f"jobs[{stage}]: "
+
+    def check(self) -> None:
+        """Raise `Invalid` as for any pipeline, for an empty list, and where nothing comes before what is asked for."""
+        PipelineForm(name=self.name, jobs=[job for stage in self.stages for job in stage]).check()
+        empty = next((number for number, stage in enumerate(self.stages) if not stage), None)
+        if empty is not None:
+            raise Invalid(f"jobs[{empty}] has no jobs: leave it out, or say what is to run side by side")
+        if any(job.use_previous_results for job in self.stages[0]):
+            raise Invalid("nothing comes before jobs[0] whose results it could use: leave use_previous_results out")
 
 
 class BatchForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -129,7 +167,13 @@ def _folded(value: object, form: type[msgspec.Struct]) -> object:
     named = cast("dict[str, object]", value)
     spelt = {name.lower(): given for name, given in named.items()}
     fields = {name: spelt[name] for name in form.__struct_fields__ if spelt.get(name) is not None}
-    jobs = fields.get("jobs")
-    if isinstance(jobs, list):
-        fields["jobs"] = [_folded(job, JobForm) for job in cast("list[object]", jobs)]
+    if "jobs" in fields:
+        fields["jobs"] = _folded_jobs(fields["jobs"])
     return fields
+
+
+def _folded_jobs(value: object) -> object:
+    """Jobs, and lists of them."""
+    if isinstance(value, list):
+        return [_folded_jobs(one) for one in cast("list[object]", value)]
+    return _folded(value, JobForm)

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Generator
 from contextlib import contextmanager
 
+from worksong.domain.chain import under_way
 from worksong.domain.errors import (
     BackendFull,
     BackendUnavailable,
@@ -23,7 +24,7 @@ from worksong.ports.records import After
 from worksong.service import keys, refusals
 from worksong.service.drafts import Drafts, ids_of
 from worksong.service.following import Event, Follower
-from worksong.service.forms import BatchForm, JobForm, PipelineForm
+from worksong.service.forms import BatchForm, JobForm, PipelineForm, StagedForm
 from worksong.service.health import Health, examine
 from worksong.service.lookup import Part, Sought, find_jobs, find_pipelines
 from worksong.service.outbox import Outbox
@@ -192,9 +193,9 @@ class JobService:
     # pipelines
 
     async def create_pipeline(
-        self, form: PipelineForm, key: str | None = None
+        self, form: PipelineForm | StagedForm, key: str | None = None
     ) -> tuple[PipelineRecord, list[JobRecord]]:
-        """Keep a pipeline and enqueue its first job. `key`: as for a job."""
+        """Keep a pipeline and enqueue what it begins with. `key`: as for a job."""
         pipeline, jobs = self._drafts.pipeline(form)
         asked = keys.record(key, form, pipeline.id, pipeline.created_at) if key is not None else None
         used = await self._ledger.open_pipeline(pipeline, jobs, asked)
@@ -245,16 +246,18 @@ class JobService:
         jobs = await self._ledger.jobs_of(pipeline)
         if not await self._ledger.remove_pipeline(pipeline):
             raise refusals.no_pipeline(pipeline_id)
-        for job in [job for job in jobs if not job.status.ended][:1]:  # those behind it are not in the queue yet
+        for job in under_way(pipeline, jobs):
             await self._take_back(job)
 
     async def cancel_pipeline(self, pipeline_id: str) -> PipelineRecord:
-        """Cancel the job that it has come to; those behind it never run."""
-        pipeline = await self.pipeline(pipeline_id)
-        waiting = [job for job in await self._ledger.jobs_of(pipeline) if not job.status.ended]
-        if pipeline.status.ended or not waiting:
-            raise Conflict(f"pipeline with ID: {pipeline_id} has ended: it is {pipeline.status.name}")
-        await self.cancel_job(waiting[0].id)
+        """Cancel the jobs that it has come to; those behind them never run."""
+        cancelled = False
+        while not cancelled:  # what ends while it is looked for may have sent the next ones on
+            pipeline = await self.pipeline(pipeline_id)
+            jobs = under_way(pipeline, await self._ledger.jobs_of(pipeline))
+            if not jobs:
+                raise Conflict(f"pipeline with ID: {pipeline_id} has ended: it is {pipeline.status.name}")
+            cancelled = any([await self.worker.admin.acancel(job.id) for job in jobs])
         return await self.pipeline(pipeline_id)
 
     # results

@@ -21,7 +21,7 @@ from worksong.faces.http.views import result as result_of
 from worksong.ports.records import After
 from worksong.service.access import Scope
 from worksong.service.following import Event
-from worksong.service.forms import BatchForm, Reader
+from worksong.service.forms import BatchForm, Reader, StagedForm
 from worksong.service.jobservice import JobService, status_of
 from worksong.service.lookup import Sought
 from worksong.service.refusals import Missing
@@ -45,7 +45,7 @@ class Additions:
 
     def __init__(self, service: JobService, viewer: Viewer, limits: Limits) -> None:
         self._service, self._viewer, self._limits = service, viewer, limits
-        self._batches = Reader(BatchForm)
+        self._batches, self._pipelines = Reader(BatchForm), Reader(StagedForm)
         self._streams = self._waits = 0
         self._leaving = asyncio.Event()
 
@@ -71,6 +71,15 @@ class Additions:
             route(f"GET {job}/events", read, self.events, "Events until a job has ended", stream, asks=[_LAST]),
             route(f"POST {job}/cancel", manage, self.cancel, "Drop a job that waits, or stop one that runs", changed),
             route(f"POST {job}/retry", manage, self.retry, "Run a job that failed once more", changed),
+            route(
+                "POST /api/v1/pipelines",
+                Scope.ENQUEUE,
+                self.create_pipeline,
+                "Create a pipeline, some of whose jobs may run side by side",
+                {202: Pipeline, **_BAD, 409: Problem},
+                takes=StagedForm,
+                asks=key,
+            ),
             route("GET /api/v1/pipelines", read, self.pipelines, "Pipelines in pages", pipes, asks=_PAGED),
             route(f"GET {pipeline}", read, self.pipeline, "A pipeline with its jobs", one),
             route(f"POST {pipeline}/cancel", manage, self.cancel_pipeline, "End a pipeline where it is", piped),
@@ -168,6 +177,10 @@ class Additions:
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode(), event.kind.encode(), _encode(told))
 
     # pipelines
+
+    async def create_pipeline(self, asked: Asked) -> Answer:
+        pipeline, jobs = await self._service.create_pipeline(self._pipelines.read(asked.body), key_of(asked))
+        return json(202, self._viewer.pipeline(pipeline, jobs), about=(pipeline.id,))
 
     async def pipelines(self, asked: Asked) -> Answer:
         query = asked.query

@@ -12,10 +12,12 @@ import msgspec
 
 from worksong.faces.http.answers import Parameter, Route
 from worksong.faces.http.views import Problem, Trouble
-from worksong.service.forms import BatchForm, EditForm, JobForm, PipelineForm
+from worksong.service.forms import BatchForm, EditForm, JobForm, PipelineForm, StagedForm
 
 V1 = "/api/v1/"
 _TEXT: Mapping[str, Any] = {"type": "string", "minLength": 1}
+_JOB: Mapping[str, Any] = {"$ref": f"#/components/schemas/{JobForm.__name__}"}
+_JOB_OR_JOBS: Mapping[str, Any] = {"anyOf": [_JOB, {"type": "array", "items": _JOB, "minItems": 1}]}
 _FORMS: Mapping[str, Mapping[str, Any]] = {
     JobForm.__name__: {
         "required": ["name", "task_name"],
@@ -24,6 +26,10 @@ _FORMS: Mapping[str, Mapping[str, Any]] = {
     PipelineForm.__name__: {
         "required": ["name", "jobs"],
         "properties": {"name": _TEXT, "jobs": {"minItems": 2}},
+    },
+    StagedForm.__name__: {
+        "required": ["name", "jobs"],
+        "properties": {"name": _TEXT, "jobs": {"minItems": 1, "items": _JOB_OR_JOBS}},
     },
     BatchForm.__name__: {"required": ["jobs"], "properties": {"jobs": {"minItems": 1, "maxItems": 1000}}},
     EditForm.__name__: {},

@@ -47,6 +47,8 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     description: str = ""
     jobs: list[Job] | None = None
+    stages: list[int] | None = None
+    """How many of its jobs run side by side, one stage after the other; left out where each runs by itself."""
     status: str
     run_at: str | None = None
     created_at: str | None = None
@@ -177,6 +179,7 @@ class Viewer:
             name=record.name,
             description=record.description,
             jobs=None if jobs is None else [self.job(job) for job in jobs],
+            stages=[*record.widths] or None,
             status=record.status.name,
             run_at=record.run_at or None,
             created_at=_time(record.created_at),
