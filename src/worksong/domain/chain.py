@@ -87,7 +87,9 @@ def under_way(record: PipelineRecord, jobs: Sequence[JobRecord]) -> list[JobReco
     """Those of its jobs that it has come to and that have not ended; the ones behind them are not in the queue yet."""
     through = {job.id for job in jobs if job.status is Status.COMPLETED}
     at = next((number for number, job_id in enumerate(record.job_ids) if job_id not in through), None)
-    here = {record.job_ids[number] for number in stage_of(record, at)} if at is not None else set()
+    if at is None:
+        return []
+    here = {record.job_ids[number] for number in stage_of(record, at)}
     return [job for job in jobs if job.id in here and not job.status.ended]
 
 
