@@ -63,13 +63,17 @@ class Shift:
         try:
             await be_admitted(owner.backend(), warns=owner.warns)
             await self._stores.try_out()
+            if self.engine is not engine:  # it was stopped meanwhile
+                return
             await engine.start(burst=burst)
             if owner.release and Capability.NOTES in self._stores.jobs.origin.capabilities:
                 await announce(owner.backend(), owner.release, owner.clock.now())
         except BaseException:
-            self.engine = None
+            if self.engine is engine:
+                self.engine = None
             raise
-        self.ended, self.ever = False, True
+        if self.engine is engine:  # else it was stopped meanwhile
+            self.ended, self.ever = False, True
 
     async def stop(self, grace: float) -> None:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest; from any loop."""
@@ -107,9 +111,8 @@ class Shift:
         starting = asyncio.ensure_future(self._owner.astart(burst=burst))
         try:
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if await has_started(starting):
-                assert self.engine is not None
-                finished = asyncio.ensure_future(self.engine.finished.wait())
+            if await has_started(starting) and (engine := self.engine):  # which somebody else may have stopped
+                finished = asyncio.ensure_future(engine.finished.wait())
                 await asyncio.wait([stopping, finished], return_when=asyncio.FIRST_COMPLETED)
                 finished.cancel()
         finally:

@@ -27,7 +27,9 @@ from worksong import (
     WorksongError,
     current,
 )
+from worksong.adapters.memory import MemoryBackend
 from worksong.domain.errors import BackendUnavailable
+from worksong.domain.finding import Finding
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Done, Released
 from worksong.ports.backend import Pool
@@ -513,6 +515,63 @@ async def test_another_thread_may_ask_while_it_stops() -> None:
         finally:
             shift.looks = -1000
             await worker.astop()
+
+
+ASKED_AT_THE_START: dict[str, Callable[[Worker], object]] = {
+    "stats": lambda it: it.stats,
+    "silence": lambda it: it.silence,
+    "quiet": lambda it: it.quiet(),
+    "register": lambda it: it.register("late", nothing),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED_AT_THE_START)
+async def test_it_may_be_asked_while_the_server_admits_it(ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a server that takes its time to admit a worker
+    entrance = Entrance(monkeypatch)
+    worker = Worker()
+    starting = asyncio.create_task(worker.astart())
+    await entrance.reached.wait()
+    # When it is asked for something, then it answers, and starts as ever
+    ASKED_AT_THE_START[ask](worker)
+    entrance.open.set()
+    await starting
+    assert worker.was_started
+    await worker.astop()
+
+
+async def test_a_stop_while_the_server_admits_it_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a server that takes its time to admit a worker
+    entrance = Entrance(monkeypatch)
+    worker = Worker()
+    worker.register("x", nothing)
+    starting = asyncio.create_task(worker.astart())
+    await entrance.reached.wait()
+    # When it is stopped meanwhile
+    await worker.astop()
+    entrance.open.set()
+    await starting
+    # Then it is, and has not begun
+    assert (worker.was_started, worker.silence) == (False, None)
+    with pytest.raises(Stopped):
+        await worker.aperform(Job("x"))
+    # And it can be started again
+    async with worker:
+        assert worker.was_started
+        assert len(await worker.admin.apools()) == 1
+
+
+class Entrance:
+    """To a memory that admits nobody before it is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.open = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(MemoryBackend, "admit", self._admit)
+
+    async def _admit(self) -> list[Finding]:
+        self.reached.set()
+        await self.open.wait()
+        return []
 
 
 async def test_statistics_count_while_it_runs(worker: Worker, backend: Ledger) -> None:

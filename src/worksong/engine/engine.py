@@ -84,7 +84,9 @@ class Engine:
         self._upkeep: Upkeep | None = None
         self._upkeep_task: asyncio.Task[None] | None = None
         self._upkeep_thread: Beside | None = None
-        self._stopped = self._quiet = self._fetches = self._dismissed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that it runs in; None: it has not begun, and whatever is registered is seen when it does."""
+        self._began = self._stopped = self._quiet = self._fetches = self._dismissed = False
         self.finished = asyncio.Event()
         """Set when a burst has nothing left to do."""
 
@@ -107,6 +109,7 @@ class Engine:
             threads=self._threads,
             board=self._meter.board if self._meter else None,
         )
+        self._began = True
         try:
             await self._backend.enlist(pool, self._clock.now())
         except asyncio.CancelledError:  # it may be registered, and nobody would say so
@@ -126,7 +129,8 @@ class Engine:
 
     def renew(self) -> None:
         """Work also on job types, and through middleware, added since the start. May be called from any thread."""
-        self._loop.call_soon_threadsafe(self._renew)
+        if loop := self._loop:
+            loop.call_soon_threadsafe(self._renew)
 
     def _renew(self) -> None:
         pool = replace(self._lane.pool, handlers=self._registry.names(), limits=self._registry.limits())
@@ -147,6 +151,8 @@ class Engine:
     async def stop(self, grace: float) -> None:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest, strike the pool off."""
         self._stopped = True
+        if not self._began:
+            return
         self._lane.quiet()
         if not await _within(grace, self._lane.idle()):
             self._lane.release_running()
@@ -166,6 +172,8 @@ class Engine:
     @property
     def stats(self) -> Stats:
         """What was done so far."""
+        if not self._began:
+            return Stats()
         endings = self._lane.settler.endings
         return Stats(
             done=endings[Done],
@@ -262,7 +270,7 @@ class Engine:
     def _start_upkeep(self, pool: Pool) -> None:
         """Where others watch our beats, they come from a thread that no handler can block."""
         if Capability.SHARED not in self._backend.capabilities:
-            self._upkeep_task = self._loop.create_task(self._new_upkeep(self._backend, pool).run())
+            self._upkeep_task = asyncio.get_running_loop().create_task(self._new_upkeep(self._backend, pool).run())
             return
 
         async def main() -> None:
@@ -313,6 +321,7 @@ class Engine:
         return Beat(lane.pool, tuple(running), held, oldest, begun, self._quiet)
 
     def _post(self, do: Callable[[T], None], what: T) -> None:
+        assert self._loop is not None
         self._loop.call_soon_threadsafe(do, what)
 
     def _obey(self, orders: Orders) -> None:

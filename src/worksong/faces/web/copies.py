@@ -29,7 +29,7 @@ def copies(job: dict[str, Any], service: str | None, *, guarded: bool) -> list[C
     args: object = job["args"]
     if service is not None and (args is None or isinstance(args, dict)):
         found.append(Copy("curl", as_curl(job, service, guarded=guarded)))
-    missing = list(_missing(args, ""))
+    missing = list(_missing(job["args"], ""))
     if not missing:
         return found
     named = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
