@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
+from worksong.annotations import CALL, check_hint, foreign, hints_of, result_hint
 from worksong.domain.errors import InvalidArguments, RegistrationError
 from worksong.domain.job import Args, Job
 from worksong.domain.pipeline import PREVIOUS
@@ -29,7 +29,6 @@ FORMS = """the accepted forms are
     def handler(args: dict)                             the raw arguments
 each with `def` or `async def`"""
 
-_CALL = "__call__"
 _TASKS = (("params",), ("params", PREVIOUS))
 """The parameters of a function in Valet's form."""
 _PLACED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -50,8 +49,8 @@ class Signature:
         """`scope` holds names that annotations may use besides the function's own globals."""
         self._function = function
         parameters = list(_parameters(function))
-        hints = _hints(function, parameters, scope)
-        self._returned = _result_hint(function, scope)
+        hints = hints_of(function, parameters, scope)
+        self._returned = result_hint(function, scope)
         self.inject = self._injected(parameters, hints, context)
         self._own = parameters[1:] if self.inject is not Inject.NOTHING else parameters
         self._refuse_second_injection(hints)
@@ -115,7 +114,7 @@ class Signature:
 
     def returned(self, value: object) -> object:
         """What the handler returned, from JSON to what its annotation says; `msgspec.ValidationError`."""
-        return msgspec.convert(value, self._returned, dec_hook=_foreign)
+        return msgspec.convert(value, self._returned, dec_hook=foreign)
 
     # registration
 
@@ -179,7 +178,7 @@ class Signature:
         fields = self._fields
         for parameter in self._named:
             hint = hints.get(parameter.name, Any)
-            _check_hint(hint, partial(self._refuse_parameter, parameter.name))
+            check_hint(hint, partial(self._refuse_parameter, parameter.name))
             if parameter.default is parameter.empty:
                 fields.append((parameter.name, hint))
             else:
@@ -232,13 +231,13 @@ class Signature:
 
     def _convert(self, args: dict[str, Any], model: type[msgspec.Struct]) -> msgspec.Struct:
         try:
-            return msgspec.convert(args, model, strict=False, dec_hook=_foreign)
+            return msgspec.convert(args, model, strict=False, dec_hook=foreign)
         except msgspec.ValidationError as wrong:
             mended = {name: [] if value == {} else value for name, value in args.items()}
             if mended != args:
                 # Redis's cjson writes an empty list as an empty object: what went through a Go worker may hold one.
                 try:
-                    return msgspec.convert(mended, model, strict=False, dec_hook=_foreign)
+                    return msgspec.convert(mended, model, strict=False, dec_hook=foreign)
                 except msgspec.ValidationError:
                     pass
             raise InvalidArguments(f"{self._label}(): {_explain(str(wrong))}") from wrong
@@ -279,110 +278,13 @@ def _parameters(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     if not callable(function):
         raise RegistrationError(f"handler {function!r} is not callable; {FORMS}")
     plain = isinstance(function, type) or inspect.isroutine(function)
-    called = (function,) if plain else (function, getattr(function, _CALL, function))
+    called = (function,) if plain else (function, getattr(function, CALL, function))
     if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in called):
         raise RegistrationError(f"handler {function!r} is a generator, which nobody would iterate; {FORMS}")
     try:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as hidden:
         raise RegistrationError(f"handler {function!r} does not tell its parameters: wrap it in a function") from hidden
-
-
-def _hints(
-    function: Callable[..., Any], parameters: Sequence[inspect.Parameter], scope: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The annotations of the parameters, resolved; the result's is nobody's business here."""
-    target = _defined(function)
-    own = getattr(target, "__globals__", {})
-    # Only what is defined inside a function can mean its local names; elsewhere they are just better than nothing.
-    nested = "<locals>" in getattr(target, "__qualname__", "")
-    names = {**own, **scope} if nested else {**scope, **own}
-    hints: dict[str, Any] = {}
-    for parameter in parameters:
-        if parameter.annotation is parameter.empty:
-            continue
-        holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
-        try:
-            hints.update(typing.get_type_hints(holder, names, include_extras=True))
-        except Exception as unknown:
-            raise RegistrationError(
-                f"handler {getattr(function, '__qualname__', function)}: the annotation {parameter.annotation!r} of "
-                f"parameter {parameter.name!r} cannot be read when the program runs ({unknown}): import its type at "
-                "the module's top level, not only for type checkers"
-            ) from unknown
-    return hints
-
-
-def _result_hint(function: Callable[..., Any], scope: Mapping[str, Any]) -> Any:
-    """What JSON becomes again when a result is read; Any where the annotation does not tell."""
-    returned = getattr(_defined(function), "__annotations__", {}).get("return", Any)
-    pretended = inspect.Parameter("result", inspect.Parameter.KEYWORD_ONLY, annotation=returned)
-    try:
-        hint = _hints(function, [pretended], scope).get("result", Any)
-        _check_hint(hint, RegistrationError)
-    except RegistrationError:
-        return Any
-    return hint
-
-
-def _defined(function: Any) -> Any:
-    """The function behind a decorated or partial one, a class or an object: it knows what its annotations mean."""
-    target = inspect.unwrap(function)
-    if isinstance(target, partial):
-        return _defined(target.func)
-    if isinstance(target, type):
-        return inspect.unwrap(cast("Any", target).__init__)
-    if not hasattr(target, "__globals__"):
-        return getattr(type(target), _CALL, target)
-    return target
-
-
-def _check_hint(hint: Any, refusal: Callable[[str], RegistrationError]) -> None:
-    """Refuse a type that no JSON value can become."""
-    try:
-        info = msgspec.inspect.type_info(hint)
-    except (TypeError, ValueError) as wrong:
-        raise refusal(f"{hint!r} cannot be filled from JSON: {wrong}") from wrong
-    for custom in _customs(info):
-        if custom is not object and not hasattr(custom, "model_validate"):
-            raise refusal(
-                f"no JSON value can become a {getattr(custom, '__name__', custom)}; use the basic types, datetime, "
-                "UUID, Decimal, an enum, a dataclass, a TypedDict, a msgspec.Struct or a pydantic model"
-            )
-
-
-def _customs(info: Any) -> list[Any]:
-    """The types within `info`, however deep, that msgspec leaves to a hook."""
-    found: list[Any] = []
-    waiting, seen = [info], set[int]()
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, msgspec.inspect.CustomType):
-            found.append(part.cls)
-        elif isinstance(part, (list, tuple)):
-            waiting.extend(part)
-        elif isinstance(part, (msgspec.inspect.Type, msgspec.inspect.Field)) and id(part) not in seen:
-            seen.add(id(part))
-            waiting.extend(getattr(part, name) for name in part.__struct_fields__)
-    return found
-
-
-def _foreign(kind: type, value: Any) -> Any:
-    """A value for a type that msgspec does not know: a pydantic model, or what already is one."""
-    if isinstance(value, kind):
-        return value
-    try:
-        return cast("Any", kind).model_validate(value)
-    except ValueError as wrong:
-        raise ValueError(_without_values(wrong)) from wrong
-
-
-def _without_values(wrong: Any) -> str:
-    """What a model refused, without the values, which may be secret."""
-    if not hasattr(wrong, "errors"):
-        return str(wrong).replace("\n", "; ")
-    found = wrong.errors(include_input=False, include_url=False)
-    return "; ".join(f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg', '')}" for one in found)
 
 
 def _builtins(label: str, packed: object) -> Args:
