@@ -155,11 +155,12 @@ async def _cut_all(backend: SqlBackend, url: str) -> None:
 
 
 async def test_a_fetch_that_was_given_up_lends_nothing_to_a_pool_that_has_left(url: str) -> None:
+    onlooker = opened(url)
+    await push(onlooker, *some_jobs(3))
     for turns in range(0, 40, 2):
         # Given a fetch whose caller is cancelled somewhere on its way
-        backend = opened(url)
+        backend = opened(url, onlooker._namespace)
         pool = await join(backend)
-        await push(backend, *some_jobs(3))
         fetching = asyncio.create_task(fetch(backend, pool, 3))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -168,9 +169,9 @@ async def test_a_fetch_that_was_given_up_lends_nothing_to_a_pool_that_has_left(u
         # When the pool leaves, then nothing stays lent to it
         await backend.leave(pool, T)
         await backend.close()
-        again = opened(url, backend._namespace)
-        assert (await again.counts())[State.RUNNING] == 0
-        await again.close()
+        counts = await onlooker.counts()
+        assert (counts[State.RUNNING], counts[State.QUEUED]) == (0, 3), f"after {turns} turns"
+    await onlooker.close()
 
 
 async def test_jobs_that_somebody_holds_keep_no_other_pool_from_being_buried(
