@@ -54,7 +54,7 @@ rabbitmq: $(DEV) ## run the tests of amqp://, and those beside Go, which `make t
 # What the tests call MariaDB is MySQL then. Nothing is installed: it is unpacked beside .venv, with its own libraries.
 mysql: $(DEV) ## fetch the real MySQL 8+ (Debian only), and run the tests of mariadb:// on it
 	@program=$$($(BIN)/python tests/mysqld.py .venv-mysql) && \
-	WORKSONG_MYSQL=$$program $(BIN)/pytest $(MYSQL_TESTS) -k 'mariadb or mysql or url1' $(ARGS)
+	WORKSONG_MYSQL=$$program $(BIN)/pytest tests/contract tests/machine tests/sql tests/move -k mariadb $(ARGS)
 
 faktory: $(DEV) ## build the real Faktory with Go, and run the tests of faktory:// on it, and beside Go
 	@$(BIN)/python tests/servers.py
@@ -142,4 +142,4 @@ $(DOCS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) hatchling editables && $(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
-.PHONY: help setup demo test contract machine interop rabbitmq faktory chaos browser bench serve proto docs clean constraints check $(CHECKS)
+.PHONY: help setup demo test contract machine interop rabbitmq mysql faktory chaos browser bench serve proto docs clean constraints check $(CHECKS)

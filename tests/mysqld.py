@@ -6,7 +6,6 @@ As a program (`python tests/mysqld.py DIRECTORY`) it fetches one into that direc
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -71,14 +70,13 @@ def _packages(place: Path, mirror: str) -> list[Path]:
 
 def _script(root: Path) -> str:
     """Starts it with the libraries and the loader that it was built for, which may be newer than this machine's."""
-    loader = next(root.glob("usr/lib/*/ld-linux*.so.*"))
-    call = [loader, "--library-path", loader.parent, root / "usr/sbin/mysqld"]
+    loader = next(root.glob("usr/lib/*/ld-linux*.so.*")).relative_to(root)
     # Its own defaults name the places of a package that is installed.
-    places = [f"--basedir={root}/usr", f"--lc-messages-dir={root}/usr/share/mysql"]
-    places += [f"--character-sets-dir={root}/usr/share/mysql/charsets"]
+    places = {"basedir": "usr", "lc-messages-dir": "usr/share/mysql", "character-sets-dir": "usr/share/mysql/charsets"}
+    named = " ".join(f'--{name}="$root/{place}"' for name, place in places.items())
     return (
-        "#!/bin/sh\nfirst=$1; shift  # --no-defaults must come first\n"
-        f'exec {shlex.join(map(str, call))} "$first" {shlex.join(places)} "$@"\n'
+        '#!/bin/sh\nroot=$(cd "$(dirname "$0")" && pwd)/root\nfirst=$1; shift  # --no-defaults must come first\n'
+        f'exec "$root/{loader}" --library-path "$root/{loader.parent}" "$root/usr/sbin/mysqld" "$first" {named} "$@"\n'
     )
 
 
