@@ -51,6 +51,11 @@ rabbitmq: $(DEV) ## run the tests of amqp://, and those beside Go, which `make t
 	@$(BIN)/python tests/servers.py
 	@WORKSONG_RABBITMQ=1 $(BIN)/pytest tests/amqp tests/contract/test_amqp.py tests/interop/test_amqp_go.py $(ARGS)
 
+# What the tests call MariaDB is MySQL then. Nothing is installed: it is unpacked beside .venv, with its own libraries.
+mysql: $(DEV) ## fetch the real MySQL 8+ (Debian only), and run the tests of mariadb:// on it
+	@program=$$($(BIN)/python tests/mysqld.py .venv-mysql) && \
+	WORKSONG_MYSQL=$$program $(BIN)/pytest tests/contract tests/machine tests/sql tests/move -k mariadb $(ARGS)
+
 faktory: $(DEV) ## build the real Faktory with Go, and run the tests of faktory:// on it, and beside Go
 	@$(BIN)/python tests/servers.py
 	@WORKSONG_FAKTORY=1 $(BIN)/pytest tests/faktory tests/contract/test_faktory.py tests/interop/test_faktory_go.py $(ARGS)
@@ -137,4 +142,4 @@ $(DOCS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) hatchling editables && $(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
-.PHONY: help setup demo test contract machine interop rabbitmq faktory chaos browser bench serve proto docs clean constraints check $(CHECKS)
+.PHONY: help setup demo test contract machine interop rabbitmq mysql faktory chaos browser bench serve proto docs clean constraints check $(CHECKS)

@@ -65,8 +65,12 @@ def postgres_url(postgres_server: servers.Database) -> str:
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[servers.Database]:
-    """A MariaDB for the whole run (`url`, `port`, `pid`, `directory`), without our tables."""
-    with started(servers.mariadb()) as server:
+    """A MariaDB for the whole run (`url`, `port`, `pid`, `directory`), without our tables.
+
+    Instead of it the MySQL whose mysqld the environment variable WORKSONG_MYSQL names: see `make mysql`.
+    """
+    program = os.environ.get("WORKSONG_MYSQL")
+    with started(servers.mysql(program) if program else servers.mariadb()) as server:
         yield server
 
 

@@ -306,6 +306,29 @@ def mariadb(*options: str) -> Iterator[Database]:
             _end(process)
 
 
+@contextlib.contextmanager
+def mysql(program: str, *options: str) -> Iterator[Database]:
+    """This mysqld, which writes to disk as it does by default; `Missing` when it does not start."""
+    with tempfile.TemporaryDirectory(prefix="worksong-mysql-") as name:
+        directory = Path(name)
+        data, first = directory / "data", directory / "first.sql"
+        first.write_text("CREATE DATABASE IF NOT EXISTS worksong;\n")
+        shared = [program, "--no-defaults", f"--datadir={data}", f"--tmpdir={directory}", "--secure-file-priv=NULL"]
+        shared += [] if os.geteuid() else ["--user=root"]  # it only runs as root when it is told to
+        _prepared("mysqld", [*shared, "--initialize-insecure"], None)
+
+        def command(port: int) -> tuple[str, ...]:
+            listen = ("--bind-address=127.0.0.1", f"--port={port}", f"--socket={directory}/mysql.sock", "--mysqlx=OFF")
+            return (*shared, *listen, f"--pid-file={directory}/mysql.pid", f"--init-file={first}", *options)
+
+        process, port = _started("mysqld", directory, command, None, _mariadb_answers)
+        url = f"mysql://root@127.0.0.1:{port}/worksong"
+        try:
+            yield Database(url, port, process.pid, directory, command(port), None)
+        finally:
+            _end(process)
+
+
 def _mariadb_answers(port: int) -> bool:
     """It speaks first."""
     with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:

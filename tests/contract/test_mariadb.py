@@ -30,7 +30,7 @@ class TestMariadb(WritesNotes, BackendContract):
 
     @asynccontextmanager
     async def transaction(self, backend: Backend) -> AsyncIterator[AsyncConnection]:
-        engine = create_async_engine(self.url.replace("mariadb", "mariadb+asyncmy"))
+        engine = create_async_engine(f"mysql+asyncmy:{self.url.partition(':')[2]}")
         try:
             async with engine.begin() as connection:
                 yield connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,9 @@ from worksong import Worker
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Window
+
+MYSQL = "WORKSONG_MYSQL" in os.environ
+"""Whether what is called MariaDB is MySQL."""
 
 
 class Lent:
@@ -164,7 +168,8 @@ APPS: Apps = {
         "asyncmy": lambda: AsyncDriver(lambda url: asyncmy.connect(**mysql_of(url))),
         "aiomysql": lambda: AsyncDriver(lambda url: aiomysql.connect(**aiomysql_of(url))),
         "connection": lambda: Sqlalchemy("mysql+pymysql"),
-        "scoped session": lambda: Sqlalchemy("mariadb+pymysql", _scoped),
+        # SQLAlchemy insists that the one is not called the other.
+        "scoped session": lambda: Sqlalchemy("mysql+pymysql" if MYSQL else "mariadb+pymysql", _scoped),
         "async connection": lambda: AsyncSqlalchemy("mysql+asyncmy"),
         "async session over aiomysql": lambda: AsyncSqlalchemy("mysql+aiomysql", AsyncSession),
         "django": Django,

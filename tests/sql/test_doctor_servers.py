@@ -148,8 +148,8 @@ async def test_an_index_that_was_never_finished_is_made_anew(backend: SqlBackend
 
 @pytest.mark.usefixtures("on_mariadb")
 async def test_a_table_kept_by_another_engine_is_told(backend: SqlBackend) -> None:
-    await told(backend, "ALTER TABLE worksong_limit ENGINE = Aria")
-    assert (await ailing(backend))["mysql.engine"].detail == "worksong_limit is kept by Aria"
+    await told(backend, "ALTER TABLE worksong_limit ENGINE = MEMORY")
+    assert (await ailing(backend))["mysql.engine"].detail == "worksong_limit is kept by MEMORY"
     await told(backend, "ALTER TABLE worksong_limit ENGINE = InnoDB")
     assert await ailing(backend) == {}
 
@@ -185,7 +185,7 @@ VARIABLES = [
     ("innodb_flush_log_at_trx_commit", "2", "sql.forgets", "innodb_flush_log_at_trx_commit = 2"),
     ("sql_mode", "''", "mysql.sql_mode", "sql_mode is empty"),
     ("max_allowed_packet", "1048576", "mysql.packet", "max_allowed_packet is 1,048,576 bytes"),
-    ("tx_isolation", "'SERIALIZABLE'", "sql.isolation", "the server's is serializable"),
+    ("transaction_isolation", "'SERIALIZABLE'", "sql.isolation", "the server's is serializable"),
 ]
 
 
@@ -193,6 +193,8 @@ VARIABLES = [
 @pytest.mark.parametrize(("name", "value", "finding_id", "detail"), VARIABLES)
 async def test_settings_of_a_server_that_do_harm(url: str, name: str, value: str, finding_id: str, detail: str) -> None:
     backend = opened(url)
+    if name == "transaction_isolation" and url.startswith("mariadb"):
+        name = "tx_isolation"
     (before,) = await told(backend, f"SELECT @@GLOBAL.{name}")
     await told(backend, f"SET GLOBAL {name} = {value}")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -13,10 +13,12 @@ import pytest
 
 from machine.beside import beside_its_model
 from patience import PATIENCE, auntil
-from sql.stage import fresh, make_tables, opened, the_next_version
+from sql.stage import ailing, fresh, make_tables, opened, ordered, the_next_version
 from worksong import Worker
+from worksong.adapters.sql import migrate
+from worksong.domain.errors import WorksongError
 from worksong.domain.job import new_id
-from worksong.testing.contract.steps import a_job, push
+from worksong.testing.contract.steps import a_job, fetch, join, push
 
 STEPS = 200
 
@@ -115,3 +117,62 @@ async def test_a_migration_that_meets_workers_in_a_deadlock_is_tried_anew(url: s
 
 async def until_somebody_waits(watcher: asyncpg.Connection) -> None:
     await auntil(lambda: watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+# an index that is built beside the work
+
+
+@pytest.fixture
+def nothing(postgres_url: str) -> Iterator[str]:
+    """An empty database."""
+    with fresh(postgres_url) as url:
+        yield url
+
+
+@contextmanager
+def the_version_before() -> Iterator[None]:
+    """Within, this program knows four steps."""
+    known = migrate.migrations
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "migrations", lambda dialect: known(dialect)[:4])
+        yield
+
+
+async def test_while_an_index_is_built_jobs_are_taken_in(nothing: str) -> None:
+    # Given a worker of the version before
+    backend = opened(nothing)
+    with the_version_before():
+        assert await backend.migrate() == (0, 4)
+        assert await push(backend, a_job()) == [True]
+    # When a migration builds an index, and waits for somebody who is in the middle of a change
+    somebody, watcher = await asyncpg.connect(nothing), await asyncpg.connect(nothing)
+    await somebody.execute("BEGIN; DELETE FROM worksong_job WHERE id = ''")
+    migrating = asyncio.create_task(make_tables(nothing))
+    await until_somebody_waits(watcher)
+    # Then jobs are taken in and lent all the same
+    assert await asyncio.wait_for(push(backend, a_job()), PATIENCE) == [True]
+    assert len(await fetch(backend, await join(backend), 2)) == 2
+    # And the index is there when that somebody is through
+    await somebody.execute("COMMIT")
+    assert (await asyncio.wait_for(migrating, PATIENCE))[0] == 4
+    assert await ailing(backend) == {}
+    await asyncio.gather(backend.close(), somebody.close(), watcher.close())
+
+
+async def test_an_index_that_was_left_unfinished_is_built_anew(nothing: str) -> None:
+    # Given jobs of which two have one id, so that it cannot be built
+    with the_version_before():
+        await make_tables(nothing)
+        rows = "SELECT space, 'twice', 'send', 1, 1, 1 FROM unnest(ARRAY['here', 'here']) AS space"
+        columns = "space, id, handler, place, at, enqueued_at"
+        await ordered(nothing, "DROP INDEX worksong_job_id", f"INSERT INTO worksong_job ({columns}) {rows}")
+    with pytest.raises(WorksongError, match="twice"):
+        await make_tables(nothing)
+    # When that is mended
+    mended = "CREATE UNIQUE INDEX worksong_job_id ON worksong_job (space, id)"
+    await ordered(nothing, "DELETE FROM worksong_job", mended)
+    # Then the next migration makes it whole
+    assert (await make_tables(nothing))[0] == 4
+    backend = opened(nothing)
+    assert await ailing(backend) == {}
+    await backend.close()

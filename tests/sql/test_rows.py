@@ -9,14 +9,28 @@ from typing import Any
 import pytest
 
 from sql.stage import opened
+from worksong.adapters import connect_records
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.steps import Program, Step
 from worksong.domain.errors import InvalidArguments
-from worksong.domain.job import new_id
+from worksong.domain.job import Job, new_id
 from worksong.domain.lifecycle import State
-from worksong.domain.outcome import Buried, Discarded, Done, Retried
+from worksong.domain.outcome import Buried, Discarded, Done, Retried, Settlement
 from worksong.ports.backend import Window
-from worksong.testing.contract.steps import T, a_job, fetch, join, lend, lent_ids, listed, look, push, settle
+from worksong.ports.records import Change, Kind, Record, Ref
+from worksong.testing.contract.steps import (
+    T,
+    a_job,
+    fetch,
+    join,
+    lend,
+    lent_ids,
+    listed,
+    look,
+    push,
+    settle,
+    some_jobs,
+)
 
 POISON: dict[str, bytes] = {
     "nothing": b"",
@@ -159,3 +173,42 @@ async def test_namespaces_are_apart(url: str) -> None:
     assert await lent_ids(mine, await join(mine)) == []
     assert await lent_ids(theirs, await join(theirs)) == [job.id]
     await asyncio.gather(mine.close(), theirs.close())
+
+
+# long bytes, of which MariaDB keeps the rest of a division by 65,536 where it unites rows
+
+LONG = (10, 70_000, 200_000)
+
+
+async def test_long_arguments_of_several_jobs_are_renewed_whole(backend: SqlBackend) -> None:
+    # Given jobs that wait, of which there may be one of a kind
+    def jobs(text: str) -> list[Job]:
+        kinds = enumerate(LONG)
+        return [a_job(args={"text": text * long}, unique="until_done", unique_by={"kind": at}) for at, long in kinds]
+
+    waiting = jobs("a")
+    assert await push(backend, *waiting) == [True] * 3
+    # When others are refused for them, then their arguments are there
+    assert await push(backend, *jobs("b")) == [False] * 3
+    for job, long in zip(waiting, LONG, strict=True):
+        assert (await look(backend, job)).job.args == {"text": "b" * long}
+
+
+async def test_long_errors_of_several_jobs_are_kept_whole(backend: SqlBackend) -> None:
+    await push(backend, *some_jobs(3))
+    lent = await fetch(backend, await join(backend), 3)
+    failed = [Settlement(delivery, Retried(T + 60, "e" * long)) for delivery, long in zip(lent, LONG, strict=True)]
+    assert await backend.settle(failed, T) == [True] * 3
+    assert [(await look(backend, delivery)).error for delivery in lent] == ["e" * long for long in LONG]
+
+
+async def test_long_records_that_change_together_are_kept_whole(url: str) -> None:
+    # Given records
+    store = connect_records(url, namespace=new_id())
+    refs = [Ref(Kind.JOB, new_id()) for _ in LONG]
+    assert await store.write([Change(ref, None, Record(ref, b"{}")) for ref in refs])
+    # When all of them change at once, then each is as it was written
+    new = [Record(ref, b"r" * long, version=2) for ref, long in zip(refs, LONG, strict=True)]
+    assert await store.write([Change(one.ref, 1, one) for one in new])
+    assert await store.read(refs) == new
+    await store.close()

@@ -9,7 +9,9 @@ from typing import Any, cast
 import pytest
 
 from sql.stage import fresh, opened, told
+from worksong.adapters.sql import mysql_failures
 from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.steps import Step
 from worksong.domain.errors import BackendUnavailable, ConfigError
 from worksong.domain.job import new_id
@@ -229,6 +231,13 @@ async def test_a_close_waits_for_no_server_that_does_not_answer(url: str, monkey
     await again.close()
 
 
+@pytest.fixture
+def on_a_leash(url: str) -> None:
+    if url.startswith("mysql"):
+        pytest.skip("MySQL ends no transaction because it stands still")
+
+
+@pytest.mark.usefixtures("on_a_leash")
 async def test_the_server_ends_a_commit_of_a_handler_that_stands_still(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +265,7 @@ LEASHES = {
 }
 
 
+@pytest.mark.usefixtures("on_a_leash")
 @pytest.mark.parametrize("step", ["beat", "lock_limits"])
 async def test_a_worker_that_stands_still_in_a_transaction_holds_up_nobody(
     url: str, step: str, monkeypatch: pytest.MonkeyPatch
@@ -353,6 +363,16 @@ def test_a_missing_driver_is_named_with_its_extra(
     monkeypatch.delitem(sys.modules, "worksong.adapters.sql.mysql", raising=False)
     with pytest.raises(ConfigError, match=rf"pip install 'worksong\[{extra}\]'"):
         opened(f"{scheme}://host/database")
+
+
+def test_a_driver_that_cannot_encrypt_a_password_names_the_mend() -> None:
+    # Given what asyncmy raises when a user of MySQL logs in for the first time, and without TLS
+    lacking = RuntimeError(
+        "'cryptography' package is required for sha256_password or caching_sha2_password auth methods"
+    )
+    assert mysql_failures.meaning(lacking) is Verdict.CONFIG
+    assert "install worksong[mysql]" in mysql_failures.mend(lacking)
+    assert mysql_failures.meaning(RuntimeError("another")) is Verdict.REFUSED
 
 
 async def test_a_server_that_forgets_what_it_acknowledged_is_told_of(postgres_url: str) -> None:

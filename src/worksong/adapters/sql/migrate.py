@@ -15,6 +15,7 @@ from typing import NamedTuple
 from worksong.domain.errors import ConfigError
 
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
+_ALONE = "CONCURRENTLY"
 
 BREAKING = 1000
 """Whoever knows only numbers below a multiple of it cannot work with the tables of that step and later ones."""
@@ -30,6 +31,16 @@ class Migration(NamedTuple):
     number: int
     statements: tuple[str, ...]
     """The last one notes that it was made."""
+
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """Those that no transaction may hold. They come first, and once more when the step was cut short."""
+        return tuple(sql for sql in self.statements if _ALONE in sql)
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """All others: one transaction."""
+        return tuple(sql for sql in self.statements if _ALONE not in sql)
 
 
 @cache

@@ -32,6 +32,8 @@ FIRST_NAP, LONGEST_NAP = 0.005, 0.1
 """Seconds between two looks when there is nothing."""
 OPTIONS = ("ssl", "ssl_ca", "unix_socket")
 OLDEST = {"MariaDB": (10, 6), "MySQL": (8, 0)}
+STRICT = "STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+"""Those about dates and divisions belong to it: MySQL warns of each connection that leaves them out."""
 
 _connect = cast("Any", asyncmy).connect  # its parameters have no types
 
@@ -113,7 +115,7 @@ class MysqlStore(ServerStore[Any]):
         # A value that a column cannot hold is an error, and what others committed is seen.
         await self.plain(
             connection,
-            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION innodb_lock_wait_timeout = 10",
+            f"SET SESSION sql_mode = '{STRICT}', SESSION innodb_lock_wait_timeout = 10",
         )
         await self.plain(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 

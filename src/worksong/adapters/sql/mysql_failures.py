@@ -15,6 +15,10 @@ _RIGHTS = (
     "ALTER as well"
 )
 _READ_ONLY = "the server is a replica or read-only; name the primary in the URL"
+_UNENCRYPTED = (
+    "install worksong[mysql], which brings it; or ask for TLS with ssl=on in the URL, over which a password needs no "
+    "other encryption"
+)
 _FULL = "nothing was carried out; make room on the server's disk, and it goes on"
 _MENDS = {
     1021: _FULL,
@@ -38,6 +42,8 @@ def meaning(failure: BaseException) -> Verdict:
     """Whoever kills a statement, or a time limit of the server, is no reason not to try it again."""
     if isinstance(failure, (OSError, EOFError)) or type(failure).__name__ == "InterfaceError":
         return Verdict.AWAY
+    if _cannot_encrypt(failure):
+        return Verdict.CONFIG
     found = code(failure)
     if found in _AGAIN:
         return Verdict.AGAIN
@@ -50,7 +56,12 @@ def meaning(failure: BaseException) -> Verdict:
 
 def mend(failure: BaseException) -> str:
     """The next step; empty where there is none that is known."""
-    return _MENDS.get(code(failure), "")
+    return _UNENCRYPTED if _cannot_encrypt(failure) else _MENDS.get(code(failure), "")
+
+
+def _cannot_encrypt(failure: BaseException) -> bool:
+    """Whether the driver lacks what encrypts a password for MySQL, which is asked for by the first login of a user."""
+    return isinstance(failure, RuntimeError) and "'cryptography' package" in str(failure)
 
 
 def absent(failure: BaseException) -> bool:

@@ -13,6 +13,10 @@ from typing import Any, NamedTuple
 from worksong.adapters.sql.steps import PARAMETER, Row, Statement, Step
 
 _PARTS = re.compile(r"(\{given\}|\{values\}|\{all_[a-z]+\}|\{first_[a-z]+\}|(?<![:\w]):[a-z_]+)")
+UNCUT = 65_535
+"""Bytes."""
+_WIDEST = f"CAST(NULL AS BINARY({(1 << 24) - 1}))"
+"""As long as a column of ours can be: nothing is cut off beside it."""
 _BATCH = ("{given}", "{values}", "{all_")
 
 
@@ -71,9 +75,17 @@ class MysqlText:
     def _table(self, rows: Sequence[Row], values: list[Any]) -> str:
         """The first row names the columns."""
         first, *more = rows
-        cells = zip(first, self._columns, strict=True)
-        named = ", ".join([f"{_said(value, values)} AS {column}" for value, column in cells])
+        cells = [_said(value, values) for value in first]
+        for at in _wide(first, more):
+            cells[at] = f"COALESCE({_WIDEST}, {cells[at]})"
+        named = ", ".join([f"{cell} AS {column}" for cell, column in zip(cells, self._columns, strict=True)])
         return " UNION ALL ".join([f"SELECT {named}", *(f"SELECT {_list(row, values)}" for row in more)])
+
+
+def _wide(first: Row, more: Sequence[Row]) -> list[int]:
+    """The columns with bytes so long that MariaDB cuts them off where rows are united, and says nothing of it."""
+    perhaps = [at for at, value in enumerate(first) if value is None or type(value) is bytes] if more else []
+    return [at for at in perhaps if max(len(row[at] or b"") for row in (first, *more)) > UNCUT]
 
 
 def _list(row: Sequence[Any], values: list[Any]) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import ssl
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -152,7 +152,7 @@ class PostgresStore(ServerStore[Connection]):
     @contextlib.asynccontextmanager
     async def locked(self, connection: Connection) -> AsyncGenerator[None]:
         if self._cached:
-            await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+            await self._turn(partial(connection.fetchval, f"SELECT pg_try_advisory_lock({LOCK})"))
             try:
                 yield
             finally:
@@ -160,20 +160,25 @@ class PostgresStore(ServerStore[Connection]):
             return
         guard = await self._connect()
         try:
-            await self._guarded(guard)
+            await self._turn(partial(self._guarded, guard))
             yield
             await guard.execute("ROLLBACK")
         finally:
             self.hang_up(guard)
 
-    async def _guarded(self, guard: Connection) -> None:
+    async def _guarded(self, guard: Connection) -> bool:
         """Behind a pooler a lock lasts as long as a transaction; who waits for it may not keep a connection."""
+        await guard.execute("BEGIN")
+        has_it = bool(await guard.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK})"))
+        # The driver leaves its question open in a transaction, and who builds an index would wait for what that sees.
+        await guard.execute("SELECT" if has_it else "ROLLBACK")
+        return has_it
+
+    async def _turn(self, attempt: Callable[[], Awaitable[bool]]) -> None:
+        """Asks again and again: whoever builds an index beside the work waits for each statement that is under way,
+        one that waits for him included."""
         until = time.monotonic() + LONGEST_MIGRATION
-        while True:
-            await guard.execute("BEGIN")
-            if await guard.fetchval(f"SELECT pg_try_advisory_xact_lock({LOCK})"):
-                return
-            await guard.execute("ROLLBACK")
+        while not await attempt():
             if time.monotonic() > until:
                 raise ConfigError(f"{self.address.shown} is being migrated by somebody else for more than a minute")
             await asyncio.sleep(NAP)

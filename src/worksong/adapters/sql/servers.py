@@ -331,9 +331,11 @@ class ServerStore(ABC, Generic[C]):
     async def _go(self, step: Migration, connection: C) -> None:
         """Anew when workers at work were in the way, where that undid all of it."""
         for pause in (*(0.02 * 2**tried for tried in range(RETRIES)), None):
-            await self.begin(connection, write=True)
             try:
-                for sql in (migrate.CREATE, *step.statements):
+                for sql in step.ahead:
+                    await self.plain(connection, sql)
+                await self.begin(connection, write=True)
+                for sql in (migrate.CREATE, *step.together):
                     await self.plain(connection, self.prepare(sql, connection))
                 await self.commit(connection)
                 return

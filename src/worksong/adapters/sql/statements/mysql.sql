@@ -56,10 +56,11 @@ SET job.args = given.args, job.meta = given.meta
 WHERE job.state IN ('queued', 'scheduled')
 
 --: take_once(id, until, place)
-INSERT INTO worksong_once (space, id, until, place) VALUES {values}
+INSERT INTO worksong_once (space, id, until, place)
+SELECT :space, given.id, given.until, given.place FROM {given}
 ON DUPLICATE KEY UPDATE
-    place = IF(until <= :now, VALUES(place), place),
-    until = IF(until <= :now, VALUES(until), until)
+    place = IF(worksong_once.until <= :now, given.place, worksong_once.place),
+    until = IF(worksong_once.until <= :now, given.until, worksong_once.until)
 
 --: taken_once(id)
 SELECT once.id, once.place FROM worksong_once AS once JOIN {given} ON once.space = :space AND once.id = given.id
@@ -119,9 +120,9 @@ SELECT
     job.space, job.id, job.handler, job.queue, job.attempt, given.outcome, job.args, job.enqueued_at, job.at, :now
 FROM {given} STRAIGHT_JOIN worksong_job AS job ON job.seq = given.seq
 
+-- A table made in place would cut off long bytes.
 --: keep(id, document, until)
-INSERT INTO worksong_result (space, id, document, until) VALUES {values}
-ON DUPLICATE KEY UPDATE document = VALUES(document), until = VALUES(until)
+REPLACE INTO worksong_result (space, id, document, until) VALUES {values}
 
 --: kept(id)
 SELECT result.id, result.document FROM {given}
@@ -134,7 +135,7 @@ DELETE result FROM {given} STRAIGHT_JOIN worksong_result AS result ON result.spa
 
 --: enlist
 INSERT INTO worksong_pool (space, id, beats, beat_at, pool, busy) VALUES (:space, :id, 1, {clock}, :pool, :busy)
-ON DUPLICATE KEY UPDATE beats = beats + 1, pool = VALUES(pool)
+ON DUPLICATE KEY UPDATE beats = beats + 1, pool = :pool
 
 -- Every row that a locking statement reads is locked, whosever it is: so which those are is read before.
 --: holdings
@@ -147,7 +148,9 @@ JOIN worksong_job AS job ON job.seq = held.seq AND job.state = 'running' AND job
 ORDER BY job.place FOR UPDATE
 
 --: set_limit(handler, most)
-INSERT INTO worksong_limit (space, handler, most) VALUES {values} ON DUPLICATE KEY UPDATE most = VALUES(most)
+INSERT INTO worksong_limit (space, handler, most)
+SELECT :space, given.handler, given.most FROM {given}
+ON DUPLICATE KEY UPDATE most = given.most
 
 --: drop_limit(handler)
 DELETE limits FROM worksong_limit AS limits
