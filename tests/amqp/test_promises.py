@@ -338,6 +338,19 @@ async def test_queues_of_another_type_are_used_as_they_are(
     assert f"{namespace}.send (inequivalent arg" in found["amqp.declared"]
 
 
+async def test_a_quorum_queue_that_gives_no_job_up_is_told_of(
+    rabbitmq_url: str, namespace: str, a_backend: MakesBackends
+) -> None:
+    # Given a quorum queue of somebody else, without a limit of deliveries
+    with connected(rabbitmq_url) as channel:
+        channel.queue_declare(f"{namespace}.send", durable=True, arguments={"x-queue-type": "quorum"})
+    quorum = a_backend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
+    await join(quorum)
+    # When the doctor looks, then it names what differs
+    found = {finding.id: finding.detail for finding in await quorum.examine(T)}
+    assert f"{namespace}.send (inequivalent arg" in found["amqp.declared"]
+
+
 # TLS
 
 
