@@ -42,8 +42,8 @@ def matches(ours: Description, theirs: Description, *, quick: bool) -> list[Matc
     slots = 1 if theirs.one_at_a_time else EQUAL
     kinds = [native] if quick else list(theirs.kinds)
     drains = [(Cell(kind=kind, slots=EQUAL), Cell(kind=kind, slots=slots)) for kind in kinds]
-    if theirs.best != slots and not quick:
-        drains.append((Cell(kind=native, slots=ours.best), Cell(kind=native, slots=theirs.best)))
+    if (ours.best, theirs.best) != (EQUAL, slots) and not quick:
+        drains.append((Cell(kind=native, slots=ours.best_of(native)), Cell(kind=native, slots=theirs.best)))
     if theirs.two_processes:
         best = Cell(kind=native, slots=ours.best, processes=2), Cell(kind=native, slots=theirs.best, processes=2)
         drains.append(best)

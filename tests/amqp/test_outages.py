@@ -18,7 +18,8 @@ import servers
 from amqp.cutter import Cutter
 from amqp.server import connected
 from amqp.stage import LIMIT, PATIENCE, PATIENT, MakesBackends, MakesWorkers, awaited, until
-from worksong import Job
+from chaos.proxy_amqp import AmqpProxy
+from worksong import Job, Worker
 from worksong.adapters.amqp import AmqpBackend
 from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 from worksong.domain.job import new_id
@@ -79,6 +80,27 @@ def test_a_cut_line_is_made_anew(rabbitmq_server: servers.Broker, a_worker: Make
             # Then the next job runs all the same
             until(lambda n=n: n in ran, f"job {n}")
         worker.stop()
+
+
+def test_a_line_that_died_without_a_word_is_given_up(rabbitmq_server: servers.Broker, a_worker: MakesWorkers) -> None:
+    # Given a worker that waits for jobs, behind a line on which nothing passes any more: neither end was told
+    ran: list[int] = []
+    namespace = new_id()
+    with AmqpProxy(rabbitmq_server.port) as line:
+        url = f"amqp://guest:guest@127.0.0.1:{line.port}/?namespace={namespace}&timeout=60&heartbeat=1"
+        worker = Worker(url)
+        worker.register("note", lambda args: ran.append(args["n"]))
+        worker.start()
+        try:
+            _enqueued(worker, Job("note", {"n": 0}))
+            until(lambda: 0 in ran, "the first job")
+            assert line.hush() > 0
+            # When somebody else enqueues a job
+            a_worker(f"{rabbitmq_server.url}?namespace={namespace}").perform(Job("note", {"n": 1}))
+            # Then the worker notices by the signs of life that do not come, and runs it
+            until(lambda: 1 in ran, "the second job")
+        finally:
+            worker.stop(0.0)
 
 
 def _enqueued(worker: object, job: Job) -> None:

@@ -154,6 +154,35 @@ async def test_a_server_with_an_alarm_on_takes_endings_and_no_jobs(
     assert refused[-1].id not in found
 
 
+@contextmanager
+def no_room(server: servers.Broker) -> Iterator[None]:
+    """Nobody else may connect."""
+    server.ask(r'rabbit_vhost_limit:parse_set(<<"/">>, <<"{\"max-connections\": 0}">>, <<"test">>), "set"')
+    try:
+        yield
+    finally:
+        server.ask('rabbit_vhost_limit:clear(<<"/">>, <<"test">>), "cleared"')
+
+
+async def test_a_server_with_too_many_connections_is_waited_for(
+    backend: AmqpBackend, rabbitmq_server: servers.Broker
+) -> None:
+    # Given a server that takes no more connections
+    full = r"takes no more connections.*connection limit.*raise that limit"
+    # When a job is enqueued, then nobody is told to create the vhost, which is there
+    with no_room(rabbitmq_server), pytest.raises(BackendUnavailable, match=full):
+        await push(backend, a_job())
+
+    # And when there is room again, then it is taken in
+    async def taken() -> bool:
+        try:
+            return await push(backend, a_job()) == [True]
+        except BackendUnavailable:
+            return False
+
+    await awaited(taken, "the server's room")
+
+
 # jobs that run longer than the server allows
 
 
@@ -305,6 +334,19 @@ async def test_queues_of_another_type_are_used_as_they_are(
     # When it works, then it takes what is there
     assert (await one(quorum, await join(quorum))).job.id == job.id
     # And the doctor tells
+    found = {finding.id: finding.detail for finding in await quorum.examine(T)}
+    assert f"{namespace}.send (inequivalent arg" in found["amqp.declared"]
+
+
+async def test_a_quorum_queue_that_gives_no_job_up_is_told_of(
+    rabbitmq_url: str, namespace: str, a_backend: MakesBackends
+) -> None:
+    # Given a quorum queue of somebody else, without a limit of deliveries
+    with connected(rabbitmq_url) as channel:
+        channel.queue_declare(f"{namespace}.send", durable=True, arguments={"x-queue-type": "quorum"})
+    quorum = a_backend(f"{rabbitmq_url}?namespace={namespace}&queue_type=quorum")
+    await join(quorum)
+    # When the doctor looks, then it names what differs
     found = {finding.id: finding.detail for finding in await quorum.examine(T)}
     assert f"{namespace}.send (inequivalent arg" in found["amqp.declared"]
 

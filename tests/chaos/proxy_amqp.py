@@ -34,6 +34,16 @@ class AmqpProxy(Proxy):
     crowded = b"AMQP\x00\x00\x09\x01"
     """What the server says to whom it does not understand, before it closes the connection."""
 
+    def __init__(self, upstream: int, *, seed: int = 0) -> None:
+        super().__init__(upstream, seed=seed)
+        self._lines: set[_Line] = set()
+
+    def hush(self) -> int:
+        """From now on nothing passes on the connections there are, and neither end hears of it; answers how many."""
+        for line in self._lines:
+            line.silent = True
+        return len(self._lines)
+
     async def _talk(
         self,
         reader: asyncio.StreamReader,
@@ -42,11 +52,13 @@ class AmqpProxy(Proxy):
         server: asyncio.StreamWriter,
     ) -> None:
         line = _Line()
+        self._lines.add(line)
         sides = [asyncio.create_task(self._there(line, reader, server))]
         sides += [asyncio.create_task(self._back(line, answering, client))]
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._lines.discard(line)
             for side in sides:
                 side.cancel()
             await asyncio.gather(*sides, return_exceptions=True)

@@ -97,10 +97,10 @@ async def test_a2_a3_servers_and_workers_killed_at_random_lose_nothing(
     await fleet.stop_all()
     verdict = await _judged(fleet, theatre)
     assert await theatre.disorder() == []
-    redis = theatre.url.startswith(("redis", "resque"))
+    redis, amqp = theatre.url.startswith(("redis", "resque")), theatre.url.startswith("amqp")
     if FULL:
-        assert max(resumed) <= (10.0 if redis else 30.0 if theatre.url.startswith("amqp") else 15.0)
-        assert not fleet.ledger.evictions()
+        assert max(resumed) <= (10.0 if redis else 30.0 if amqp else 15.0)
+        assert amqp or not fleet.ledger.evictions()  # RabbitMQ may be away for longer than a pool may be silent
     certify(
         "A2" if redis else "A3",
         jobs=verdict.acked,

@@ -173,7 +173,7 @@ OPERATIONS = {
     "snooze": Operation("PUSHB", lent_jobs, end(put_off), each_is("scheduled", put_off)),
     "heartbeat": Operation("BEAT", lent_jobs, beat, it_lives_and_holds_what_it_held),
 }
-IN_THE_SMALL = ("enqueue", "ack")
+IN_THE_SMALL = ("enqueue",)
 
 
 @pytest.mark.parametrize("name", OPERATIONS if FULL else IN_THE_SMALL)

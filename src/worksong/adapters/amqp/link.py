@@ -225,6 +225,8 @@ def _translated(failure: BaseException, address: Address) -> Exception:
         if isinstance(one, ssl.SSLCertVerificationError):
             mend = "give its authority with cafile=, and the host by the name in the certificate"
             return ConfigError(f"the certificate of {address.shown} is not trusted: {one.verify_message}; {mend}")
+        if "connection limit" in text:  # it passes when somebody else hangs up
+            return Lost(f"{address.shown} takes no more connections: {text}; raise that limit, or run fewer processes")
         if "ACCESS_REFUSED" in text:
             return ConfigError(
                 f"{address.shown} refuses the login: {text}; see the user, password and vhost in the URL"
