@@ -1,9 +1,11 @@
-"""The job service's own cost: CPU microseconds per job that is created, with its run on memory:// included.
+"""The job service's own cost: CPU microseconds per job that is created, with its run included.
 
-    python -m bench.service [--requests N] [--callers N] [--rate N] [--grpc] [--runs N]
+    python -m bench.service [--requests N] [--callers N] [--rate N] [--grpc] [--results] [--url U] [--runs N]
 
 `worksong serve` is a process of its own, the callers are in this one. `--rate`: so many requests per second are begun,
-whoever is late, and what callers waited is told; without it, each caller asks as soon as he is answered.
+whoever is late, and what callers waited is told; without it, each caller asks as soon as he is answered. `--results`: a
+request is answered when its job has run and its result was told. `--url`: where queue and records are, memory://
+otherwise; `sqlite:///jobs.db` is in a directory of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -64,12 +67,12 @@ class Figures(NamedTuple):
 
 
 @contextmanager
-def serving(at: Address, *, grpc: bool) -> Iterator[int]:
+def serving(at: Address, url: str, *, grpc: bool) -> Iterator[int]:
     """The service in a process of its own: its pid."""
     with tempfile.TemporaryDirectory(prefix="worksong-bench-") as name:
         (Path(name) / "measured.py").write_text(APP)
         faces = ("--http", "off", "--grpc", str(at)) if grpc else ("--grpc", "off", "--http", str(at))
-        command = [sys.executable, "-m", "worksong", "serve", "measured:worker", *faces]
+        command = [sys.executable, "-m", "worksong", "serve", "measured:worker", "--url", url, *faces]
         environ = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
         with (Path(name) / "log").open("wb") as log:
             process = subprocess.Popen(command, cwd=name, env=environ, stdout=subprocess.PIPE, stderr=log)
@@ -81,16 +84,22 @@ def serving(at: Address, *, grpc: bool) -> Iterator[int]:
                 process.wait()
 
 
-async def over_http(at: Address) -> Ask:
+async def over_http(at: Address, *, results: bool) -> Ask:
     """A caller on a connection of his own, who reads no more of an answer than he must."""
     reader, writer = await asyncio.open_connection(at.host, at.port)
 
-    async def ask() -> None:
-        writer.write(REQUEST)
+    async def answer(request: bytes, status: bytes) -> bytes:
+        writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 202"), head
+        assert head.startswith(b"HTTP/1.1 " + status), head
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-        await reader.readexactly(int(length))
+        return await reader.readexactly(int(length))
+
+    async def ask() -> None:
+        created = await answer(REQUEST, b"202")
+        if results:
+            job_id = created[len(b'{"id":"') :].partition(b'"')[0]
+            await answer(b"GET /api/v1/jobs/%b/result?wait=60 HTTP/1.1\r\nhost: localhost\r\n\r\n" % job_id, b"200")
 
     return ask
 
@@ -141,8 +150,9 @@ async def measure(asks: list[Ask], pid: int, requests: int, rate: float) -> Figu
 
 async def runs(at: Address, pid: int, options: argparse.Namespace) -> list[Figures]:
     """Each printed as it ends."""
-    asks = [await (over_grpc(at) if options.grpc else over_http(at)) for _ in range(options.callers)]
-    await measure(asks, pid, WARM, 0.0)
+    http = partial(over_http, results=options.results)
+    asks = [await (over_grpc(at) if options.grpc else http(at)) for _ in range(options.callers)]
+    await measure(asks, pid, min(WARM, options.requests), 0.0)
     figures: list[Figures] = []
     for _ in range(options.runs):
         figures.append(await measure(asks, pid, options.requests, options.rate))
@@ -157,11 +167,13 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=32)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--url", default="memory://")
+    parser.add_argument("--results", action="store_true")
     parser.add_argument("--grpc", action="store_true")
     options = parser.parse_args()
     with listening(Address("127.0.0.1", 0)) as free:
         at = Address("127.0.0.1", free.getsockname()[1])
-    with serving(at, grpc=options.grpc) as pid:
+    with serving(at, options.url, grpc=options.grpc) as pid:
         figures = asyncio.run(runs(at, pid, options))
     print(
         f"median {statistics.median(run.rate for run in figures):.0f} requests/s, "

@@ -66,6 +66,7 @@ def test_the_curl_lines_of_the_guide_work_as_typed(served: str) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
     assert '{"tasks":["album","greet","resize"]}' in told.stdout
     assert '"stages":[2,1]' in told.stdout
+    assert '"metadata":"Summer: 2 pictures"' in told.stdout
     assert '"metadata":"the picture, 800 wide"' in told.stdout
     assert "event: end" in told.stdout
     assert '{"ready":true}' in told.stdout

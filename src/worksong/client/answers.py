@@ -77,6 +77,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A result."""
 
+    job_id: str
+    """Whose."""
     metadata: Any = None
     error: str = ""
     lost: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from types import NoneType, TracebackType
 from typing import Any, Self, TypeVar
 
@@ -167,24 +167,46 @@ class Client:
 
     async def aresult(self, job_id: str, timeout: Delay | None = None) -> Any:  # noqa: ASYNC109, see its twin
         """`result` for async code."""
-        limit = math.inf if timeout is None else seconds_of(timeout, f"job {job_id}: a timeout")
+        return await self._waited("job", job_id, timeout, self.ajob)
+
+    def pipeline_result(self, pipeline_id: str, timeout: Delay | None = None) -> Any:
+        """Wait for what the last job of a pipeline returns, a list for several; as `result` does.
+
+        Raises `JobFailed` as soon as one of its jobs has failed for good.
+        """
+        return self._background.call(self.apipeline_result(pipeline_id, timeout))
+
+    async def apipeline_result(
+        self,
+        pipeline_id: str,
+        timeout: Delay | None = None,  # noqa: ASYNC109, it is the blocking one's twin
+    ) -> Any:
+        """`pipeline_result` for async code."""
+        return await self._waited("pipeline", pipeline_id, timeout, self.apipeline)
+
+    async def _waited(
+        self, kind: str, record_id: str, most: Delay | None, known: Callable[[str], Awaitable[object]]
+    ) -> Any:
+        """`known`: raises `NotFound` when there is none."""
+        limit = math.inf if most is None else seconds_of(most, f"{kind} {record_id}: a timeout")
         end = time.monotonic() + limit
         while True:
             left = max(0.0, end - time.monotonic())
-            found = await self._result(job_id, min(left, ROUND))
+            found = await self._result(kind, record_id, min(left, ROUND))
             if found:
-                return _value(job_id, found)
+                return _value(found)
+            await known(record_id)
             if left <= ROUND:
-                raise ResultTimeout(f"job {job_id} has no result after {limit:g} s: it waits, runs, or it was deleted")
+                raise ResultTimeout(
+                    f"{kind} {record_id} has no result after {limit:g} s: it waits, runs, or that was deleted"
+                )
 
-    async def _result(self, job_id: str, wait: float) -> Found | None:
-        """None: not yet; raises `NotFound` when there is no such job."""
-        query = {"wait": f"{wait:.3f}"}
-        request = Request("GET", place("api", "v1", "jobs", job_id, "result"), Found, query=query, patience=wait)
+    async def _result(self, kind: str, record_id: str, wait: float) -> Found | None:
+        """None: there is none."""
+        path, query = place("api", "v1", f"{kind}s", record_id, "result"), {"wait": f"{wait:.3f}"}
         try:
-            return await self._ask(request)
+            return await self._ask(Request("GET", path, Found, query=query, patience=wait))
         except NotFound:
-            await self.ajob(job_id)
             return None
 
     # changing
@@ -267,9 +289,9 @@ class Client:
         await self.aclose()
 
 
-def _value(job_id: str, found: Found) -> Any:
+def _value(found: Found) -> Any:
     if found.error:
-        raise JobFailed(f"job {job_id} failed: {found.error}")
+        raise JobFailed(f"job {found.job_id} failed: {found.error}")
     if found.lost:
-        raise ResultLost(f"job {job_id} succeeded, but its result could not be kept: {found.lost}")
+        raise ResultLost(f"job {found.job_id} succeeded, but its result could not be kept: {found.lost}")
     return found.metadata

@@ -21,7 +21,7 @@ from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, Status
 from worksong.domain.result import Result
 from worksong.ledger import Edit, Ledger
 from worksong.ports.records import After
-from worksong.service import keys, refusals
+from worksong.service import closing, keys, refusals
 from worksong.service.drafts import Drafts, ids_of
 from worksong.service.following import Event, Follower
 from worksong.service.forms import BatchForm, JobForm, PipelineForm, StagedForm
@@ -269,6 +269,10 @@ class JobService:
         if found is None:
             raise refusals.no_result(job_id)
         return found
+
+    async def pipeline_result(self, pipeline_id: str, wait: float = 0.0) -> Result:
+        """What the last job of a pipeline returned, a list for several, or why one failed; waits as `result` does."""
+        return await closing.result_of(self._ledger, await self.pipeline(pipeline_id), wait)
 
     async def delete_result(self, job_id: str) -> None:
         """Forget a result."""

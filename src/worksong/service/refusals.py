@@ -71,6 +71,11 @@ def no_result(job_id: str) -> Missing:
     return Missing(f"job result with ID: {job_id} not found")
 
 
+def no_pipeline_result(pipeline_id: str) -> Missing:
+    """There is no such pipeline, or it has not ended, or what it returned was deleted."""
+    return Missing(f"pipeline result with ID: {pipeline_id} not found")
+
+
 def no_pipeline(pipeline_id: str) -> Missing:
     """There is no such pipeline."""
     return Missing(f"pipeline with ID: {pipeline_id} not found")

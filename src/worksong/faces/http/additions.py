@@ -7,11 +7,13 @@ import base64
 import binascii
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
 from worksong.domain.record import JobRecord
+from worksong.domain.result import Result
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.http.answers import Answer, Asked, Bodies, Parameter, Route, json, route
 from worksong.faces.http.limits import Limits
@@ -34,6 +36,9 @@ BEAT = 15.0
 """Seconds without an event after which a stream says that it is still there."""
 STILL_HERE = b": still here\n\n"
 EVENTS = "text/event-stream"
+
+Ask: TypeAlias = Callable[[str, float], Coroutine[Any, Any, Result]]
+"""Takes an id, and for how many seconds to wait."""
 
 _BAD: Bodies = {400: Problem}
 _MISSING: Bodies = {404: Problem}
@@ -82,6 +87,14 @@ class Additions:
             ),
             route("GET /api/v1/pipelines", read, self.pipelines, "Pipelines in pages", pipes, asks=_PAGED),
             route(f"GET {pipeline}", read, self.pipeline, "A pipeline with its jobs", one),
+            route(
+                f"GET {pipeline}/result",
+                read,
+                self.pipeline_result,
+                "What came of it, waited for",
+                result,
+                asks=[_WAIT],
+            ),
             route(f"POST {pipeline}/cancel", manage, self.cancel_pipeline, "End a pipeline where it is", piped),
         ]
 
@@ -111,21 +124,27 @@ class Additions:
         return json(200, self._viewer.job(job), about=(job.id,))
 
     async def result(self, asked: Asked) -> Answer:
+        return await self._result(asked, self._service.result)
+
+    async def pipeline_result(self, asked: Asked) -> Answer:
+        return await self._result(asked, self._service.pipeline_result)
+
+    async def _result(self, asked: Asked, ask: Ask) -> Answer:
         seconds = min(_seconds(asked.query.get("wait", "0")), self._limits.wait)
         if not seconds:
-            return json(200, result_of(await self._service.result(asked.id)))
+            return json(200, result_of(await ask(asked.id, 0.0)))
         if self._waits >= self._limits.waits:
             raise Refused(503, "busy", "too many wait for results at once", wait=1.0)
         self._waits += 1
         try:
-            return await self._waited(asked, seconds)
+            return await self._waited(asked, ask(asked.id, seconds))
         finally:
             self._waits -= 1
 
-    async def _waited(self, asked: Asked, seconds: float) -> Answer:
+    async def _waited(self, asked: Asked, result: Coroutine[Any, Any, Result]) -> Answer:
         """The result; sooner, if the process is about to end, or whoever asks has gone."""
         leaving, gone = asyncio.ensure_future(self._leaving.wait()), asyncio.ensure_future(asked.gone())
-        waiting = asyncio.ensure_future(self._service.result(asked.id, wait=seconds))
+        waiting = asyncio.ensure_future(result)
         try:
             await asyncio.wait([leaving, gone, waiting], return_when=asyncio.FIRST_COMPLETED)
             if waiting.done():

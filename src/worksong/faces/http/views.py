@@ -58,9 +58,10 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a job returned, or why it failed."""
+    """What a job returned, or why it failed; of a pipeline, what the last one did, or all of the last stage."""
 
     job_id: str
+    """Of a pipeline that failed, the job that did first; of several in the last stage, the first of them."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: str = ""
     lost: str = ""

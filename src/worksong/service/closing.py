@@ -1,0 +1,69 @@
+"""Closing: what came of a pipeline as a whole, waited for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from worksong.domain.chain import under_way
+from worksong.domain.record import PipelineRecord, Status
+from worksong.domain.result import Result
+from worksong.ledger import Ledger
+from worksong.service import refusals
+
+LOOKS_EVERY = 0.5
+"""Seconds between two looks at a pipeline whose jobs tell of no ending."""
+NOTHING = b"null"
+
+
+async def result_of(ledger: Ledger, pipeline: PipelineRecord, seconds: float) -> Result:
+    """What its last job returned, or a list of what all of the last stage did; or why one failed first.
+
+    Waits so many seconds at most for its end. Raises `Missing` while it goes on, and for what was deleted.
+    """
+    pipeline = await _ended(ledger, pipeline, seconds)
+    if not pipeline.status.ended:
+        raise refusals.no_pipeline_result(pipeline.id)
+    if pipeline.status is Status.FAILED:
+        failed = [job for job in await ledger.jobs_of(pipeline) if job.status is Status.FAILED]
+        return await _kept(ledger, min(failed, key=lambda job: job.completed_at).id if failed else "", pipeline)
+    last = [await _kept(ledger, job_id, pipeline) for job_id in _last_stage(pipeline)]
+    return last[0] if len(last) == 1 else _together(last)
+
+
+async def _ended(ledger: Ledger, pipeline: PipelineRecord, seconds: float) -> PipelineRecord:
+    """The pipeline when it has ended, or as it is by then."""
+    end, seen = ledger.clock.monotonic() + seconds, ""
+    while not pipeline.status.ended and (left := end - ledger.clock.monotonic()) > 0:
+        nap = min(left, LOOKS_EVERY)
+        job_id = next((job.id for job in under_way(pipeline, await ledger.jobs_of(pipeline))), seen)
+        if job_id == seen:  # its result is there, and it goes on: what is kept is of a run before
+            await ledger.clock.sleep(nap)
+        elif await ledger.wait_result(job_id, nap):
+            seen = job_id
+        pipeline = await _again(ledger, pipeline)
+    return pipeline
+
+
+async def _again(ledger: Ledger, pipeline: PipelineRecord) -> PipelineRecord:
+    found = await ledger.pipeline(pipeline.id)
+    if found is None:
+        raise refusals.no_pipeline(pipeline.id)
+    return found
+
+
+async def _kept(ledger: Ledger, job_id: str, pipeline: PipelineRecord) -> Result:
+    found = await ledger.kept_result(job_id)
+    if found is None:
+        raise refusals.no_pipeline_result(pipeline.id)
+    return found
+
+
+def _last_stage(pipeline: PipelineRecord) -> Sequence[str]:
+    return pipeline.job_ids[-(pipeline.widths[-1] if pipeline.widths else 1) :]
+
+
+def _together(results: Sequence[Result]) -> Result:
+    """One of all of them; a value that was lost is none."""
+    lost = next((result.lost for result in results if result.lost), "")
+    values = b",".join(result.value or NOTHING for result in results)
+    return Result(results[0].job_id, max(result.at for result in results), b"[%b]" % values, lost=lost)
