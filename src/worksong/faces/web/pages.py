@@ -327,12 +327,13 @@ def _moments(dossier: Dossier) -> list[tuple[str, float, str]]:
         found.append(("running", facts["checkin_at"], f"Said {facts['checkin']}"))
     if result:
         found.append(("dead" if result["ended"] == "failed" else "done", result["at"], f"Ended: {result['ended']}"))
-    return sorted((moment for moment in found if moment[1]), key=lambda moment: moment[1])
+    # Not every format has finer times than seconds: within one, they are in the order in which they come here.
+    return sorted((moment for moment in found if moment[1]), key=lambda moment: moment[1] // 1)
 
 
 def _failures(job: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, str]]:
     """The tries that the store was told of; and the last one, where it is not among them yet."""
-    for attempt in told:
+    for attempt in reversed(told):
         yield "retry", attempt["at"], f"Failed, try {attempt['number']}"
     # Formats with whole seconds round the time, up or down.
     if job["failed_at"] >= max((attempt["at"] for attempt in told), default=0.0) + 2:
