@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Sequence
 
@@ -15,7 +16,9 @@ from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import Buried, Failure, Outcome, Retried, Settlement
 from worksong.domain.result import Result
 from worksong.domain.turns import Share
+from worksong.engine.firings import page_of
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
+from worksong.ports.notebook import FOR_GOOD, Line
 from worksong.registry import Periodic
 from worksong.service.desk import Store
 from worksong.wire import gojson
@@ -98,7 +101,17 @@ async def hostile_store() -> tuple[Store, list[Beat]]:
     daily = cron.parse("@daily")
     for text in TEXTS:
         worker.registry.add_periodic(Periodic(replace(daily, spec=text), text, {text: text}, text))
+    await _told(backend, worker.registry.periodic, now)
     return Store(lambda: backend, worker.clock, VECTORS[0], VECTORS[-1], registry=worker.registry), beats
+
+
+async def _told(backend: Backend, entries: Sequence[Periodic], now: float) -> None:
+    """Whoever writes on the pages of the notebook may write anything; and every other schedule is paused."""
+    for entry in entries:
+        ending = json.dumps([now - 90, now - 80, now - 70, entry.handler, 1])
+        await backend.jot([Line(page_of(entry.handler, entry.schedule.spec), ending, 5, FOR_GOOD)], now)
+    paused = [[entry.handler, entry.schedule.spec, 1, now] for entry in entries[::2]]
+    await backend.jot([Line("schedules", json.dumps(paused), 20, FOR_GOOD)], now)
 
 
 async def _in_every_state(backend: Backend, now: float) -> None:

@@ -16,7 +16,7 @@ tests=("$@")
 command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get install debootstrap"; exit 1; }
 
 if [ ! -e "$root/made" ]; then
-    mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' 'Origin: Debian' |
+    mirror=$(apt-get indextargets --format '$(REPO_URI) $(SUITE)' 'Created-By: Packages' 'Origin: Debian' |
         awk '$2 !~ /security|updates/ { print $1; exit }')
     [ -n "$mirror" ] || { echo "apt names no mirror of Debian"; exit 1; }
     scripts=/usr/share/debootstrap/scripts

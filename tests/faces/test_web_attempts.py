@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -72,7 +73,8 @@ async def test_each_failed_try_is_told_with_what_was_logged(
     # Then its page tells of both, the latest first
     async with visiting(worker) as visitor:
         page = text_of(check_page(await visitor.get("/job", params={"id": handle.id})))
-        assert page.index("try 2") < page.index("try 1")
+        assert page.index("try 2 ValueError") < page.index("try 1 ValueError")
+        assert re.search("Failed, try 1 .* Failed, try 2 .* Died", page)
         assert "ValueError: no money, try 2" in page
         assert "INFO shop: charging order 7 at https://***@bank.example, try 1" in page
         assert "hunter2" not in page

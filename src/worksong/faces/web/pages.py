@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
@@ -312,8 +312,7 @@ def _moments(dossier: Dossier) -> list[tuple[str, float, str]]:
     found: list[tuple[str, float, str]] = []
     if job:
         found.append(("queued", job["enqueued_at"], "Enqueued" if job["attempt"] == 1 else "Last enqueued"))
-        if job["failed_at"]:
-            found.append(("retry", job["failed_at"], f"Failed, try {job['attempt'] - 1}" if job["fails"] else "Failed"))
+        found += _failures(job, dossier.attempts or ())
         words = {
             State.QUEUED: "Waiting since",
             State.SCHEDULED: "To run",
@@ -328,4 +327,14 @@ def _moments(dossier: Dossier) -> list[tuple[str, float, str]]:
         found.append(("running", facts["checkin_at"], f"Said {facts['checkin']}"))
     if result:
         found.append(("dead" if result["ended"] == "failed" else "done", result["at"], f"Ended: {result['ended']}"))
-    return sorted((moment for moment in found if moment[1]), key=lambda moment: moment[1])
+    # Not every format has finer times than seconds: within one, they are in the order in which they come here.
+    return sorted((moment for moment in found if moment[1]), key=lambda moment: moment[1] // 1)
+
+
+def _failures(job: Mapping[str, Any], told: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float, str]]:
+    """The tries that the store was told of; and the last one, where it is not among them yet."""
+    for attempt in reversed(told):
+        yield "retry", attempt["at"], f"Failed, try {attempt['number']}"
+    # Formats with whole seconds round the time, up or down.
+    if job["failed_at"] >= max((attempt["at"] for attempt in told), default=0.0) + 2:
+        yield "retry", job["failed_at"], f"Failed, try {job['attempt'] - 1}" if job["fails"] else "Failed"
