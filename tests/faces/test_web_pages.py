@@ -292,7 +292,8 @@ async def test_a_worker_process_that_tells_its_memory_and_lag_is_shown_with_them
     async with visiting(worker) as visitor:
         (pool,) = await visitor.json("/pools")
         assert (pool["memory"], pool["loop_lag"]) == (None, None)
-        await tell(worker.backend(), yard.pool.id, Vitals(time.time(), 64 << 20, 1.5))
+        lasting = time.time() + 3600  # it would be out of date after two minutes, on however slow a machine
+        await tell(worker.backend(), yard.pool.id, Vitals(lasting, 64 << 20, 1.5))
         assert "64 MB, its loop is 1.5 s late" in text_of(await visitor.read("/workers"))
         (pool,) = await visitor.json("/pools")
         assert (pool["memory"], pool["loop_lag"]) == (64 << 20, 1.5)

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from worksong.domain.errors import InvalidArguments
-from worksong.domain.firing import firing_id
+from worksong.domain.firing import firing_id, tick_of
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.engine.pauses import Key, Standing, check_can_pause, ordered, standing_of, standings
-from worksong.ports.backend import Backend
+from worksong.ports.backend import Backend, Window
 from worksong.registry import Periodic
 
 log = logging.getLogger("worksong")
@@ -19,6 +19,8 @@ HORIZON = 240.0
 """Seconds ahead, as gocraft/work: each tick is put on the schedule several times over before it is due."""
 PERIOD = 60.0
 """Seconds between two runs."""
+PAGE, PAGES = 1000, 10
+"""How many overdue jobs are looked through for firings that a pause takes back."""
 
 
 async def schedule_ahead(backend: Backend, entries: Sequence[Periodic], now: float) -> int:
@@ -86,11 +88,24 @@ async def _take_back_overtaken(
 
 
 async def _take_back(backend: Backend, entry: Periodic, standing: Standing, now: float) -> None:
-    """The firings of its turn, also those that a process put there whose clock is somewhat ahead, or behind."""
-    ticks = entry.schedule.ticks(now - PERIOD, now + HORIZON + PERIOD)
-    ids = [firing_id(entry.handler, entry.schedule.spec, tick, standing.turn) for tick in ticks]
-    if ids:
+    """The firings of its turn: those to come, also of a process whose clock is somewhat ahead, and those overdue."""
+    ticks = [*entry.schedule.ticks(now, now + HORIZON + PERIOD), *await _overdue(backend, entry, now)]
+    if ticks:
+        ids = [firing_id(entry.handler, entry.schedule.spec, tick, standing.turn) for tick in ticks]
         await backend.delete(State.SCHEDULED, ids)
+
+
+async def _overdue(backend: Backend, entry: Periodic, now: float) -> list[float]:
+    """What is past and still on the schedule, since no worker lives; as far as one looks."""
+    found: list[float] = []
+    for page in range(PAGES):
+        listing = await backend.jobs(State.SCHEDULED, Window(PAGE, page * PAGE))
+        past = [view for view in listing if view.at <= now]
+        ticks = (tick_of(view.id, entry.handler, entry.schedule.spec) for view in past)
+        found += [tick for tick in ticks if tick is not None]
+        if len(past) < PAGE:
+            break
+    return found
 
 
 def _firing(entry: Periodic, tick: float, turn: int) -> Job:

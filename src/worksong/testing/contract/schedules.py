@@ -76,6 +76,12 @@ class Schedules(Suite):
         await other.close()
 
     @PAUSES
+    async def test_a_pause_takes_back_firings_that_are_overdue_since_no_worker_lives(self, backend: Backend) -> None:
+        await schedule_ahead(backend, [MINUTELY], T)
+        await pause(backend, MINUTELY, FIRST + 3600)
+        assert await due(backend) == []
+
+    @PAUSES
     async def test_a_firing_after_a_pause_runs_as_any_other(self, backend: Backend) -> None:
         await pause(backend, MINUTELY, T)
         await resume(backend, MINUTELY, T)
