@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from engine_bench import on
+from patience import PATIENCE
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain import cron
 from worksong.domain.errors import BackendUnavailable
@@ -18,6 +22,7 @@ from worksong.engine.vitals import Vitals, tell, vitals_of
 from worksong.ports.backend import Running
 from worksong.ports.notebook import FOR_GOOD, Line
 from worksong.registry import Periodic
+from worksong.testing.clock import FakeClock
 from worksong.testing.flaky import FlakyBackend, error
 
 T = 1_700_000_000.0
@@ -29,6 +34,10 @@ def fire(board: Board, due: float, *, late: float = 0.0, outcome: Outcome | None
     """A run of this firing ends, a second after it began."""
     job = Job("send", id=firing_id(*KEY, due, turn=2), enqueued_at=due, attempt=fails + 1)
     board.note(Running(Delivery(job, None, 1), 0, due + late), outcome or Done(), due + late + 1)
+
+
+async def nothing() -> None:
+    """A handler."""
 
 
 def measured() -> Board:
@@ -104,6 +113,27 @@ async def test_a_process_tells_how_it_is_for_as_long_as_it_lives() -> None:
     await tell(store, "pool-2", Vitals(T, 0, 1.5))
     await store.jot([Line("vitals:pool-2", "{", 1, FOR_GOOD)], T)
     assert await vitals_of(store, "pool-2", T) is None
+
+
+async def test_a_worker_tells_of_its_firings_and_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a worker that keeps a history, and a clock that is turned
+    clock, store = FakeClock(T), MemoryBackend()
+    worker = on(store, monkeypatch, clock=clock, history=True)
+    monkeypatch.setattr(MemoryBackend, "sibling", lambda self: self)
+    worker.register("send", nothing)
+    worker.periodic("* * * * *", "send")
+    found, vitals = None, None
+    async with worker:
+        # When minutes pass, then the store knows in the end how a firing went, and how the process is
+        async with asyncio.timeout(PATIENCE):
+            while not (found and vitals):
+                await clock.aadvance(1)
+                found = await last_firing(store, *KEY)
+                for pool in await store.pools():
+                    vitals = await vitals_of(store, pool.id, clock.now())
+    assert (found.due - T) % 60 == 40
+    assert (found.ending, found.attempt) == ("done", 1)
+    assert found.drift is not None
 
 
 def test_only_the_ids_of_a_schedule_tell_its_times() -> None:
