@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from msgspec.structs import replace
+
 from worksong import enqueueing
 from worksong.blocking import Background
 from worksong.domain import pipeline
@@ -83,10 +85,11 @@ class Pipeline:
 
     def __init__(self, stages: Iterable[Stage], name: str = "") -> None:
         """`name`: what it is called in lists and messages."""
-        planned = [[stage] if isinstance(stage, Planned) else list(stage) for stage in stages]
+        given = [stage if isinstance(stage, Planned) else list(stage) for stage in stages]
+        planned = [[stage] if isinstance(stage, Planned) else stage for stage in given]
         _check(planned, name)
         self.name = name
-        self._stages = [[step for step, _ in stage] for stage in planned]
+        self._stages = list(map(_steps, given))
         self._sender = planned[0][0].sender
 
     def perform(self) -> PipelineHandle:
@@ -166,7 +169,7 @@ class PipelineHandle:
     """A pipeline that was sent."""
 
     def __init__(self, pipeline_id: str, stages: Sequence[Sequence[Step]], sender: Sender) -> None:
-        self.id, self._sender = pipeline_id, sender
+        self.id, self._sender, self._listed = pipeline_id, sender, stages[-1][0].alone
         self.stages = [
             [
                 sender.handle(pipeline.step_id(pipeline_id, number, member), step.handler)
@@ -179,7 +182,7 @@ class PipelineHandle:
     def result(self, timeout: Delay | None = None) -> Any:
         """Wait for what the last step returns, at most `timeout` (a timedelta or seconds; None: for ever).
 
-        A list, where several run in the last stage. Raises `JobFailed` once a step has failed for good, and otherwise
+        A list, where the last stage is one. Raises `JobFailed` once a step has failed for good, and otherwise
         what `Handle.result` raises. Results that are kept for a shorter time than the pipeline takes are not missed.
         """
         return self._sender.background.call(self.aresult(timeout))
@@ -190,7 +193,7 @@ class PipelineHandle:
         end, values = time.monotonic() + limit, list[Any]()
         for stage in self.stages[await self._furthest() :]:
             values = [await job.aresult(max(0.0, end - time.monotonic())) for job in stage]
-        return values if len(self.stages[-1]) > 1 else values[0]
+        return values if len(values) > 1 or self._listed else values[0]
 
     def progress(self) -> tuple[int, int]:
         """(steps that are through, steps in all), as far as their results are still kept."""
@@ -224,6 +227,13 @@ class PipelineHandle:
 
     def __repr__(self) -> str:
         return f"<PipelineHandle {self.id}>"
+
+
+def _steps(stage: Stage) -> list[Step]:
+    """Without whose they are; a list of one remains one."""
+    if isinstance(stage, Planned):
+        return [stage.step]
+    return [replace(step, alone=len(stage) == 1) for step, _ in stage]
 
 
 def _check(stages: Sequence[Sequence[Planned]], name: str) -> None:

@@ -74,7 +74,7 @@ class Process:
         records: Any = MortalRecords(place.records, self.life)
         self.worker.backend = self.worker.broker = lambda: backend  # type: ignore[method-assign]
         self.ledger = Ledger(records, clock)
-        self.worker.ledgers = PerLoop(self.ledger)
+        self.worker._stores.ledgers = PerLoop(self.ledger)
         self.pools: list[str] = []
         self.worker.on_pool = self.pools.append
         self.outbox = Outbox(self.worker)
@@ -311,7 +311,7 @@ async def test_g6_whatever_races_with_the_end_of_a_job_its_history_is_a_path_of_
     worker.backend = worker.broker = lambda: backend  # type: ignore[method-assign]
     records: Any = chronicle
     ledger = Ledger(records, worker.clock)
-    worker.ledgers = PerLoop(ledger)
+    worker._stores.ledgers = PerLoop(ledger)
     outbox = Outbox(worker)
 
     @worker.task("any", max_fails=2, backoff=lambda _: 0.0)

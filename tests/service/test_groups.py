@@ -115,6 +115,14 @@ async def test_a_list_among_the_jobs_runs_side_by_side_and_the_next_is_given_all
     assert [one["id"] for one in plain] == jobs
 
 
+async def test_a_list_of_one_job_is_a_list(team: Team) -> None:
+    async with asking(HttpFace(team.service)) as browser:
+        body = {"name": "p", "jobs": [[job(task_params={"n": 5})], [job("total", use_previous_results=True)]]}
+        pipeline, jobs = await created(browser, body)
+        answer = await browser.get(f"{PATH}/{pipeline}/result?wait=60")
+    assert answer.json() == {"job_id": jobs[1], "metadata": [10]}
+
+
 async def test_a_pipeline_may_begin_and_end_with_a_group(team: Team) -> None:
     async with asking(HttpFace(team.service)) as browser:
         group = [job(task_params={"n": number}) for number in (1, 2)]

@@ -280,6 +280,19 @@ def test_middleware_sees_what_the_handler_returned() -> None:
     assert seen == [Page("ab", datetime(2026, 1, 1, tzinfo=UTC)), 2]
 
 
+def test_a_list_of_one_hands_on_a_list_and_ends_in_one() -> None:
+    # Given a pipeline whose lists were as long as there was something to do
+    etl = Etl()
+    fetched, parsed = etl.fetch.step(url="abc"), etl.parse.step(previous=True)
+    whole = Pipeline([fetched, [parsed], [etl.total.step(previous=True)]])
+
+    # When it has run, then what follows each of them was given a list
+    handle = whole.perform()
+    drain(etl.worker)
+    assert handle.result(timeout=60) == [3]
+    assert etl.ran == ["fetch abc", "parse abc", "total [3]"]
+
+
 def test_inline_runs_all_of_it_at_once() -> None:
     etl = Etl()
     with inline(etl.worker) as ran:

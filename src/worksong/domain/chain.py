@@ -60,6 +60,7 @@ def _job(step: Step) -> JobRecord:
         positional=step.args if isinstance(step.args, list) else None,
         queue=step.queue,
         previous=step.previous,
+        alone=step.alone,
     )
 
 
@@ -116,4 +117,4 @@ def _steps(record: PipelineRecord, jobs: Sequence[JobRecord]) -> list[list[Step]
 def _step(pipeline_id: str, stage: int, member: int, job: JobRecord) -> Step:
     """The id is said only where it does not follow from the place, as that of a job which came from elsewhere."""
     own = "" if job.id == step_id(pipeline_id, stage, member) else job.id
-    return Step(job.task, args_of(job), job.queue, job.previous, dict(MARK), own)
+    return Step(job.task, args_of(job), job.queue, job.previous, dict(MARK), own, job.alone)

@@ -38,6 +38,8 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """What its job carries beside its way."""
     id: str = ""
     """That of its job, in a stage of its own; empty: the one that follows from its place."""
+    alone: bool = False
+    """Whether it is all of a list: the stage behind it is given a list all the same."""
 
 
 class Way(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,6 +57,8 @@ class Way(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many they are."""
     rest: tuple[tuple[Step, ...], ...] = ()
     """The stages behind this one."""
+    alone: bool = False
+    """Whether this job is all of a list."""
 
     @property
     def siblings(self) -> list[str]:
@@ -97,7 +101,7 @@ def _jobs(way: Way, previous: object) -> list[Job]:
     steps, rest = way.rest[0], way.rest[1:]
     found: list[Job] = []
     for member, step in enumerate(steps):
-        on = replace(way, stage=way.stage + 1, member=member, width=len(steps), rest=rest)
+        on = replace(way, stage=way.stage + 1, member=member, width=len(steps), rest=rest, alone=step.alone)
         meta: dict[str, Any] = {**step.meta, META: msgspec.to_builtins(on)}
         args = _with_previous(step, previous) if step.previous else step.args
         job_id = step.id or step_id(way.id, on.stage, member)

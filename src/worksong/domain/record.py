@@ -68,6 +68,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, t
     """The job behind it in its pipeline; of several side by side, the first."""
     previous: bool = False
     """Whether it is given what the one before returned."""
+    alone: bool = False
+    """Whether it is all of a list in its pipeline, so that the one behind it is given a list."""
     status: Status = Status.PENDING
     run_at: str = ""
     """As it was asked for, RFC 3339."""

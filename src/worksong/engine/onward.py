@@ -66,7 +66,8 @@ class Onward:
             lost = carried.lost if carried else "it has none"
             raise InvalidArguments(f"what step {job.handler!r} returned cannot be handed on: {lost}")
         if way.width == 1:
-            return Done(value, self._next(way, msgspec.json.decode(carried.value)))
+            previous = msgspec.json.decode(carried.value)
+            return Done(value, self._next(way, [previous] if way.alone else previous))
         # Kept before anybody is asked: of two that end at the same time, at least one sees that all are through.
         await insist(lambda: self._results.put([carried]), self._clock)
         values = await insist(lambda: self._together(way.siblings), self._clock)

@@ -125,8 +125,10 @@ class Audit:
         earlier = stage_of(pipeline, number).start
         if len(jobs) < len(pipeline.job_ids) or any(one.status is not Status.COMPLETED for one in jobs[:earlier]):
             return None
-        before = [await self._value(jobs[one].id) for one in stage_of(pipeline, earlier - 1)] if earlier else []
-        return again(pipeline, jobs, number, before if len(before) > 1 else next(iter(before), None))
+        before = stage_of(pipeline, earlier - 1) if earlier else range(0)
+        values = [await self._value(jobs[one].id) for one in before]
+        listed = len(values) > 1 or any(jobs[one].alone for one in before)
+        return again(pipeline, jobs, number, values if listed else next(iter(values), None))
 
     async def _value(self, job_id: str) -> object:
         """What it returned, if that is kept still."""

@@ -27,7 +27,8 @@ async def result_of(ledger: Ledger, pipeline: PipelineRecord, seconds: float) ->
         failed = [job for job in await ledger.jobs_of(pipeline) if job.status is Status.FAILED]
         return await _kept(ledger, min(failed, key=lambda job: job.completed_at).id if failed else "", pipeline)
     last = [await _kept(ledger, job_id, pipeline) for job_id in _last_stage(pipeline)]
-    return last[0] if len(last) == 1 else _together(last)
+    ending = await ledger.job(pipeline.job_ids[-1])
+    return _together(last) if len(last) > 1 or (ending and ending.alone) else last[0]
 
 
 async def _ended(ledger: Ledger, pipeline: PipelineRecord, seconds: float) -> PipelineRecord:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from worksong.domain.capability import INSTEAD, Capability
 from worksong.domain.chain import laid_out
 from worksong.domain.errors import InvalidArguments, Unsupported
@@ -71,9 +73,10 @@ class Drafts:
     ) -> JobRecord:
         """A job of a pipeline, which has no place there yet; `at`: where it will be."""
         try:
-            return self._job(form, "", None if at[0] else due, now, previous=bool(form.use_previous_results))
+            job = self._job(form, "", None if at[0] else due, now, previous=bool(form.use_previous_results))
         except Invalid as wrong:
             raise Invalid(f"{pipeline.place(*at)}{wrong}") from None
+        return replace(job, alone=True) if pipeline.is_alone(at[0]) else job
 
     def _job(self, form: JobForm, job_id: str, due: Moment | None, now: float, *, previous: bool = False) -> JobRecord:
         form.check()

@@ -59,6 +59,10 @@ class PipelineForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         """How refusals call a job of it: Valet does not say which one it is."""
         return ""
 
+    def is_alone(self, stage: int) -> bool:
+        """Whether that is a list of one job."""
+        return False
+
     def check(self) -> None:
         """Raise `Invalid` when a field is missing, or it has one job only; its jobs are checked before."""
         missing = [name for name, given in (("name", self.name), ("jobs", self.jobs)) if not given]
@@ -85,6 +89,11 @@ class StagedForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
         """How refusals call a job of it."""
         grouped = isinstance((self.jobs or ())[stage], list)
         return f"jobs[{stage}][{member}]: " if grouped else f"jobs[{stage}]: "
+
+    def is_alone(self, stage: int) -> bool:
+        """Whether that is a list of one job."""
+        found = (self.jobs or ())[stage]
+        return isinstance(found, list) and len(found) == 1
 
     def check(self) -> None:
         """Raise `Invalid` as for any pipeline, for an empty list, and where nothing comes before what is asked for."""

@@ -10,7 +10,8 @@ from typing import TypeAlias
 from worksong.faces.asgi.headers import HEADERS
 
 ENVELOPE = "worksong.envelope"
-"""Among the extensions of a request: who sends an answer so."""
+"""Among the extensions of a request: who sends an answer so. Only our own server offers it, around which there is no
+middleware that would have to see what is sent."""
 Envelope: TypeAlias = Callable[[bytes, bytes], bool]
 """Takes the head, but for the server's own headers and the line that ends it, and the body; False: nothing was sent,
 and it is to be sent in parts."""
