@@ -13,7 +13,7 @@ import pytest
 
 from machine.beside import beside_its_model
 from patience import PATIENCE, auntil
-from sql.stage import ailing, fresh, make_tables, opened, ordered, the_next_version
+from sql.stage import ailing, fresh, make_tables, opened, ordered, the_next_version, told
 from worksong import Worker
 from worksong.adapters.sql import migrate
 from worksong.domain.errors import WorksongError
@@ -147,7 +147,7 @@ async def test_while_an_index_is_built_jobs_are_taken_in(nothing: str) -> None:
     # When a migration builds an index, and waits for somebody who is in the middle of a change
     somebody, watcher = await asyncpg.connect(nothing), await asyncpg.connect(nothing)
     await somebody.execute("BEGIN; DELETE FROM worksong_job WHERE id = ''")
-    migrating = asyncio.create_task(make_tables(nothing))
+    migrating = asyncio.create_task(make_tables(f"{nothing}?timeout=600s"))
     await until_somebody_waits(watcher)
     # Then jobs are taken in and lent all the same
     assert await asyncio.wait_for(push(backend, a_job()), PATIENCE) == [True]
@@ -174,5 +174,23 @@ async def test_an_index_that_was_left_unfinished_is_built_anew(nothing: str) -> 
     # Then the next migration makes it whole
     assert (await make_tables(nothing))[0] == 4
     backend = opened(nothing)
+    assert await ailing(backend) == {}
+    await backend.close()
+
+
+@pytest.fixture
+def nothing_on_mysql(mariadb_url: str) -> Iterator[str]:
+    """An empty database."""
+    with fresh(mariadb_url) as url:
+        yield url
+
+
+async def test_a_migration_of_mysql_that_was_cut_short_goes_on(nothing_on_mysql: str) -> None:
+    # Given one that was killed: what it made stays there, and nobody noted it
+    _, newest = await make_tables(nothing_on_mysql)
+    backend = opened(nothing_on_mysql)
+    await told(backend, "DELETE FROM worksong_schema", "DROP TABLE worksong_told")
+    # When the next one comes, then it makes what is missing
+    assert await make_tables(nothing_on_mysql) == (0, newest)
     assert await ailing(backend) == {}
     await backend.close()
