@@ -233,6 +233,7 @@ async def test_every_fault_leaves_it_done_once_or_told(
     certify(
         f"C2 {name}",
         backend="`amqp://`, network and server",
+        versions=f"RabbitMQ {rabbitmq_server.ask('rabbit_misc:version()')}",
         faults=len(faults),
         seeds=len(SEEDS),
         lost=0,
