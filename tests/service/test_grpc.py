@@ -25,12 +25,13 @@ from service.caller import ANSWERS, TOKENS, Caller, bearer, params, served
 from service.grpc_driver import GrpcDriver
 from service.player import play
 from service.scenarios import SCENARIOS, Scenario
-from service.stage import Firm
-from worksong.domain.errors import ConfigError
+from service.stage import Firm, a_job
+from worksong.domain.errors import BackendFull, BackendUnavailable, ConfigError
 from worksong.faces.grpc import GrpcServer, Options
 from worksong.faces.grpc.health import WATCHERS
 from worksong.faces.grpc.wire import events_pb2, job_pb2, jobresult_pb2, pipeline_pb2, task_pb2
 from worksong.service.access import Access
+from worksong.service.forms import StagedForm
 from worksong.service.health import Health
 from worksong.service.rates import WRONG_TOKENS, Rate
 from worksong.testing import FakeClock
@@ -88,6 +89,41 @@ async def test_a_pipeline_hands_results_on(firm: Firm, call: Caller) -> None:
     assert ended.status == 4
     jobs = await call("pipeline.Pipeline/GetPipelineJobs", pipeline_pb2.GetPipelineJobsRequest(id=pipeline.id))
     assert [job.status for job in jobs.jobs] == [4, 4]
+
+
+async def test_a_pipeline_with_jobs_side_by_side_is_told_as_any_other(firm: Firm, call: Caller) -> None:
+    # Given one that was created over HTTP: the messages have no place for it
+    form = StagedForm(name="spread", jobs=[[a_job(task_params={"n": 1}), a_job(task_params={"n": 2})], a_job()])
+    pipeline, made = await firm.service.create_pipeline(form)
+    await firm.ended(made[-1].id)
+    # Then it is listed, and told with all its jobs in order
+    listed = await call("pipeline.Pipeline/GetPipelines", pipeline_pb2.GetPipelinesRequest(status="completed"))
+    jobs = await call("pipeline.Pipeline/GetPipelineJobs", pipeline_pb2.GetPipelineJobsRequest(id=pipeline.id))
+    assert [(one.id, one.name) for one in listed.pipelines] == [(pipeline.id, "spread")]
+    assert [(job.id, job.status) for job in jobs.jobs] == [(one.id, 4) for one in made]
+
+
+async def test_a_queue_that_is_full_and_a_store_that_is_away_are_told_and_nothing_is_kept(
+    firm: Firm, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise BackendFull
+
+    async def away(*_: object) -> None:
+        raise BackendUnavailable("nobody answers at postgresql://me:secret@there")
+
+    job = job_pb2.CreateJobRequest(name="a", task_name="double")
+    pipeline = pipeline_pb2.CreatePipelineRequest(name="p", jobs=[job, job])
+    assert firm.worker.ledgers is not None
+    for owner, verb, failing, text in (
+        (firm.worker.backend(), "push", full, "job queue is full - try again later"),
+        (firm.worker.ledgers.here().store, "write", away, "nobody answers at postgresql://***@there"),
+    ):
+        monkeypatch.setattr(owner, verb, failing)
+        for method, request in (("job.Job/Create", job), ("pipeline.Pipeline/Create", pipeline)):
+            assert await call.refused(method, request) == (grpc.StatusCode.UNAVAILABLE, text)
+        monkeypatch.undo()
+    assert (await firm.service.jobs(), await firm.service.pipelines()) == ([], [])
 
 
 async def test_a_failure_says_why(call: Caller) -> None:

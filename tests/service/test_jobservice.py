@@ -51,6 +51,25 @@ async def test_a_task_that_fails_is_not_tried_again(firm: Firm) -> None:
     assert (ended.status, ended.failure_reason, len(firm.runs)) == (Status.FAILED, "no such customer", 1)
 
 
+async def test_a_failure_without_a_text_is_one() -> None:
+    # Given a pipeline whose first job fails without a word, which Valet takes for success
+    firm = Firm()
+
+    @firm.worker.task("mute")
+    async def mute(params: dict[str, Any]) -> None:
+        raise ValueError
+
+    form = PipelineForm(name="p", jobs=[a_job("mute"), a_job()])
+    async with firm.worker:
+        pipeline, (first, second) = await firm.service.create_pipeline(form)
+        # When it has run, then it has failed, and what is behind it has not run
+        ended = await firm.ended(first.id)
+        assert (ended.status, ended.failure_reason) == (Status.FAILED, "ValueError")
+        assert (await firm.service.pipeline(pipeline.id)).status is Status.FAILED
+        assert (await firm.service.job(second.id)).status is Status.PENDING
+        await firm.service.stop()
+
+
 async def test_a_job_that_failed_is_run_once_more_when_somebody_says_so(firm: Firm) -> None:
     # Given a job that failed
     job = await firm.service.create_job(a_job("fail"))
