@@ -303,6 +303,34 @@ async def test_what_a_busy_pool_hands_back_again_and_again_is_not_given_up(
     assert (await backend.counts())[State.DEAD] == 0
 
 
+# what is sent to a pool
+
+
+async def test_a_pool_has_no_more_sent_than_it_has_slots(backend: AmqpBackend) -> None:
+    # Given a pool with four slots, and ten jobs
+    pool = Pool(id=new_id(), handlers=("send",), concurrency=4, started_at=T)
+    await backend.enlist(pool, T)
+    await push(backend, *some_jobs(10))
+
+    async def wait(count: int) -> None:
+        async def so_many() -> bool:
+            return (await backend.counts())[State.QUEUED] == count
+
+        await awaited(so_many, f"{count} jobs that wait")
+
+    # When it takes one, then it has four in its hands
+    first = await one(backend, pool)
+    await wait(6)
+    # And when it is busy for two beats, then what it has not begun goes back
+    for _ in range(2):
+        await beat(backend, pool, first)
+    await wait(9)
+    # And when it takes one more, then it has four again: the one that runs counts
+    await one(backend, pool)
+    await wait(6)
+    assert (await backend.counts())[State.QUEUED] == 6
+
+
 # queues that somebody declared otherwise
 
 

@@ -20,7 +20,7 @@ from chaos.scale import FULL
 from chaos.test_network_faults import LINE, SEEDS, SLACK, TIMEOUT, Met
 from chaos.test_rabbitmq_faults import CARRIED_OUT, PATIENCE, meeting, repeated
 from chaos.theatre_faktory import FaktoryTheatre
-from servers import BUILT
+from gotool import BUILT
 from worksong.adapters.faktory import FaktoryBackend
 from worksong.domain.errors import EnqueueOutcomeUnknown
 from worksong.domain.job import Delivery, Job, new_id

@@ -202,7 +202,7 @@ OPERATIONS = {
     "ack": Operation("basic.ack", lent_jobs, end, each_is_gone_or_waits_again),
     "retry": Operation("basic.publish", lent_jobs, settle(Retried(T + LATER, "no")), none_is_lost_and_a_copy_is_told),
 }
-IN_THE_SMALL = ("consume", "retry")
+IN_THE_SMALL = ("retry",)
 
 
 @pytest.mark.parametrize("name", OPERATIONS if FULL else IN_THE_SMALL)

@@ -35,11 +35,13 @@ class Held(NamedTuple):
 class _Consumer:
     """What the server may send of one job type before we end some of it."""
 
-    __slots__ = ("handler", "prefetch", "unended")
+    __slots__ = ("active", "handler", "prefetch", "unended")
 
     def __init__(self, handler: str, prefetch: int) -> None:
         self.handler, self.prefetch = handler, prefetch
         self.unended = 0
+        self.active = False
+        """Whether something came since the server was last asked for more."""
 
 
 class Tap:
@@ -152,6 +154,8 @@ class Tap:
         async with self._lock:  # consumers that are being cancelled are gone afterwards
             for name, prefetch in self._lacking(names, limit):
                 await self._consume(channel, name, prefetch)
+            for consumer in self._consumers.values():
+                consumer.active = False
 
     def _lacking(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
         """Job types that want another consumer, and how much the server may send to it.
@@ -160,7 +164,8 @@ class Tap:
         """
         unended = sum(consumer.unended for consumer in self._consumers.values())
         most = max(self._slots - (len(self._unended) - unended), unended - self.buffered + limit)
-        ahead = most + self._pace.ahead // len(names)
+        active = {consumer.handler for consumer in self._consumers.values() if consumer.active}
+        ahead = most + self._pace.ahead // max(1, len(active))
         found: list[tuple[str, int]] = []
         for name in names:
             mine = [consumer for consumer in self._consumers.values() if consumer.handler == name]
@@ -169,7 +174,7 @@ class Tap:
                 found.append((name, max(1, -(-most // len(names)))))
             elif granted < most and all(consumer.unended >= consumer.prefetch for consumer in mine):
                 found.append((name, min(granted, most - granted)))
-            elif 2 * granted <= ahead:
+            elif name in active and 3 * granted <= 2 * ahead:
                 found.append((name, ahead - granted))
         return found
 
@@ -189,6 +194,7 @@ class Tap:
         if consumer is None or channel is None:
             return  # of a channel that is gone: the server has it back
         consumer.unended += 1
+        consumer.active = True
         self._unended[delivered.tag] = delivered.consumer
         self._buffer.setdefault(consumer.handler, deque()).append(Held(consumer.handler, delivered, channel, self))
         self._bell.set()
