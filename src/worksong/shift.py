@@ -61,19 +61,30 @@ class Shift:
         engine = owner.new_engine(scheduler=owner.scheduler)
         self.engine, self._home = engine, asyncio.get_running_loop()
         try:
-            await be_admitted(owner.backend(), warns=owner.warns)
-            await self._stores.try_out()
-            if self.engine is not engine:  # it was stopped meanwhile
-                return
-            await engine.start(burst=burst)
-            if owner.release and Capability.NOTES in self._stores.jobs.origin.capabilities:
-                await announce(owner.backend(), owner.release, owner.clock.now())
+            await self._begin(engine, burst=burst)
         except BaseException:
-            if self.engine is engine:
+            if self._goes_on(engine):
                 self.engine = None
             raise
-        if self.engine is engine:  # else it was stopped meanwhile
+        if self._goes_on(engine):
             self.ended, self.ever = False, True
+        elif self.home is None:  # what was opened since it was stopped is nobody's
+            await self._stores.close()
+
+    def _goes_on(self, engine: Engine) -> bool:
+        """Whether nobody has stopped it meanwhile."""
+        return self.engine is engine
+
+    async def _begin(self, engine: Engine, *, burst: bool) -> None:
+        """Step by step."""
+        owner = self._owner
+        await be_admitted(owner.backend(), warns=owner.warns)
+        if self._goes_on(engine):
+            await self._stores.try_out()
+        if self._goes_on(engine):
+            await engine.start(burst=burst)
+        if self._goes_on(engine) and owner.release and Capability.NOTES in self._stores.jobs.origin.capabilities:
+            await announce(owner.backend(), owner.release, owner.clock.now())
 
     async def stop(self, grace: float) -> None:
         """Fetch nothing more, wait `grace` seconds for running jobs, hand back the rest; from any loop."""

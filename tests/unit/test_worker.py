@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +29,6 @@ from worksong import (
 )
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain.errors import BackendUnavailable
-from worksong.domain.finding import Finding
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Done, Released
 from worksong.ports.backend import Pool
@@ -561,17 +560,38 @@ async def test_a_stop_while_the_server_admits_it_leaves_nothing_running(monkeypa
         assert len(await worker.admin.apools()) == 1
 
 
+@pytest.mark.parametrize("step", ["admit", "enlist"])
+async def test_a_start_that_a_stop_overtakes_leaves_no_connection(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a worker that keeps results apart and tells its release, at a server that takes its time
+    entrance = Entrance(monkeypatch, step)
+    worker = Worker(results="memory://")
+    worker.release = "1.0"
+    worker.register("x", nothing)
+    starting = asyncio.create_task(worker.astart())
+    await entrance.reached.wait()
+    # When it is stopped meanwhile
+    await worker.astop()
+    entrance.open.set()
+    await starting
+    # Then nothing is open that nobody would close
+    stores = worker._stores
+    assert [store.loops for store in (stores.jobs, stores.apart) if store] == [0, 0]
+
+
 class Entrance:
     """To a memory that admits nobody before it is opened."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: str = "admit") -> None:
+        """`step`: what takes so long, of those that lead in."""
         self.reached, self.open = asyncio.Event(), asyncio.Event()
-        monkeypatch.setattr(MemoryBackend, "admit", self._admit)
+        usual: Callable[..., Awaitable[Any]] = getattr(MemoryBackend, step)
 
-    async def _admit(self) -> list[Finding]:
-        self.reached.set()
-        await self.open.wait()
-        return []
+        async def let_in(*asked: Any) -> Any:
+            self.reached.set()
+            await self.open.wait()
+            return await usual(*asked)
+
+        monkeypatch.setattr(MemoryBackend, step, let_in)
 
 
 async def test_statistics_count_while_it_runs(worker: Worker, backend: Ledger) -> None:
