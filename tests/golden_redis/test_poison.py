@@ -15,7 +15,7 @@ import redis
 from golden_redis.steps import a_job, a_pool, beat, fetch, good, good_ids, ids, join, lend, listed, push, settle
 from golden_redis.stored import State as Dump
 from golden_redis.stored import Stored, T, comparable
-from worksong.adapters.gocraft import GocraftBackend, broker
+from worksong.adapters.gocraft import GocraftBackend, intake
 from worksong.adapters.redis.client import Script
 from worksong.domain.errors import BackendRefused, PayloadTooLarge
 from worksong.domain.job import JobView
@@ -402,7 +402,7 @@ async def test_arguments_that_look_like_poison_kept_apart_name_no_key(
 async def test_a_job_of_the_largest_size_is_retried_like_all_others(backend: GocraftBackend, room: int) -> None:
     # Given a job as large as can be enqueued, or somewhat smaller
     empty = a_job(args={"text": ""})
-    text = "x" * (broker.WRITTEN - len(gocraft.encode(empty)) - room)
+    text = "x" * (intake.WRITTEN - len(gocraft.encode(empty)) - room)
     pool, (delivery,) = await lend(backend, a_job(args={"text": text}))
     with pytest.raises(PayloadTooLarge):
         await push(backend, a_job(args={"text": text + "x" * (room + 1)}))
