@@ -67,7 +67,8 @@ class Firings:
         if not news:
             return
         try:
-            lines = [Line(page_of(*key), _encode(firing).decode(), MOST, KEPT) for key, firing in news.items()]
+            told = [*news.items()]  # the loop may be about to add one
+            lines = [Line(page_of(*key), _encode(firing).decode(), MOST, KEPT) for key, firing in told]
             await notebook.jot(lines, now)
         except BackendUnavailable:
             self._news = news | self._news
