@@ -79,6 +79,10 @@ FIELDS = [
     ("id array", document(id=[]), Reason.BAD_FIELD_TYPE),
     ("id 10 KiB", document(id="i" * 10240), None),
     ("id path", document(id="../../x"), None),
+    *(
+        (f"id of a firing, {size} digits", document(id=f"periodic:a:* * * * *:{'9' * size}"), None)
+        for size in (25, 5000)
+    ),
     ("t missing", b'{"name":"a","id":"1","args":null}', None),
     ("t null", document(t=None), None),
     ("t string", document(t="1"), Reason.BAD_FIELD_TYPE),

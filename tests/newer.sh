@@ -29,12 +29,17 @@ fi
 
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+rm -f "$root/etc/pip.conf" && touch "$root/etc/pip.conf"
 rm -rf "$root/work/sources" && mkdir -p "$root/work/sources"
 git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --file=- --directory="$root/work/sources"
 
+# What pip is told here is lent for the run only, since it may hold a password.
 # shellcheck disable=SC2016  # the variables are those of the shell inside
-unshare --mount bash -c 'mount -t proc proc "$0/proc"; exec chroot "$0" /bin/bash -c "$1" inside "${@:2}"' "$root" '
+unshare --mount bash -c '
+    set -e
+    mount -t proc proc "$0/proc"
+    [ ! -e /etc/pip.conf ] || mount --bind /etc/pip.conf "$0/etc/pip.conf"
+    exec chroot "$0" /bin/bash -c "$1" inside "${@:2}"' "$root" '
     set -euo pipefail
     export LANG=C.UTF-8
     cd /work/sources

@@ -68,6 +68,13 @@ class Stored:
         finally:
             self.redis.connection_pool.release(connection)
 
+    def asked(self, command: str) -> int:
+        """How often the server has carried out a command so far."""
+        lines = bytes(self.call("INFO", "commandstats")).decode().splitlines()
+        return sum(
+            int(line.split("calls=")[1].split(",")[0]) for line in lines if line.startswith(f"cmdstat_{command}:")
+        )
+
     def load(self, state: State) -> None:
         """Write all of it."""
         for key, entry in state.items():

@@ -19,7 +19,7 @@ from worksong.adapters.gocraft import GocraftBackend
 from worksong.domain import cron
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Retried, Snoozed
-from worksong.engine.timetable import schedule_ahead
+from worksong.engine.timetable import pause, schedule_ahead
 from worksong.registry import Periodic
 
 # G9, G10, G11: moved as they are, or buried; more of it in test_transitions and test_poison
@@ -158,3 +158,26 @@ async def test_every_score_is_whole_and_never_early(backend: GocraftBackend, sto
         assert all(score.isdigit() for score in scores)
     assert await backend.promote(T + 10.5, 10) == 0
     assert await backend.promote(T + 11, 10) == 4
+
+
+# many ids at once
+
+
+async def test_many_jobs_are_found_by_their_ids_in_one_pass(backend: GocraftBackend, stored: Stored) -> None:
+    # Given a firing for each second of four minutes, among jobs that a pause does not concern
+    secondly = Periodic(cron.parse("@every 1s"), "a", None, "default")
+    others = [a_job(run_at=T + 100.0 + number) for number in range(300)]
+    await push(backend, *others)
+    await schedule_ahead(backend, [secondly], T)
+    # When the schedule is paused
+    before = stored.asked("zscan")
+    await pause(backend, secondly, T)
+    # Then it was passed through once, and the others are there
+    assert stored.asked("zscan") - before < 20
+    assert [view.id for view in await listed(backend, State.SCHEDULED)] == [job.id for job in others]
+    # And jobs that have nothing in common are queued in the order in which they were named
+    named = [job.id for job in reversed(others[:50])]
+    await join(backend)
+    assert await backend.requeue(State.SCHEDULED, [*named, "none"], T) == 50
+    assert [json.loads(raw)["id"] for raw in reversed(stored.entries("work:jobs:a"))] == named
+    assert await backend.delete(State.SCHEDULED, []) == 0

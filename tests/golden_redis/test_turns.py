@@ -30,12 +30,6 @@ def of(found: Sequence[Delivery]) -> dict[str, int]:
     return dict(Counter(delivery.job.handler for delivery in found))
 
 
-def asked(stored: Stored) -> int:
-    """How often a script was run so far."""
-    lines = bytes(stored.call("INFO", "commandstats")).decode().splitlines()
-    return sum(int(line.split("calls=")[1].split(",")[0]) for line in lines if line.startswith("cmdstat_evalsha:"))
-
-
 async def test_one_full_queue_among_empty_ones_is_lent_in_full_each_time(opened: Open, stored: Stored) -> None:
     # Given jobs of one type of four, and a fetch that has learned so
     backend = opened()
@@ -43,11 +37,11 @@ async def test_one_full_queue_among_empty_ones_is_lent_in_full_each_time(opened:
     stored.call("LPUSH", "work:jobs:d", *good(100, "d"))
     assert of(await lend(backend, pool, ("a", 4), ("b", 4), ("c", 0), ("d", 0))) == {"d": 8}
     # When the draw falls to the others again and again, then the server is asked once, and nothing is left waiting
-    before = asked(stored)
+    before = stored.asked("evalsha")
     for turns in ([("b", 8), ("a", 0)], [("c", 4), ("b", 4), ("a", 0)], [("a", 8), ("b", 0), ("c", 0)]):
         missing = [(name, 0) for name in NAMES if name not in dict(turns)]
         assert of(await lend(backend, pool, *turns, *missing)) == {"d": 8}
-    assert asked(stored) - before == 3
+    assert stored.asked("evalsha") - before == 3
 
 
 async def test_all_types_have_their_quotas_before_one_takes_more(opened: Open, stored: Stored) -> None:

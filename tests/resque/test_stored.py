@@ -54,6 +54,20 @@ async def test_a_plain_job_lies_there_as_ruby_would_have_put_it(
     assert stored.all() == as_read(golden[case]["redis_after"])
 
 
+async def test_foreign_delayed_jobs_and_our_own_are_deleted_by_their_ids_at_once(
+    backend: ResqueBackend, stored: Stored
+) -> None:
+    # Given delayed jobs of another scheduler, which have no ids, and one of our own
+    for number in range(3):
+        stored.redis.rpush(stored.key("delayed:1795196788"), f'{{"class":"Ok","args":[{number}],"queue":"low"}}')
+    stored.redis.zadd(stored.key("delayed_queue_schedule"), {"1795196788": 1795196788})
+    await backend.push([Job("Ok", id="ours", run_at=1795196799.0)], T)
+    # When all but one are named as they are listed, then that one stays
+    first, *others = [view.id for view in await backend.jobs(State.SCHEDULED, Window(10))]
+    assert await backend.delete(State.SCHEDULED, others) == 3
+    assert [view.id for view in await backend.jobs(State.SCHEDULED, Window(10))] == [first]
+
+
 async def test_equal_delayed_jobs_of_one_second_are_both_kept(
     opened: Open, stored: Stored, golden: dict[str, Any]
 ) -> None:

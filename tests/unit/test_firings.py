@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from engine_bench import on
+from engine_bench import Ledger, on
 from patience import PATIENCE
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain import cron
@@ -18,6 +18,7 @@ from worksong.engine.annals import Annals
 from worksong.engine.board import Board
 from worksong.engine.firings import Firing, Firings, last_firing, page_of
 from worksong.engine.lag import Lag
+from worksong.engine.meter import Meter
 from worksong.engine.vitals import Vitals, tell, vitals_of
 from worksong.ports.backend import Running
 from worksong.ports.notebook import FOR_GOOD, Line
@@ -91,6 +92,57 @@ async def test_what_the_store_was_away_for_is_told_the_next_time() -> None:
     assert store.calls["jot"] == 2
 
 
+async def test_a_firing_that_is_not_due_for_long_is_invented_and_not_told() -> None:
+    board, store = measured(), MemoryBackend()
+    fire(board, T)
+    job = Job("send", id=firing_id(*KEY, T + 3600))
+    board.note(Running(Delivery(job, None, 1), 0, T + 1), Done(), T + 2)
+    await Annals(board).write(store, T + 2)
+    found = await last_firing(store, *KEY)
+    assert found
+    assert found.due == T
+
+
+async def test_a_schedule_that_is_added_later_is_told_of_and_a_new_engine_forgets_nothing() -> None:
+    # Given a process that begins without periodic jobs
+    periodic: list[Periodic] = []
+    meter, store = Meter(), MemoryBackend()
+    meter.keep_notes(periodic)
+    # When one is added, fires, and another engine begins before the store was told
+    periodic.append(MINUTELY)
+    fire(meter.board, T)
+    meter.keep_notes(periodic)
+    # Then the store is told
+    await Annals(meter.board).write(store, T + 2)
+    assert await last_firing(store, *KEY)
+
+
+def test_what_goes_wrong_with_the_notes_of_a_run_holds_up_no_ending(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Firings):
+        def note(self, running: Running, outcome: Outcome, now: float) -> None:
+            raise ValueError("no such time")
+
+    board = Board()
+    board.firings = Broken([MINUTELY])
+    fire(board, T)
+    assert board.by_handler()["send"].ended() == 1
+    assert "could not be told of" in caplog.text
+
+
+async def test_ids_that_anybody_may_invent_take_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a worker with one slot that tells of its firings, and jobs with ids like theirs
+    ledger = Ledger()
+    worker = on(ledger, monkeypatch, history=True, concurrency=1)
+    worker.register("send", nothing)
+    worker.periodic("0 0 1 1 *", "send")
+    invented = [f"periodic:send:0 0 1 1 *:{digits}" for digits in ("9" * 5000, "9" * 25, "\u0663", "")]
+    async with worker:
+        # When they run, then each ends, and so does one behind them
+        await ledger.push([Job("send", id=job_id) for job_id in [*invented, "last"]], worker.clock.now())
+        for job_id in [*invented, "last"]:
+            assert await ledger.ending(job_id) == Done()
+
+
 async def test_lines_that_nobody_can_read_hide_no_firing() -> None:
     board, store = measured(), MemoryBackend()
     fire(board, T)
@@ -145,5 +197,7 @@ def test_only_the_ids_of_a_schedule_tell_its_times() -> None:
         "periodic:send:@daily:1700000000",
         "periodic:send:* * * * *:soon",
         "periodic:send:* * * * *:",
+        f"periodic:send:* * * * *:{10**12}",
+        f"periodic:send:* * * * *:{'9' * 5000}",
     ):
         assert tick_of(other, *KEY) is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 PREFIX = "periodic:"
+DIGITS = 12
+"""Of a tick, at most: whoever may enqueue may invent ids with more, which are no time and cost much to read."""
 
 
 def firing_id(handler: str, spec: str, tick: float, turn: int = 0) -> str:
@@ -17,4 +19,4 @@ def tick_of(job_id: str, handler: str, spec: str) -> int | None:
     if not job_id.startswith(start):
         return None
     tick = job_id[len(start) :].partition("/")[0]
-    return int(tick) if tick.isascii() and tick.isdecimal() else None
+    return int(tick) if len(tick) <= DIGITS and tick.isascii() and tick.isdecimal() else None

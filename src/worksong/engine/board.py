@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable
 
+from worksong.domain.firing import PREFIX
+from worksong.domain.names import one_line
 from worksong.domain.outcome import Buried, Outcome, Retried
 from worksong.domain.tally import BOUNDS, OTHER, PLACE, QUEUE, RAN, RELEASED, SIZE, UNKNOWN, WAITED, Tally
 from worksong.engine.attempts import Attempts
@@ -17,6 +20,8 @@ MOST = 1000
 FAILED = PLACE[Retried], PLACE[Buried]
 RAN_FROM, WAITED_FROM = RAN + 1, WAITED + 1
 SHORTEST = BOUNDS[0]
+
+log = logging.getLogger("worksong")
 
 
 class Board:
@@ -30,32 +35,32 @@ class Board:
         self.attempts: Attempts | None = None
         """Who is told of each run as well; None: nobody."""
         self.firings: Firings | None = None
-        """Who is told of the runs of periodic jobs; None: there are none, or nobody asks."""
+        """Who is told of the runs of periodic jobs; None: nobody asks."""
 
     def note(self, running: Running, outcome: Outcome, now: float) -> None:
-        """A run has ended. It is on the way of every job: half a microsecond."""
-        job, began = running.delivery.job, running.started_at
-        key = job.handler, job.queue
-        row = self._rows.get(key) or self._row(key)
-        place = PLACE[type(outcome)]
-        row[place] += 1
-        if place == RELEASED:
-            self.forget(running)
-            return
-        ran = now - began if now > began else 0.0  # a clock may be set
-        row[RAN] += ran
-        row[RAN_FROM if ran <= SHORTEST else RAN_FROM + bisect_left(BOUNDS, ran)] += 1
-        ready = job.enqueued_at
-        if ready:
-            waited = began - ready if began > ready else 0.0
-            row[WAITED] += waited
-            row[WAITED_FROM if waited <= SHORTEST else WAITED_FROM + bisect_left(BOUNDS, waited)] += 1
-        attempts = self.attempts
-        if attempts and (place in FAILED or attempts.scribe.runs):  # most jobs neither fail nor log
-            attempts.note(running, outcome, now)
-        firings = self.firings
-        if firings and job.handler in firings.specs:
-            firings.note(running, outcome, now)
+        """A run has ended. On the way of every job, half a microsecond: what goes wrong here holds up no ending."""
+        job, began, place = running.delivery.job, running.started_at, PLACE[type(outcome)]
+        try:
+            key = job.handler, job.queue
+            row = self._rows.get(key) or self._row(key)
+            row[place] += 1
+            if place == RELEASED:
+                self.forget(running)
+                return
+            ran = now - began if now > began else 0.0  # a clock may be set
+            row[RAN] += ran
+            row[RAN_FROM if ran <= SHORTEST else RAN_FROM + bisect_left(BOUNDS, ran)] += 1
+            if ready := job.enqueued_at:
+                waited = began - ready if began > ready else 0.0
+                row[WAITED] += waited
+                row[WAITED_FROM if waited <= SHORTEST else WAITED_FROM + bisect_left(BOUNDS, waited)] += 1
+            attempts, firings = self.attempts, self.firings
+            if attempts and (place in FAILED or attempts.scribe.runs):  # most jobs neither fail nor log
+                attempts.note(running, outcome, now)
+            if firings and job.id.startswith(PREFIX):
+                firings.note(running, outcome, now)
+        except Exception:
+            log.exception("the run of job %s could not be told of", one_line(job.id))
 
     def forget(self, running: Running) -> None:
         """A run came to no end of its own: what it logged is nobody's."""

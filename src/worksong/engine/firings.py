@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import msgspec
@@ -20,6 +19,8 @@ MOST = 5
 """Lines of a schedule: several processes may tell of theirs at the same time, and the latest firing counts."""
 KEPT = 400 * 86_400.0
 """Seconds for which they are: what fires once in a year is remembered until the next time."""
+AHEAD = 60.0
+"""Seconds before its time at which a firing may have ended, where clocks differ; an id of a later one is invented."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -47,18 +48,16 @@ class Firings:
     """Told of by the loop that runs the jobs."""
 
     def __init__(self, entries: Sequence[Periodic]) -> None:
-        self.specs: defaultdict[str, list[str]] = defaultdict(list)
-        """The expressions of each job type that fires by itself; whoever is none of these is not told of."""
-        for entry in entries:
-            self.specs[entry.handler].append(entry.schedule.spec)
+        """`entries`: the periodic jobs of which is told; some may be added later."""
+        self._entries = entries
         self._news: dict[Key, Firing] = {}
 
     def note(self, running: Running, outcome: Outcome, now: float) -> None:
-        """A run of such a type has ended; it may have been enqueued by somebody."""
+        """A run has ended; its id says whether it was a firing, but anybody may have enqueued it."""
         job = running.delivery.job
-        for spec in self.specs[job.handler]:
+        for spec in [entry.schedule.spec for entry in self._entries if entry.handler == job.handler]:
             due = tick_of(job.id, job.handler, spec)
-            if due is not None:
+            if due is not None and due <= now + AHEAD:
                 ending = ENDINGS[PLACE[type(outcome)]]
                 self._news[job.handler, spec] = Firing(due, running.started_at, now, ending, job.attempt)
 
@@ -68,7 +67,8 @@ class Firings:
         if not news:
             return
         try:
-            lines = [Line(page_of(*key), _encode(firing).decode(), MOST, KEPT) for key, firing in news.items()]
+            told = [*news.items()]  # the loop may be about to add one
+            lines = [Line(page_of(*key), _encode(firing).decode(), MOST, KEPT) for key, firing in told]
             await notebook.jot(lines, now)
         except BackendUnavailable:
             self._news = news | self._news

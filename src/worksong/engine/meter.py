@@ -38,9 +38,9 @@ class Meter:
 
     def keep_notes(self, periodic: Sequence[Periodic]) -> None:
         """Tell the store, beside the history, of each run that failed, of how those fired that fire by themselves, and
-        of how this process is."""
+        of how this process is. `periodic`: those that there are; some may be added later."""
         self.board.attempts = self.board.attempts or Attempts(self.scribe)
-        self.board.firings = Firings(periodic) if periodic else None
+        self.board.firings = self.board.firings or Firings(periodic)
         if self.annals:
             self.annals.lag = self._lag
 

@@ -17,6 +17,9 @@ MOST = 20
 """Lines on it. Each has all that those before it had, so as many operators may order something at the same moment."""
 INSTEAD_OF_PAUSES = "take the schedule out of the application, or keep the jobs in Redis or a database"
 
+OVER = 3
+"""Turns in which there may be a firing left: nobody is so slow that he puts there some of an earlier one."""
+
 Key = tuple[str, str]
 """A job type and an expression: no application has a pair twice."""
 
@@ -46,12 +49,21 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
         before are refused by the store for days."""
         return self.orders // 2
 
+    @property
+    def over(self) -> range:
+        """The last turns that a pause has ended."""
+        pauses = (self.orders + 1) // 2
+        return range(max(0, pauses - OVER), pauses)
+
+
+Standings = Mapping[Key, Standing]
+"""What was ordered about schedules."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Standing]).decode
 
 
-def standing_of(entry: Periodic, known: Mapping[Key, Standing]) -> Standing:
+def standing_of(entry: Periodic, known: Standings) -> Standing:
     """That of a schedule of which none is known is that of one about which nothing was ordered."""
     key = entry.handler, entry.schedule.spec
     return known.get(key) or Standing(*key)
@@ -63,7 +75,7 @@ def check_can_pause(backend: Backend) -> None:
         raise Unsupported("pause periodic jobs", backend.name, INSTEAD_OF_PAUSES)
 
 
-async def standings(backend: Backend) -> Mapping[Key, Standing]:
+async def standings(backend: Backend) -> Standings:
     """Of all schedules about which something was ever ordered; none where the store cannot pause any."""
     return await _read(backend) if Capability.NOTES in backend.capabilities else {}
 

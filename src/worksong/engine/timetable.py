@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.firing import firing_id, tick_of
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
-from worksong.engine.pauses import Key, Standing, check_can_pause, ordered, standing_of, standings
+from worksong.engine.pauses import Standing, Standings, check_can_pause, ordered, standing_of, standings
 from worksong.ports.backend import Backend, Window
 from worksong.registry import Periodic
 
@@ -20,7 +20,9 @@ HORIZON = 240.0
 PERIOD = 60.0
 """Seconds between two runs."""
 PAGE, PAGES = 1000, 10
-"""How many overdue jobs are looked through for firings that a pause takes back."""
+"""How many of the next jobs are looked through for firings that a pause left there."""
+LATELY = 3600.0
+"""Seconds after an order for which each round looks for what was left: who should have taken it back may be dead."""
 
 
 async def schedule_ahead(backend: Backend, entries: Sequence[Periodic], now: float) -> int:
@@ -33,19 +35,14 @@ async def schedule_ahead(backend: Backend, entries: Sequence[Periodic], now: flo
     if not entries:
         return 0
     before = await standings(backend)
-    new = 0
-    for entry in entries:
-        standing = standing_of(entry, before)
-        new += 0 if standing.paused else await _put(backend, entry, standing, now)
-    if new:
-        await _take_back_overtaken(backend, entries, before, now)
-    return new
+    return await _put_all(backend, entries, before, now, since=before)
 
 
 async def pause(backend: Backend, entry: Periodic, now: float) -> Standing:
     """Have no process put its firings on the schedule, and take back those that are there. Raises `Unsupported`.
 
     It is ordered first: whoever puts firings there all the same looks again afterwards, and takes them back himself.
+    What is left where one of both is cut off, the next round of any process takes back.
     """
     check_can_pause(backend)
     standing = await ordered(backend, entry, now, paused=True)
@@ -56,18 +53,32 @@ async def pause(backend: Backend, entry: Periodic, now: float) -> Standing:
 async def resume(backend: Backend, entry: Periodic, now: float) -> Standing:
     """Have it fire again from its next tick on: nothing is made up for. Raises `Unsupported`.
 
-    What a pause that was cut off has left is taken back, lest it fire beside the firings of this turn.
+    What a pause that was cut off has left is taken back, lest it fire beside the firings of this turn; so are these, if
+    somebody pauses it meanwhile.
     """
     check_can_pause(backend)
-    before = standing_of(entry, await standings(backend))
-    if before.paused:
-        await _take_back(backend, entry, before, now)
+    before = await standings(backend)
     standing = await ordered(backend, entry, now, paused=False)
-    await _put(backend, entry, standing, now)
+    await _put_all(backend, [entry], {standing.key: standing}, now, since=before)
     return standing
 
 
+async def _put_all(
+    backend: Backend, entries: Sequence[Periodic], known: Standings, now: float, *, since: Standings
+) -> int:
+    """Push for those that are not paused, as far as is known; then look what was ordered `since`."""
+    try:
+        new = sum([await _put(backend, entry, standing_of(entry, known), now) for entry in entries])
+    except Exception:  # what came before is there; of the last ones perhaps only the answer is lost
+        await _look_again(backend, entries, since, now)
+        raise
+    await _look_again(backend, entries, since, now)
+    return new
+
+
 async def _put(backend: Backend, entry: Periodic, standing: Standing, now: float) -> int:
+    if standing.paused:
+        return 0
     firings = [_firing(entry, tick, standing.turn) for tick in entry.schedule.ticks(now, now + HORIZON)]
     try:
         return sum(await backend.push(firings, now, once=True)) if firings else 0
@@ -76,34 +87,51 @@ async def _put(backend: Backend, entry: Periodic, standing: Standing, now: float
         return 0
 
 
-async def _take_back_overtaken(
-    backend: Backend, entries: Sequence[Periodic], before: Mapping[Key, Standing], now: float
-) -> None:
-    """Those of schedules that were paused while they were put there."""
-    after = await standings(backend)
+async def _look_again(backend: Backend, entries: Sequence[Periodic], before: Standings, now: float) -> None:
+    """Take back the firings of schedules about which something was ordered meanwhile, and what was left lately."""
+    after, lately = await standings(backend), list[tuple[Periodic, Standing]]()
     for entry in entries:
-        then = standing_of(entry, before)
-        if not then.paused and standing_of(entry, after).orders > then.orders:
-            await _take_back(backend, entry, then, now)
+        standing = standing_of(entry, after)
+        if standing.orders > standing_of(entry, before).orders:
+            await _take_back(backend, entry, standing, now)
+        elif standing.over and now - standing.at < LATELY:
+            lately.append((entry, standing))
+    if lately:
+        there = await _there(backend, now + HORIZON + PERIOD)
+        left = [job_id for entry, standing in lately for job_id in _left(entry, standing, there)]
+        if left:
+            await backend.delete(State.SCHEDULED, left)
 
 
 async def _take_back(backend: Backend, entry: Periodic, standing: Standing, now: float) -> None:
-    """The firings of its turn: those to come, also of a process whose clock is somewhat ahead, and those overdue."""
-    ticks = [*entry.schedule.ticks(now, now + HORIZON + PERIOD), *await _overdue(backend, entry, now)]
-    if ticks:
-        ids = [firing_id(entry.handler, entry.schedule.spec, tick, standing.turn) for tick in ticks]
+    """The firings of turns that are over: those to come, also of a process whose clock is somewhat ahead, and those
+    overdue, since no worker lives."""
+    ticks, (handler, spec) = entry.schedule.ticks(now, now + HORIZON + PERIOD), standing.key
+    ids = [firing_id(handler, spec, tick, turn) for tick in ticks for turn in standing.over]
+    ids += _left(entry, standing, await _there(backend, now))
+    if ids:
         await backend.delete(State.SCHEDULED, ids)
 
 
-async def _overdue(backend: Backend, entry: Periodic, now: float) -> list[float]:
-    """What is past and still on the schedule, since no worker lives; as far as one looks."""
-    found: list[float] = []
+def _left(entry: Periodic, standing: Standing, ids: Iterable[str]) -> list[str]:
+    """Which of these are firings of its turns that are over."""
+    handler, spec = entry.handler, entry.schedule.spec
+    ticks = ((job_id, tick_of(job_id, handler, spec)) for job_id in ids)
+    return [
+        job_id
+        for job_id, tick in ticks
+        if tick is not None and job_id in {firing_id(handler, spec, tick, turn) for turn in standing.over}
+    ]
+
+
+async def _there(backend: Backend, until: float) -> list[str]:
+    """The ids of what is on the schedule and due until then, as far as one looks."""
+    found: list[str] = []
     for page in range(PAGES):
         listing = await backend.jobs(State.SCHEDULED, Window(PAGE, page * PAGE))
-        past = [view for view in listing if view.at <= now]
-        ticks = (tick_of(view.id, entry.handler, entry.schedule.spec) for view in past)
-        found += [tick for tick in ticks if tick is not None]
-        if len(past) < PAGE:
+        due = [view.id for view in listing if view.at <= until]
+        found += due
+        if len(due) < PAGE:
             break
     return found
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
 from worksong.adapters.gocraft.space import MOVE, Space, kept_apart
 from worksong.adapters.redis.alarm import Alarm
 from worksong.adapters.redis.client import Arg
-from worksong.adapters.redis.store import MEND
+from worksong.adapters.redis.store import MEND, common_start
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison, Reason
@@ -191,8 +191,7 @@ class Mover:
     async def _each(self, state: State, job_ids: Sequence[str] | None, decide: Callable[[bytes], Move | None]) -> int:
         key = self._sets[state]
         if job_ids is not None:
-            members = [raw for job_id in job_ids for raw in await self.find(key, job_id)]
-            return await self._moved(key, members, decide)
+            return await self._moved(key, await self.find(key, job_ids), decide)
         moved = passed = 0
         total = await self._space.call("ZCARD", key)
         while passed + moved < total:
@@ -207,23 +206,30 @@ class Mover:
         moves = [move for move in map(decide, members) if move]
         return (await self._move(key, moves)).count(1) if moves else 0
 
-    async def find(self, key: str, job_id: str) -> list[bytes]:
-        """The members of a set that are the job of this id."""
-        found: list[bytes] = []
-        cursor, pattern = b"0", f"*{landmark(job_id)}*"
-        while True:
+    async def find(self, key: str, job_ids: Collection[str]) -> list[bytes]:
+        """The members of a set that are the jobs of these ids, in that order: one pass, however many they are."""
+        places = {job_id: place for place, job_id in enumerate(job_ids)}
+        found: dict[bytes, int] = {}
+        cursor, pattern = b"0", f"*{landmark(common_start(places))}*"
+        while places:
             cursor, members = await self._space.call("ZSCAN", key, cursor, "MATCH", pattern, "COUNT", 1000)
-            found += [raw for raw in members[::2] if is_job(raw, job_id)]
+            found |= {raw: places[job_id] for raw in members[::2] if (job_id := id_of(raw)) in places}
             if cursor == b"0":
-                return found
+                break
+        return sorted(found, key=found.__getitem__)
 
 
 def is_job(raw: bytes, job_id: str) -> bool:
     """Whether a document is the job of this id."""
+    return id_of(raw) == job_id
+
+
+def id_of(raw: bytes) -> str | None:
+    """The id of the job that a document is; None: it is none."""
     try:
-        return gocraft.decode(raw, limit=64 * gocraft.LIMIT).id == job_id
+        return gocraft.decode(raw, limit=64 * gocraft.LIMIT).id
     except Poison:
-        return False
+        return None
 
 
 def landmark(job_id: str) -> str:

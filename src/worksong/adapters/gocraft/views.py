@@ -86,7 +86,7 @@ class Views:
     async def job(self, job_id: str) -> JobView | None:
         """Looks through everything: the format has no index by id."""
         for state, key in self._sets.items():
-            for raw in await self._mover.find(key, job_id):
+            for raw in await self._mover.find(key, [job_id]):
                 return await self._whole(view(raw, state, float(await self._space.call("ZSCORE", key, raw) or 0)))
         async for _, _, raw in self.waiting(job_id):
             return view(raw, State.QUEUED, 0.0)

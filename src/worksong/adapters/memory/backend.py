@@ -247,8 +247,8 @@ class MemoryBackend(BaseBackend):
 
     def _each(self, state: State, job_ids: Sequence[str] | None, act: Callable[[Record], None]) -> int:
         with self._store.guard:
-            every = self._store.in_state(state)
-            wanted = every if job_ids is None else [record for record in every if record.job.id in set(job_ids)]
+            every, ids = self._store.in_state(state), set(job_ids or ())
+            wanted = every if job_ids is None else [record for record in every if record.job.id in ids]
             for record in wanted:
                 act(record)
             return len(wanted)

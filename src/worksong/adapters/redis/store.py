@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
 from typing import Any
 
 from worksong.adapters.redis.client import Arg, Redis, Script, ServerError
@@ -133,3 +134,9 @@ def whole(value: bytes | None) -> int:
 def escaped(pattern: str) -> str:
     """Text that MATCH takes literally."""
     return "".join(f"\\{c}" if c in "*?[]^\\" else c for c in pattern)
+
+
+def common_start(texts: Collection[str]) -> str:
+    """With what all of these begin; nothing where there are none."""
+    both = zip(min(texts, default=""), max(texts, default=""), strict=False)  # all others are between the two
+    return "".join(char for char, _ in takewhile(lambda pair: pair[0] == pair[1], both))

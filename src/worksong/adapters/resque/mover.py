@@ -9,9 +9,9 @@ from typing import NamedTuple, TypeAlias
 
 from worksong.adapters.redis.alarm import Alarm
 from worksong.adapters.redis.client import Arg
-from worksong.adapters.redis.store import MEND
+from worksong.adapters.redis.store import MEND, common_start
 from worksong.adapters.resque.schedule import Schedule
-from worksong.adapters.resque.space import MOVE, Space, is_job
+from worksong.adapters.resque.space import MOVE, Space, id_of
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.poison import Poison, Reason
@@ -163,8 +163,10 @@ class Mover:
                 if ids is None or resque_failure.decode(raw).job.id in ids:
                     yield None, raw
             return
+        foreign = any(job_id.startswith(resque.FOREIGN) for job_id in ids or ())
+        mark = b"" if foreign else common_start(ids or ()).encode("utf-8", "surrogatepass")
         async for entry in self._schedule.entries():
-            if entry.state is state and (ids is None or any(is_job(entry.raw, job_id) for job_id in ids)):
+            if entry.state is state and mark in entry.raw and (ids is None or id_of(entry.raw) in ids):
                 yield entry.due, entry.raw
 
     async def _failures(self) -> AsyncIterator[bytes]:

@@ -188,7 +188,12 @@ def is_job(raw: bytes, job_id: str) -> bool:
     """Whether a payload is the job of this id."""
     if not job_id.startswith(resque.FOREIGN) and job_id.encode("utf-8", "surrogatepass") not in raw:
         return False
+    return id_of(raw) == job_id
+
+
+def id_of(raw: bytes) -> str | None:
+    """The id of the job that a payload is; None: it is none."""
     try:
-        return resque.decode(raw, limit=64 * resque.LIMIT).id == job_id
+        return resque.decode(raw, limit=64 * resque.LIMIT).id
     except Poison:
-        return False
+        return None

@@ -219,6 +219,18 @@ class Reviving(Suite):
         await backend.promote(T + 60, 10)
         assert await lent_ids(backend, pool, now=T + 60) == [other.id]
 
+    @needs(Capability.REVIVE, Capability.DELAY, Capability.BROWSE)
+    async def test_of_many_that_are_named_those_that_are_there_are_deleted(self, backend: Backend) -> None:
+        # Given scheduled jobs, some with ids that begin alike
+        jobs = [a_job(run_at=T + 60 + number) for number in range(10)]
+        jobs += [a_job(id=f"alike:{number}", run_at=T + 90 + number) for number in range(10)]
+        await push(backend, *jobs)
+        # When some are named, then so many go, and the others stay
+        assert await backend.delete(State.SCHEDULED, [*(job.id for job in jobs[10:15]), "alike:none"]) == 5
+        assert await backend.delete(State.SCHEDULED, [*(job.id for job in jobs[5:18]), "none"]) == 8
+        left = {view.id for view in await listed(backend, State.SCHEDULED)}
+        assert left == {job.id for job in (*jobs[:5], *jobs[18:])}
+
     @needs(Capability.REVIVE, Capability.DELAY)
     async def test_a_deleted_retry_never_runs(self, backend: Backend) -> None:
         delivery = await retrying(backend)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from worksong.domain import cron
 from worksong.domain.capability import Capability
+from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.engine.pauses import standings
@@ -15,7 +18,7 @@ from worksong.ports.notebook import FOR_GOOD, Line
 from worksong.registry import Periodic
 from worksong.testing.contract.steps import T, fetch, join, listed, settle
 from worksong.testing.contract.suite import Suite, needs
-from worksong.testing.flaky import FlakyBackend
+from worksong.testing.flaky import Fault, FlakyBackend, error, execute_then_error
 
 MINUTELY = Periodic(cron.parse("* * * * *"), "send", {"to": "all"}, "default")
 HOURLY = Periodic(cron.parse("TZ=Europe/Berlin 0 * * * *"), "sweep", {}, "default")
@@ -104,6 +107,50 @@ class Schedules(Suite):
         assert await due(backend) == [FIRST, FIRST + 60, FIRST + 120, FIRST + 180]
 
     @PAUSES
+    @pytest.mark.parametrize("fault", [error, execute_then_error])
+    async def test_they_are_taken_back_also_when_the_push_for_another_schedule_fails(
+        self, backend: Backend, fault: Fault
+    ) -> None:
+        # Given a process whose second push in a round fails, and that was overtaken by a pause before the first
+        slow = _Overtaken(FlakyBackend(backend, {"push": [None, fault]}))
+        with pytest.raises(BackendUnavailable):
+            await schedule_ahead(slow, [MINUTELY, HOURLY], NEARLY)
+        # Then of the schedule that is paused nothing stays
+        assert {view.handler for view in await listed(backend, State.SCHEDULED)} <= {"sweep"}
+
+    @PAUSES
+    async def test_what_one_who_was_cut_off_left_there_the_next_round_takes_back(self, backend: Backend) -> None:
+        # Given a process that was overtaken by a pause, and could not look again
+        slow = _Overtaken(FlakyBackend(backend, {"lines": [None, None, error]}))
+        with pytest.raises(BackendUnavailable):
+            await schedule_ahead(slow, [MINUTELY], T)
+        assert len(await due(backend)) == 4
+        # Then it looks in its next round, as any process does
+        await schedule_ahead(slow.inner, [MINUTELY], T + 50)
+        assert await due(backend) == []
+
+    @PAUSES
+    async def test_what_a_pause_that_was_cut_off_left_there_the_next_round_takes_back(self, backend: Backend) -> None:
+        # Given firings, and a pause that could not take them back
+        await schedule_ahead(backend, [MINUTELY, HOURLY], NEARLY)
+        with pytest.raises(BackendUnavailable):
+            await pause(FlakyBackend(backend, {"delete": [error]}), MINUTELY, NEARLY)
+        assert len(await due(backend)) == 5
+        # When any process looks, then they are gone, and others' are not
+        await schedule_ahead(backend, [MINUTELY, HOURLY], NEARLY + 30)
+        assert [view.handler for view in await listed(backend, State.SCHEDULED)] == ["sweep"]
+
+    @PAUSES
+    async def test_a_pause_holds_that_overtook_somebody_who_resumes(self, backend: Backend) -> None:
+        # Given a schedule that is paused
+        await pause(backend, MINUTELY, T)
+        # When it is paused again before one who resumes it puts its firings on the schedule
+        await resume(_Overtaken(backend), MINUTELY, T)
+        # Then none stays
+        assert [standing.orders for standing in (await standings(backend)).values()] == [3]
+        assert await due(backend) == []
+
+    @PAUSES
     async def test_a_pause_outlives_years_of_pruning_and_lines_that_nobody_can_read(self, backend: Backend) -> None:
         await pause(backend, MINUTELY, T)
         await backend.jot([Line("schedules", text, 20, FOR_GOOD) for text in ("", "{", '[["send"]]', "[[1,2,3]]")], T)
@@ -120,8 +167,9 @@ class Schedules(Suite):
 
 
 class _Overtaken(FlakyBackend):
-    """The backend for a process that is slow: when it pushes, the schedule has just been paused."""
+    """The backend for a process that is slow: when it pushes first, the schedule has just been paused."""
 
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
-        await pause(self, MINUTELY, T)
+        if not self.calls["push"]:
+            await pause(self, MINUTELY, T)
         return await super().push(jobs, now, once=once)
