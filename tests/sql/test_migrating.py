@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -15,8 +15,11 @@ from machine.beside import beside_its_model
 from patience import PATIENCE, auntil
 from sql.stage import ailing, fresh, make_tables, opened, ordered, the_next_version, told
 from worksong import Worker
-from worksong.adapters.sql import migrate
-from worksong.domain.errors import WorksongError
+from worksong.adapters.sql import migrate, postgres_index
+from worksong.adapters.sql.address import Address
+from worksong.adapters.sql.backend import SqlBackend
+from worksong.adapters.sql.postgres import PostgresStore
+from worksong.domain.errors import ConfigError, WorksongError
 from worksong.domain.job import new_id
 from worksong.testing.contract.steps import a_job, fetch, join, push
 
@@ -101,22 +104,33 @@ def done(ran: Counter[str]) -> int:
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
 async def test_a_migration_that_meets_workers_in_a_deadlock_is_tried_anew(url: str) -> None:
     # Given a worker in a transaction that has read one table, and will read the other
-    worker, watcher = await asyncpg.connect(url), await asyncpg.connect(url)
-    await worker.execute("SET deadlock_timeout = '100s'")  # so that it is the migration that the server ends
-    await worker.execute("BEGIN; SELECT count(*) FROM worksong_result")
-    # When a migration that needs both has the other one
-    migrating = asyncio.create_task(to_the_next_version(url))
-    await until_somebody_waits(watcher)
-    reading = asyncio.create_task(worker.execute("SELECT count(*) FROM worksong_job"))
-    await reading
-    await worker.execute("COMMIT")
-    # Then it is done all the same
-    await asyncio.wait_for(migrating, PATIENCE)
-    await asyncio.gather(worker.close(), watcher.close())
+    async with connected(url) as worker, connected(url) as watcher, asyncio.TaskGroup() as group:
+        await worker.execute("SET deadlock_timeout = '100s'")  # so that it is the migration that the server ends
+        await worker.execute("BEGIN; SELECT count(*) FROM worksong_result")
+        # When a migration that needs both has the other one
+        migrating = group.create_task(to_the_next_version(url))
+        await until_somebody_waits(watcher)
+        await worker.execute("SELECT count(*) FROM worksong_job")
+        await worker.execute("COMMIT")
+        # Then it is done all the same
+        await asyncio.wait_for(migrating, PATIENCE)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else's connection, gone afterwards together with what it left open."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
 
 
 async def until_somebody_waits(watcher: asyncpg.Connection) -> None:
-    await auntil(lambda: watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+    await auntil(lambda: watcher.fetchval(WAITING))
+
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
 # an index that is built beside the work
@@ -138,25 +152,99 @@ def the_version_before() -> Iterator[None]:
         yield
 
 
-async def test_while_an_index_is_built_jobs_are_taken_in(nothing: str) -> None:
-    # Given a worker of the version before
+@pytest.fixture
+async def before(nothing: str) -> AsyncIterator[SqlBackend]:
+    """A backend of the version before, with a job."""
     backend = opened(nothing)
     with the_version_before():
         assert await backend.migrate() == (0, 4)
         assert await push(backend, a_job()) == [True]
-    # When a migration builds an index, and waits for somebody who is in the middle of a change
-    somebody, watcher = await asyncpg.connect(nothing), await asyncpg.connect(nothing)
-    await somebody.execute("BEGIN; DELETE FROM worksong_job WHERE id = ''")
-    migrating = asyncio.create_task(make_tables(f"{nothing}?timeout=600s"))
-    await until_somebody_waits(watcher)
-    # Then jobs are taken in and lent all the same
-    assert await asyncio.wait_for(push(backend, a_job()), PATIENCE) == [True]
-    assert len(await fetch(backend, await join(backend), 2)) == 2
-    # And the index is there when that somebody is through
-    await somebody.execute("COMMIT")
-    assert (await asyncio.wait_for(migrating, PATIENCE))[0] == 4
-    assert await ailing(backend) == {}
-    await asyncio.gather(backend.close(), somebody.close(), watcher.close())
+    yield backend
+    await backend.close()
+
+
+async def test_while_an_index_is_built_jobs_are_taken_in(
+    before: SqlBackend, nothing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a migration that builds an index, and waits for somebody who is in the middle of a change
+    monkeypatch.setattr(postgres_index, "QUIET", 0.0)
+    async with connected(nothing) as somebody, connected(nothing) as watcher, asyncio.TaskGroup() as group:
+        await somebody.execute("BEGIN; DELETE FROM worksong_job WHERE id = ''")
+        migrating = group.create_task(make_tables(nothing))
+        await until_somebody_waits(watcher)
+        # Then that is told of, and jobs are taken in and lent all the same
+        await auntil(lambda: "pg_stat_activity names them" in caplog.text)
+        assert await asyncio.wait_for(push(before, a_job()), PATIENCE) == [True]
+        assert len(await fetch(before, await join(before), 2)) == 2
+        # And the index is there when that somebody is through
+        await somebody.execute("COMMIT")
+        assert (await asyncio.wait_for(migrating, PATIENCE))[0] == 4
+    assert await ailing(before) == {}
+
+
+async def test_no_timeout_of_the_url_cuts_an_index_short() -> None:
+    # Given a connection that notes what it is told
+    address = Address(scheme="postgresql", host="here", database="jobs", options={"timeout": "1s"})
+    store, connection = PostgresStore(address, ""), Noting()
+    # When statements build an index, then they have years
+    await store.build(connection, ["CREATE INDEX CONCURRENTLY worksong_it ON worksong_job (at)"])
+    assert connection.timeouts == [postgres_index.HOWEVER_LONG]
+
+
+class Noting:
+    """An asyncpg connection on which there is no index yet."""
+
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+
+    async def fetch(self, _sql: str) -> list[tuple[object, ...]]:
+        return []
+
+    async def execute(self, _sql: str, **given: float) -> None:
+        self.timeouts.append(given["timeout"])
+
+
+async def test_an_application_that_reads_for_long_stops_no_worker_and_costs_no_second_index(
+    before: SqlBackend, nothing: str
+) -> None:
+    # Given somebody who has read the jobs, and does not end his transaction
+    async with connected(nothing) as somebody, connected(nothing) as watcher:
+        await somebody.execute("BEGIN; SELECT count(*) FROM worksong_job")
+        # When a migration has built its index, and waits until it may drop the old one
+        migrating = asyncio.create_task(make_tables(nothing))
+        try:
+            await auntil(lambda: watcher.fetchval(FINISHED))
+            index = await watcher.fetchval(FINISHED)
+            await auntil(lambda: migrating.done() or watcher.fetchval(WAITING))
+            # Then jobs are taken in meanwhile
+            assert await asyncio.wait_for(push(before, a_job()), PATIENCE) == [True]
+            await somebody.execute("COMMIT")
+        finally:
+            with suppress(WorksongError):  # on a slow machine it may have given up: then it is run again
+                await asyncio.wait_for(migrating, PATIENCE)
+        await make_tables(nothing)
+        # And the index is the same one at the end
+        assert await watcher.fetchval(FINISHED) == index
+    assert await ailing(before) == {}
+
+
+FINISHED = "SELECT indexrelid FROM pg_index WHERE indexrelid = to_regclass('worksong_job_known') AND indisvalid"
+
+
+async def test_a_worker_that_makes_its_tables_leaves_a_long_step_to_an_operator(
+    before: SqlBackend, nothing: str
+) -> None:
+    # Given tables of the version before, when somebody comes to work who may migrate in passing
+    late = opened(f"{nothing}?migrate=auto")
+    try:
+        # Then he is told who builds an index, and how
+        with pytest.raises(ConfigError, match=r"of version 4; .*run `worksong migrate --url postgresql://"):
+            await push(late, a_job())
+        # And can work when that was done
+        await make_tables(nothing)
+        assert await push(late, a_job()) == [True]
+    finally:
+        await late.close()
 
 
 async def test_an_index_that_was_left_unfinished_is_built_anew(nothing: str) -> None:

@@ -239,6 +239,15 @@ def test_lists_name_a_value_once_and_begin_with_the_first() -> None:
     assert text.given(Step("s", {}, [(7, "p"), (8, "p"), (7, "q")])).sql == "7 7, 8 'p', 'q'"
 
 
+def test_only_bytes_that_would_be_cut_off_are_widened() -> None:
+    # Given columns of numbers, texts and bytes, of which any may lack
+    text = MysqlText(Statement("s", "{given}", (), ("n", "t", "b"), False))
+    # When the bytes are short, then nothing is widened; when those of any row are long, they alone are
+    assert "BINARY" not in text.given(Step("s", {}, [(None, None, None), (7, "ü" * 70_000, b"x")])).sql
+    sql = text.given(Step("s", {}, [(None, "t", None), (7, None, b"x" * 70_000)])).sql
+    assert sql.startswith("(SELECT NULL AS n, 't' AS t, COALESCE(CAST(NULL AS BINARY(16777215)), NULL) AS b UNION ALL ")
+
+
 # moved jobs that come back
 
 

@@ -111,7 +111,7 @@ def test_headers_that_cannot_be_read_spoil_their_message_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "bytes_", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01" + b"\xff" * 10, b"\x09" * 40, b"\0" * 8]
+    "bytes_", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x01" + b"\xff" * 10, b"\x09" * 40, b"\0" * 8, BEAT[:-1] + b"\0"]
 )
 def test_what_is_no_frame_ends_the_connection(bytes_: bytes) -> None:
     _, _, reader = listening()

@@ -1,8 +1,9 @@
-"""How fast a pool ends its jobs, and how many more of them may therefore lie here than it has slots for."""
+"""How fast a pool ends its jobs of one type, and how many more of them may therefore lie here than it has slots for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 AHEAD = 0.02
 """Seconds of work that may lie here: longer than it takes to ask the server for more, too short to be missed."""
@@ -38,3 +39,30 @@ class Pace:
         if now - self._since >= WINDOW:
             self._rate = self._count / (now - self._since)
             self._since, self._count = now, 0
+
+
+class Paces:
+    """One for each job type, since short jobs may have long ones for neighbours."""
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        """`time`: monotonic seconds."""
+        self._time = time
+        self._each: dict[str, Pace] = {}
+
+    def ended(self, handlers: Iterable[str]) -> None:
+        """Jobs of these types have ended."""
+        for handler, count in Counter(handlers).items():
+            if handler in self._each:
+                self._each[handler].ended(count)
+            else:  # from now on: nobody knows how long the first ones took
+                self._each[handler] = Pace(self._time)
+
+    def ahead(self, handler: str) -> int:
+        """Jobs of this type that are read ahead."""
+        pace = self._each.get(handler)
+        return pace.ahead if pace else 0
+
+    @property
+    def ahead_of_all(self) -> int:
+        """Jobs of any type that are."""
+        return sum(pace.ahead for pace in self._each.values())

@@ -17,7 +17,9 @@ Heard: TypeAlias = Callable[[int, bool, Incoming, bytes], None]
 _METHOD, _HEADER, _BODY, _HEARTBEAT = 1, 2, 3, 8
 _KINDS = frozenset({_METHOD, _HEADER, _BODY, _HEARTBEAT})
 _HEAD = Struct(">BHI")
-"""How a frame begins: its kind, its channel, the size of what it carries. One more byte ends it."""
+"""How a frame begins: its kind, its channel, the size of what it carries."""
+_END = 0xCE
+"""The byte that ends it."""
 _DELIVER = bytes((0, 60, 0, 60))
 """Class and method of a delivery."""
 _TAG, _BODY_SIZE = Struct(">QB"), Struct(">Q")
@@ -111,10 +113,11 @@ def _frame(data: bytes, at: int) -> _Frame | None:
     if begin > len(data):
         return None
     kind, channel, size = _HEAD.unpack_from(data, at)
-    if kind not in _KINDS or size > LARGEST:
-        raise _InvalidFrame(f"the server sent {data[at : at + 20]!r}, which is no frame")
     end = begin + size
-    return _Frame(kind, channel, begin, end) if end < len(data) else None
+    there = end < len(data)
+    if kind not in _KINDS or size > LARGEST or (there and data[end] != _END):
+        raise _InvalidFrame(f"the server sent {data[at : at + 20]!r}, which is no frame")
+    return _Frame(kind, channel, begin, end) if there else None
 
 
 def _told(consumers: dict[bytes, Heard], data: bytes, at: int, content: _Content) -> bool:

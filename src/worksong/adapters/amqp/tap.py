@@ -12,7 +12,7 @@ from typing import NamedTuple
 from worksong.adapters.amqp.channel import Channel, ChannelClosed, Delivered
 from worksong.adapters.amqp.link import Link, Lost
 from worksong.adapters.amqp.names import REDELIVERIES
-from worksong.adapters.amqp.pace import Pace
+from worksong.adapters.amqp.pace import Paces
 from worksong.adapters.amqp.topology import Topology
 from worksong.domain.job import new_id
 from worksong.domain.turns import Share
@@ -35,13 +35,12 @@ class Held(NamedTuple):
 class _Consumer:
     """What the server may send of one job type before we end some of it."""
 
-    __slots__ = ("active", "handler", "prefetch", "unended")
+    __slots__ = ("handler", "prefetch", "unended")
 
-    def __init__(self, handler: str, prefetch: int) -> None:
+    def __init__(self, handler: str, prefetch: int = 0) -> None:
+        """`prefetch`: 0 for what is asked for one by one."""
         self.handler, self.prefetch = handler, prefetch
         self.unended = 0
-        self.active = False
-        """Whether something came since the server was last asked for more."""
 
 
 class Tap:
@@ -56,11 +55,11 @@ class Tap:
         self._channel: Channel | None = None
         self._consumers: dict[str, _Consumer] = {}
         self._buffer: dict[str, deque[Held]] = {}
-        self._unended: dict[int, str] = {}
-        """Delivery tag -> consumer, in the order of delivery."""
+        self._unended: dict[int, _Consumer] = {}
+        """Delivery tag -> who brought it, in the order of delivery."""
         self._listening: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
-        self._pace = Pace(asyncio.get_running_loop().time)
+        self._paces = Paces(asyncio.get_running_loop().time)
         self.asked = False
         """Whether somebody fetched since the last beat."""
         self._full = 0
@@ -73,8 +72,10 @@ class Tap:
 
     @property
     def hoards(self) -> bool:
-        """Whether jobs lie here that others could run sooner: all slots are busy, or jobs take longer than they did."""
-        return self.buffered > (2 * (self._slots + self._pace.ahead) if self.asked else 0)
+        """Whether jobs lie here that others could run sooner: more than there are free slots for, or than end soon."""
+        buffered = self.buffered
+        free = max(0, self._slots - (len(self._unended) - buffered))
+        return buffered > (free + 2 * self._paces.ahead_of_all if self.asked else 0)
 
     @property
     def flows(self) -> bool:
@@ -117,14 +118,14 @@ class Tap:
         channel, found, empty = await self.ready(), list[Held](), set[str]()
         try:
             for name, quota in (*shares, *((share.name, limit) for share in shares)):
-                left = min(quota, limit - len(found))
+                asked, left = _Consumer(name), min(quota, limit - len(found))
                 while left > 0 and name not in empty:
                     await self._topology.ensure(name)
                     delivered = await channel.get(self._topology.names.queue(name))
                     if delivered is None:
                         empty.add(name)
                         break
-                    self._unended[delivered.tag] = ""
+                    self._hold(delivered, asked)
                     found.append(Held(name, delivered, channel, self))
                     left -= 1
         except BaseException:
@@ -154,28 +155,25 @@ class Tap:
         async with self._lock:  # consumers that are being cancelled are gone afterwards
             for name, prefetch in self._lacking(names, limit):
                 await self._consume(channel, name, prefetch)
-            for consumer in self._consumers.values():
-                consumer.active = False
 
     def _lacking(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
         """Job types that want another consumer, and how much the server may send to it.
 
-        Asked when nothing is left here: then what ends fast was sent for too late, and is read ahead from now on.
+        Asked when nothing is left here: then what ends fast was sent for too late, and is read ahead from now on. It is
+        the types that end all they may have within a moment: their neighbours may be slower, or have no jobs.
         """
         unended = sum(consumer.unended for consumer in self._consumers.values())
         most = max(self._slots - (len(self._unended) - unended), unended - self.buffered + limit)
-        active = {consumer.handler for consumer in self._consumers.values() if consumer.active}
-        ahead = most + self._pace.ahead // max(1, len(active))
         found: list[tuple[str, int]] = []
         for name in names:
             mine = [consumer for consumer in self._consumers.values() if consumer.handler == name]
-            granted = sum(consumer.prefetch for consumer in mine)
+            granted, ahead = sum(consumer.prefetch for consumer in mine), self._paces.ahead(name)
             if not mine:
                 found.append((name, max(1, -(-most // len(names)))))
             elif granted < most and all(consumer.unended >= consumer.prefetch for consumer in mine):
                 found.append((name, min(granted, most - granted)))
-            elif name in active and 3 * granted <= 2 * ahead:
-                found.append((name, ahead - granted))
+            elif granted <= 2 * ahead and 3 * granted <= 2 * (most + ahead):
+                found.append((name, most + ahead - granted))
         return found
 
     async def _consume(self, channel: Channel, name: str, prefetch: int) -> None:
@@ -193,11 +191,13 @@ class Tap:
         consumer, channel = self._consumers.get(delivered.consumer), self._channel
         if consumer is None or channel is None:
             return  # of a channel that is gone: the server has it back
-        consumer.unended += 1
-        consumer.active = True
-        self._unended[delivered.tag] = delivered.consumer
+        self._hold(delivered, consumer)
         self._buffer.setdefault(consumer.handler, deque()).append(Held(consumer.handler, delivered, channel, self))
         self._bell.set()
+
+    def _hold(self, delivered: Delivered, consumer: _Consumer) -> None:
+        consumer.unended += 1
+        self._unended[delivered.tag] = consumer
 
     async def more(self, handlers: Iterable[str]) -> bool:
         """Whether something came, now that the server has sent all it had."""
@@ -239,7 +239,7 @@ class Tap:
             ended.difference_update(oldest)
         for tag in ended:
             channel.ack(tag)
-        self._pace.ended(len(tags))
+        self._paces.ended(self._unended[tag].handler for tag in tags if tag in self._unended)
         self._ended(tags)
 
     def requeue(self, tags: Iterable[int]) -> None:
@@ -252,7 +252,7 @@ class Tap:
 
     def _ended(self, tags: Iterable[int]) -> None:
         for tag in tags:
-            consumer = self._consumers.get(self._unended.pop(tag, ""))
+            consumer = self._unended.pop(tag, None)
             if consumer:
                 consumer.unended -= 1
 
@@ -303,8 +303,8 @@ class Tap:
         if channel is self._channel:
             if "timed out" in closed.text:
                 log.warning(
-                    "the server took the jobs of this process back, since one of them ran longer than it allows: %s; "
-                    "raise its consumer_timeout above the longest job, or split that",
+                    "the server took the jobs of this process back, since one was here longer than it allows: %s; "
+                    "raise its consumer_timeout above the longest job and its wait for a slot, or split that job",
                     closed.text,
                 )
             elif closed.code > 300:

@@ -34,13 +34,18 @@ class Migration(NamedTuple):
 
     @property
     def ahead(self) -> tuple[str, ...]:
-        """Those that no transaction may hold. They come first, and once more when the step was cut short."""
+        """Those that no transaction may hold: they build indexes beside the work, and come first."""
         return tuple(sql for sql in self.statements if _ALONE in sql)
 
     @property
     def together(self) -> tuple[str, ...]:
         """All others: one transaction."""
         return tuple(sql for sql in self.statements if _ALONE not in sql)
+
+    @property
+    def at_once(self) -> Migration:
+        """All of it in one transaction: for tables that nobody works with yet."""
+        return self._replace(statements=tuple(sql.replace(f"{_ALONE} ", "") for sql in self.statements))
 
 
 @cache
@@ -81,3 +86,23 @@ def unmigrated(shown: str, scheme: str, version: int) -> ConfigError:
     """What to say of tables that are missing or old."""
     what = f"the tables in {shown} are of version {version}" if version else f"there are no worksong tables in {shown}"
     return ConfigError(f"{what}: run `worksong migrate --url {scheme}://...` once, or add ?migrate=auto to the URL")
+
+
+def refuse_to_build(steps: Sequence[Migration], shown: str, scheme: str, version: int) -> None:
+    """Raise where somebody who wants to work would first build an index beside the work of others.
+
+    Nobody knows how long that takes, and whoever is stopped meanwhile leaves it to the next one, from the beginning.
+    """
+    if version and any(step.ahead for step in steps):
+        raise ConfigError(
+            f"the tables in {shown} are of version {version}; for this one an index is built while workers go on, and "
+            f"that may take long: run `worksong migrate --url {scheme}://...` once, ?migrate=auto does not do it"
+        )
+
+
+def under_way(shown: str) -> ConfigError:
+    """What to say to one who has waited long enough for somebody else's migration."""
+    return ConfigError(
+        f"{shown} is being migrated by somebody else, for more than a minute: come again when that is over; workers of "
+        "the version before go on meanwhile, and a long table, or a transaction that stays open, takes its time"
+    )

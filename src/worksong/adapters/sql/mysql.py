@@ -11,7 +11,7 @@ from typing import Any, cast
 import asyncmy
 
 from worksong.adapters.bells import Bells
-from worksong.adapters.sql import mysql_failures
+from worksong.adapters.sql import migrate, mysql_failures
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.mysql import MYSQL
@@ -153,7 +153,7 @@ class MysqlStore(ServerStore[Any]):
     @contextlib.asynccontextmanager
     async def locked(self, connection: Any) -> AsyncGenerator[None]:
         if (await self.plain(connection, "SELECT GET_LOCK('worksong_migrate', 60)")) != [1]:
-            raise ConfigError(f"{self.address.shown} is being migrated by somebody else for more than a minute")
+            raise migrate.under_way(self.address.shown)
         try:
             yield
         finally:

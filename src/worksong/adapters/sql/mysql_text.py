@@ -85,7 +85,8 @@ class MysqlText:
 def _wide(first: Row, more: Sequence[Row]) -> list[int]:
     """The columns with bytes so long that MariaDB cuts them off where rows are united, and says nothing of it."""
     perhaps = [at for at, value in enumerate(first) if value is None or type(value) is bytes] if more else []
-    return [at for at in perhaps if max(len(row[at] or b"") for row in (first, *more)) > UNCUT]
+    rows = (first, *more)
+    return [at for at in perhaps if any(type(row[at]) is bytes and len(row[at]) > UNCUT for row in rows)]
 
 
 def _list(row: Sequence[Any], values: list[Any]) -> str:

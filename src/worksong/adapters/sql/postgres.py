@@ -7,19 +7,20 @@ import contextlib
 import hashlib
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 
 from worksong.adapters.bells import Bells
-from worksong.adapters.sql import postgres_failures
+from worksong.adapters.sql import migrate, postgres_failures
 from worksong.adapters.sql.address import Address, server
 from worksong.adapters.sql.backend import SqlBackend
 from worksong.adapters.sql.doctor.postgres import POSTGRES
 from worksong.adapters.sql.failures import Verdict
 from worksong.adapters.sql.lines import Line
+from worksong.adapters.sql.postgres_index import HOWEVER_LONG, built, telling, whole
 from worksong.adapters.sql.postgres_joined import JoinedPostgres
 from worksong.adapters.sql.postgres_lent import PostgresLending
 from worksong.adapters.sql.postgres_programs import DIALECT, numbered
@@ -28,7 +29,7 @@ from worksong.adapters.sql.results import SqlResults, apart
 from worksong.adapters.sql.servers import LEASH, ServerStore
 from worksong.adapters.sql.steps import Program, Row, Step
 from worksong.adapters.sql.store import Joined, Lent
-from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
+from worksong.domain.errors import BackendUnavailable, WorksongError
 from worksong.domain.job import new_id
 
 Connection: TypeAlias = Any
@@ -180,8 +181,15 @@ class PostgresStore(ServerStore[Connection]):
         until = time.monotonic() + LONGEST_MIGRATION
         while not await attempt():
             if time.monotonic() > until:
-                raise ConfigError(f"{self.address.shown} is being migrated by somebody else for more than a minute")
+                raise migrate.under_way(self.address.shown)
             await asyncio.sleep(NAP)
+
+    async def build(self, connection: Connection, ahead: Sequence[str]) -> None:
+        for sql in ahead:
+            index = built(sql)
+            if await self.plain(connection, whole(index)) != [True]:
+                with telling(self.address.shown, index):
+                    await connection.execute(sql, timeout=HOWEVER_LONG)
 
     def prepare(self, sql: str, connection: Connection) -> str:
         return sql

@@ -30,6 +30,7 @@ _MENDS = {
     "08P01": _POOLER,
     "42P05": _POOLER,
     "26000": _POOLER,
+    "55P03": "somebody holds the tables in a transaction: pg_stat_activity names who; end it, and try again",
     "53100": "nothing was carried out; make room on the server's disk, and it goes on",
 }
 

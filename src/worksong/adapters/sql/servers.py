@@ -101,6 +101,9 @@ class ServerStore(ABC, Generic[C]):
     def prepare(self, sql: str, connection: C) -> str:
         """A statement of a migration as this server takes it."""
 
+    async def build(self, connection: C, ahead: Sequence[str]) -> None:
+        """Carry out what no transaction may hold, however long it takes, but for what is there; some have no such."""
+
     @abstractmethod
     def meaning(self, failure: BaseException) -> Verdict: ...
 
@@ -305,7 +308,7 @@ class ServerStore(ABC, Generic[C]):
             return
         if self.address.choice("migrate", ("refuse", "auto")) == "refuse":
             raise migrate.unmigrated(self.address.shown, self.address.scheme, version)
-        await self._migrate(connection)
+        await self._migrate(connection, unasked=True)
 
     async def migrate(self) -> tuple[int, int]:
         async with self._room:
@@ -321,19 +324,22 @@ class ServerStore(ABC, Generic[C]):
             finally:
                 self.hang_up(connection)
 
-    async def _migrate(self, connection: C) -> tuple[int, int]:
+    async def _migrate(self, connection: C, *, unasked: bool = False) -> tuple[int, int]:
+        """`unasked`: in passing, by somebody who wants to work."""
         async with self.locked(connection):
             before = await self._version(connection)
-            for step in migrate.missing(self.dialect, before, self.address.shown):
-                await self._go(step, connection)
+            steps = migrate.missing(self.dialect, before, self.address.shown)
+            if unasked:
+                migrate.refuse_to_build(steps, self.address.shown, self.address.scheme, before)
+            for step in steps:
+                await self._go(step if before else step.at_once, connection)
         return before, max(before, migrate.newest(self.dialect))
 
     async def _go(self, step: Migration, connection: C) -> None:
-        """Anew when workers at work were in the way, where that undid all of it."""
+        """Anew when workers at work were in the way, where that undid all of it but what was built beside them."""
         for pause in (*(0.02 * 2**tried for tried in range(RETRIES)), None):
             try:
-                for sql in step.ahead:
-                    await self.plain(connection, sql)
+                await self.build(connection, step.ahead)
                 await self.begin(connection, write=True)
                 for sql in (migrate.CREATE, *step.together):
                     await self.plain(connection, self.prepare(sql, connection))
