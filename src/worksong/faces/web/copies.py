@@ -14,8 +14,8 @@ from worksong.service.redaction import HIDDEN
 NAMED = 5
 """So many of the arguments that are not shown are named."""
 HARMLESS = re.compile(r"[A-Za-z0-9_.\[\]-]+")
-"""How an argument is called that a remark may name. Not every shell takes `#` for a remark when something is pasted, and
-names of arguments come from whoever enqueues: no other one may stand in what is copied, unless it is quoted."""
+"""How an argument is called that a remark may name. Names come from whoever enqueues, and not every shell passes over
+what stands after `#` when it is pasted."""
 
 
 class Copy(NamedTuple):
