@@ -76,8 +76,13 @@ async def stopped(backend: Backend) -> list[Standing]:
 
 async def ordered(notebook: Notebook, entry: Periodic, now: float, *, paused: bool) -> Standing:
     """Have the schedule stand still, or go on; how it stands then. Nothing is written where it stands so already."""
+    return await ordered_of((entry.handler, entry.schedule.spec), notebook, now, paused=paused)
+
+
+async def ordered_of(key: Key, notebook: Notebook, now: float, *, paused: bool) -> Standing:
+    """The same of a schedule that this application may not have. Its firings are the business of those that have it."""
     known = await _read(notebook)
-    standing = standing_of(entry, known)
+    standing = known.get(key) or Standing(*key)
     if standing.paused is paused:
         return standing
     standing = msgspec.structs.replace(standing, orders=standing.orders + 1, at=now)
