@@ -86,9 +86,22 @@ async def ordered_of(key: Key, notebook: Notebook, now: float, *, paused: bool) 
     if standing.paused is paused:
         return standing
     standing = msgspec.structs.replace(standing, orders=standing.orders + 1, at=now)
-    text = _encode(list({**known, standing.key: standing}.values())).decode()
-    await notebook.jot([Line(PAGE, text, MOST, FOR_GOOD)], now)
+    await _write(notebook, {**known, standing.key: standing}, now)
     return standing
+
+
+async def carry_over(source: Notebook, target: Notebook, now: float) -> int:
+    """Have schedules stand at the target as at the source, where more was ordered about them; how many these are."""
+    known, there = await _read(source), await _read(target)
+    ahead = {key: one for key, one in known.items() if one.orders > (there.get(key) or Standing(*key)).orders}
+    if ahead:
+        await _write(target, there | ahead, now)
+    return len(ahead)
+
+
+async def _write(notebook: Notebook, known: Mapping[Key, Standing], now: float) -> None:
+    text = _encode(list(known.values())).decode()
+    await notebook.jot([Line(PAGE, text, MOST, FOR_GOOD)], now)
 
 
 async def _read(notebook: Notebook) -> dict[Key, Standing]:

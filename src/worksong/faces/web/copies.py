@@ -47,7 +47,7 @@ def _params(args: object, spec: JobSpec) -> dict[str, Any] | None:
     if not spec.signature.of_valets_form:
         return cast("dict[str, Any]", args or {}) if args is None or isinstance(args, dict) else None
     match args:  # it puts them into one argument, and no other beside it
-        case {"params": dict() as params, **others} if not others:
+        case {"params": dict() as params} if len(cast("dict[str, Any]", args)) == 1:
             return cast("dict[str, Any]", params)
         case _:
             return None
