@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -14,15 +15,18 @@ from msgspec.structs import replace
 from faces.console import Yard
 from faces.test_web_pages import STATES, Shy, stock, store_of
 from faces.visitor import SAME, Visitor, check_page, text_of, visiting
+from patience import PATIENCE
 from worksong import Worker
 from worksong.domain.capability import Capability
 from worksong.domain.cron import parse
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.engine.timetable import pause, schedule_ahead
+from worksong.engine.vitals import Vitals, tell
 from worksong.faces.web.console import store_of as console_store
-from worksong.ports.backend import Beat
+from worksong.ports.backend import Backend, Beat, PoolView
 from worksong.service.ailments import grouped
+from worksong.service.desk import Desk
 from worksong.testing.clock import FakeClock
 from worksong.testing.flaky import FlakyBackend, error
 
@@ -440,6 +444,38 @@ async def test_a_pause_is_ended_also_of_a_schedule_that_the_application_has_no_m
         assert "not in this application" not in await visitor.read("/cron")
         again = await visitor.order("/cron", job="report", spec="@every 90s", act="resume")
         assert (again.status_code, "no job 'report' fires by" in again.text) == (400, True)
+
+
+class Crowd(FlakyBackend):
+    """Tells what is on a page only when so many pages were asked for."""
+
+    def __init__(self, inner: Backend, most: int) -> None:
+        super().__init__(inner)
+        self._barrier = asyncio.Barrier(most)
+
+    async def lines(self, page: str) -> list[str]:
+        async with asyncio.timeout(PATIENCE):
+            await self._barrier.wait()
+        return await super().lines(page)
+
+
+async def test_what_is_asked_of_many_schedules_and_processes_is_asked_at_once() -> None:
+    # Given two schedules, and three processes that tell how they are
+    worker = Worker(clock=FakeClock(NOW))
+    worker.register("report", lambda: None)
+    for spec in ("@every 60s", "@every 90s"):
+        worker.periodic(spec, "report")
+    crowd = Crowd(worker.backend(), 3)
+    pools = [
+        PoolView(id=name, heartbeat_at=NOW, started_at=NOW, handlers=(), concurrency=1, host="h", pid=1)
+        for name in ("a", "b", "c")
+    ]
+    for pool in pools:
+        await tell(crowd, pool.id, Vitals(NOW, 1, 0.0))
+    # When a console asks for all of it, then no question waits for another
+    desk = Desk(console_store(worker)._replace(backend=lambda: crowd))
+    assert len((await desk.agenda.plan()).entries or ()) == 2
+    assert [*(await desk.vitals(pools))] == ["a", "b", "c"]
 
 
 async def test_when_periodic_jobs_fire_is_told_while_the_store_is_away() -> None:
