@@ -44,13 +44,13 @@ def copies(job: dict[str, Any], service: str | None, *, spec: JobSpec | None, gu
 
 def _params(args: object, spec: JobSpec) -> dict[str, Any] | None:
     """What the service is given to make these arguments of it; None: it makes them of nothing."""
+    if args is not None and not isinstance(args, dict):
+        return None
+    named = cast("dict[str, Any]", args or {})
     if not spec.signature.of_valets_form:
-        return cast("dict[str, Any]", args or {}) if args is None or isinstance(args, dict) else None
-    match args:  # it puts them into one argument, and no other beside it
-        case {"params": dict() as params} if len(cast("dict[str, Any]", args)) == 1:
-            return cast("dict[str, Any]", params)
-        case _:
-            return None
+        return named
+    params: object = named.get("params")  # it puts them into one argument, and no other beside it
+    return cast("dict[str, Any]", params) if isinstance(params, dict) and len(named) == 1 else None
 
 
 def _named(missing: Sequence[str]) -> str:
