@@ -17,6 +17,7 @@ from worksong.domain.errors import ConfigError, InvalidArguments, Unsupported, W
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.parcel import MOVABLE, Parcel, Tally, in_whole_seconds, mark, packed
+from worksong.engine.pauses import carry_over, standings
 from worksong.ports.backend import Backend, Window
 from worksong.ports.cargo import STAYING, Fate, Known, Load
 from worksong.ports.clock import Clock, SystemClock
@@ -162,7 +163,11 @@ class Move:
         return [f"{count:,} or more jobs stay in the source: {reason}" for reason, count in reasons.items()]
 
     async def _warnings(self) -> list[str]:
-        return [f"{finding.title} {finding.detail}".strip() for finding in await self._to.admit()]
+        found = [f"{finding.title} {finding.detail}".strip() for finding in await self._to.admit()]
+        if Capability.NOTES not in self._to.capabilities and (known := await standings(self._from)):
+            names = ", ".join(f"{handler} ({spec})" for handler, spec in sorted(known))
+            found.append(f"pauses of periodic jobs cannot be moved there: {names} fire, and what fires may come twice")
+        return found
 
     # the move
 
@@ -172,12 +177,14 @@ class Move:
         await self._refuse_one_store()
         for name in before.paused:
             await self._to.pause(name)
+        await self._tell_standings()
         await self._tell_ids()
         if opened := await self._opened():
             await self._ship(opened)
         watch = await Watch.begin(self._to, self._moved.total())
         while await self._round():
             continue  # jobs change their state, and new ones come, while others are moved
+        await self._tell_standings()
         await self._tell_ids()
         return await self._report(before, await watch.missing(self._to, self._moved.total()))
 
@@ -188,6 +195,11 @@ class Move:
         await self._from.know(probe, now)
         if await self._to.know(probe, now) == [False]:
             raise ConfigError(f"{self._source.name} and {self._target.name} are one and the same store")
+
+    async def _tell_standings(self) -> None:
+        """The target pauses the same periodic jobs, and takes a firing that is moved for the one it would make."""
+        if Capability.NOTES in self._from.capabilities & self._to.capabilities:
+            await carry_over(self._from, self._to, self._clock.now())
 
     async def _tell_ids(self) -> None:
         """The target refuses the ids that the source knows once: firings of periodic jobs, and ids of users."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -116,6 +117,33 @@ def test_a_periodic_job_is_paused_and_resumed_for_all_processes(cli: Cli, app: s
     assert cli.json("status")["paused_periodic"] == []
 
 
+def test_a_pause_is_ended_also_of_a_schedule_that_the_app_has_no_more(cli: Cli, app: str) -> None:
+    # Given a job that is paused, and an app that has it no more
+    cli("cron", app, "--pause", "sing")
+    silent = app.replace("worker", "silent")
+    # When it is resumed, then it is told what was paused
+    told = cli("cron", silent, "--resume", "sing").stdout
+    assert "resumed sing (@every 90s), which this application does not have" in told
+    assert cli.json("status")["paused_periodic"] == []
+    # And after that there is nothing to resume
+    assert "no schedule of sing was paused" in cli("cron", app, "--resume", "sing").stdout
+    assert "'sing' is no periodic job of this app" in cli("cron", silent, "--resume", "sing").stderr
+
+
+def test_to_list_firings_makes_no_file(bare: Cli, app: str, tmp_path: Path) -> None:
+    new = tmp_path / "new jobs.db"
+    found = bare.json("cron", app, "--url", f"sqlite:///{quote(str(new))}")
+    assert [entry["paused"] for entry in found] == [False, False]
+    assert not new.exists()
+
+
+def test_firings_are_told_whatever_the_store_says(bare: Cli, app: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.db").write_text("no database, but a text that is long enough" * 100)
+    result = bare("cron", app, "--url", f"sqlite:///{tmp_path}/odd.db", "--json")
+    assert (result.exit_code, "whether schedules are paused is not known" in result.stderr) == (0, True)
+    assert [entry["paused"] for entry in json.loads(result.stdout)] == [None, None]
+
+
 def test_what_is_paused_is_not_known_where_no_other_process_can_tell(bare: Cli, app: str) -> None:
     assert [entry["paused"] for entry in bare.json("cron", app)] == [None, None]
     refused = bare("cron", app, "--pause", "sing")
@@ -133,7 +161,12 @@ def test_firings_are_told_while_the_store_is_away(bare: Cli, app: str) -> None:
     ("args", "code", "words"),
     [
         (("--pause", "dance"), 1, "'dance' is no periodic job of this app; these are: sing"),
+        (("--resume", "dance"), 1, "'dance' is no periodic job of this app; these are: sing"),
+        (("--pause", ""), 1, "'' is no periodic job of this app; these are: sing"),
         (("--pause", "sing", "--resume", "sing"), 2, "one of --pause JOB and --resume JOB"),
+        (("--pause", "sing", "--resume", ""), 2, "one of --pause JOB and --resume JOB"),
+        (("--pause", "sing", "--json"), 2, "leave out --json, --from and --count"),
+        (("--resume", "sing", "--count", "1"), 2, "leave out --json, --from and --count"),
     ],
 )
 def test_a_pause_that_cannot_be_meant_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import re
@@ -9,18 +10,25 @@ import time
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from faces.console import Yard
 from faces.test_web_pages import STATES, Shy, stock, store_of
 from faces.visitor import SAME, Visitor, check_page, text_of, visiting
+from patience import PATIENCE
 from worksong import Worker
 from worksong.domain.capability import Capability
+from worksong.domain.cron import parse
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
-from worksong.engine.timetable import schedule_ahead
-from worksong.ports.backend import Beat
+from worksong.engine.timetable import pause, schedule_ahead
+from worksong.engine.vitals import Vitals, tell
+from worksong.faces.web.console import store_of as console_store
+from worksong.ports.backend import Backend, Beat, PoolView
 from worksong.service.ailments import grouped
+from worksong.service.desk import Desk
 from worksong.testing.clock import FakeClock
+from worksong.testing.flaky import FlakyBackend, error
 
 NOW = 1_790_000_000.0
 
@@ -408,3 +416,80 @@ async def test_workers_that_hear_nothing_are_offered_no_orders() -> None:
         assert "/act/pool" not in page
         assert "send the process a signal: USR1 to go quiet, TERM to end" in text_of(page)
         assert (await visitor.order("/pools", pool="p", act="quiet")).status_code == 409
+
+
+async def test_a_pause_is_ended_also_of_a_schedule_that_the_application_has_no_more() -> None:
+    # Given two schedules of a job that are paused, of which the application has one only
+    worker = Worker(clock=FakeClock(NOW))
+    worker.register("report", lambda: None)
+    worker.periodic("@every 60s", "report")
+    gone = worker.registry.periodic[0]
+    for spec in ("@every 60s", "@every 90s"):
+        await pause(worker.backend(), replace(gone, schedule=parse(spec)), NOW)
+    async with visiting(worker) as visitor:
+        # When the page of schedules is read, then both can be resumed there
+        page = await visitor.read("/cron")
+        assert "Paused, and not in this application" in text_of(page)
+        forms = [form for form in forms_of(page) if 'value="resume"' in form.text]
+        assert [form.fields["spec"] for form in forms] == ["@every 60s", "@every 90s"]
+
+        # And nothing else can be done about the one that is not there
+        refused = await visitor.order("/cron", job="report", spec="@every 90s", act="run")
+        assert refused.status_code == 400
+
+        # When it is resumed, then nothing warns of it any more
+        told = text_of((await visitor.send(forms[1].action, **forms[1].fields, act="resume")).text)
+        assert "resumed report (@every 90s), which this application does not have" in told
+        assert [one["spec"] for one in (await visitor.json("/counts"))["paused_periodic"]] == ["@every 60s"]
+        assert "not in this application" not in await visitor.read("/cron")
+        again = await visitor.order("/cron", job="report", spec="@every 90s", act="resume")
+        assert (again.status_code, "no job 'report' fires by" in again.text) == (400, True)
+
+
+class Crowd(FlakyBackend):
+    """Tells what is on a page only when so many pages were asked for."""
+
+    def __init__(self, inner: Backend, most: int) -> None:
+        super().__init__(inner)
+        self._barrier = asyncio.Barrier(most)
+
+    async def lines(self, page: str) -> list[str]:
+        async with asyncio.timeout(PATIENCE):
+            await self._barrier.wait()
+        return await super().lines(page)
+
+
+async def test_what_is_asked_of_many_schedules_and_processes_is_asked_at_once() -> None:
+    # Given two schedules, and three processes that tell how they are
+    worker = Worker(clock=FakeClock(NOW))
+    worker.register("report", lambda: None)
+    for spec in ("@every 60s", "@every 90s"):
+        worker.periodic(spec, "report")
+    crowd = Crowd(worker.backend(), 3)
+    pools = [
+        PoolView(id=name, heartbeat_at=NOW, started_at=NOW, handlers=(), concurrency=1, host="h", pid=1)
+        for name in ("a", "b", "c")
+    ]
+    for pool in pools:
+        await tell(crowd, pool.id, Vitals(NOW, 1, 0.0))
+    # When a console asks for all of it, then no question waits for another
+    desk = Desk(console_store(worker)._replace(backend=lambda: crowd))
+    assert len((await desk.agenda.plan()).entries or ()) == 2
+    assert [*(await desk.vitals(pools))] == ["a", "b", "c"]
+
+
+async def test_when_periodic_jobs_fire_is_told_while_the_store_is_away() -> None:
+    # Given an application whose store does not answer
+    worker = Worker(clock=FakeClock(NOW))
+    worker.register("report", lambda: None)
+    worker.periodic("@every 60s", "report")
+    away = FlakyBackend(worker.backend(), {"lines": [error] * 4})
+    async with visiting(console_store(worker)._replace(backend=lambda: away)) as visitor:
+        # When it is asked when they fire
+        page = await visitor.read("/cron")
+        (entry,) = await visitor.json("/cron")
+
+    # Then it says so, and what is not known
+    assert "is not known" in text_of(page)
+    assert [len(re.findall(f'value="{act}"', page)) for act in ("pause", "resume", "run")] == [0, 0, 1]
+    assert (entry["paused"], entry["last"], len(entry["next"])) == (None, None, 3)

@@ -6,12 +6,17 @@ from itertools import permutations
 
 import pytest
 
-from move.stage import EVERYTHING, T, a_job, a_move, fill, rounded, run_out, seen, total
+from move.stage import EVERYTHING, T, a_job, a_move, fill, ids_in, rounded, run_out, seen, total
 from worksong.domain.capability import Capability
+from worksong.domain.cron import parse
 from worksong.domain.job import Job
 from worksong.domain.lifecycle import State
 from worksong.domain.parcel import MOVABLE
+from worksong.engine.pauses import stopped
+from worksong.engine.timetable import pause, resume, schedule_ahead
 from worksong.move import Side
+from worksong.registry import Periodic
+from worksong.testing.flaky import FlakyBackend
 
 KINDS = ("redis", "sqlite", "postgres", "mariadb")
 PAIRS = tuple(permutations(KINDS, 2))
@@ -76,6 +81,46 @@ async def test_paused_queues_are_paused_there(source: Side, target: Side) -> Non
     await a_move(source, target).run()
 
     assert await run_out(target.backend, "send") == [other.id]
+
+
+@pytest.mark.parametrize(("here", "there"), [("redis", "sqlite"), ("sqlite", "redis")])
+async def test_schedules_stand_as_they_stood_and_fire_once(source: Side, target: Side) -> None:
+    # Given a schedule that was resumed and has firings ahead, one that is paused, and one that the target knows better
+    resumed, _, other = entries = [Periodic(parse("@every 60s"), name, None, "default") for name in ("a", "b", "c")]
+    for entry in entries:
+        await pause(source.backend, entry, T)
+    await resume(source.backend, resumed, T)
+    for order in (pause, resume, pause):
+        await order(target.backend, other, T)
+    ahead = await ids_in(source.backend, State.SCHEDULED)
+    assert ahead
+
+    # When all is moved, and workers of the target put firings on the schedule
+    await a_move(source, target).run()
+    await schedule_ahead(target.backend, entries, T)
+
+    # Then there is none twice, and none of a schedule that is paused
+    assert sorted(await ids_in(target.backend, State.SCHEDULED)) == sorted(ahead)
+    assert [(one.handler, one.orders) for one in await stopped(target.backend)] == [("b", 1), ("c", 3)]
+    assert [one.handler for one in await stopped(source.backend)] == ["b", "c"]
+
+
+class Forgetful(FlakyBackend):
+    """Has no place for a pause of a schedule."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return super().capabilities - {Capability.NOTES}
+
+
+@pytest.mark.parametrize(("here", "there"), [("sqlite", "sqlite")])
+async def test_pauses_that_cannot_be_moved_are_told_of_before(source: Side, target: Side) -> None:
+    move = a_move(source, target._replace(backend=Forgetful(target.backend)))
+    assert (await move.survey()).caveats == ()
+    await pause(source.backend, Periodic(parse("@every 60s"), "send", None, "default"), T)
+    (caveat,) = (await move.survey()).caveats
+    assert "pauses of periodic jobs cannot be moved there: send (@every 60s)" in caveat
+    await move.run()
 
 
 @pytest.mark.parametrize(("here", "there"), [("postgres", "postgres")])

@@ -12,13 +12,19 @@ from patience import PATIENCE
 from worksong import Job, Worker
 from worksong.adapters.memory import MemoryBackend
 from worksong.domain.course import Grain
+from worksong.domain.cron import parse
 from worksong.domain.errors import BackendRefused, BackendUnavailable
+from worksong.domain.firing import firing_id
 from worksong.domain.job import Delivery
 from worksong.domain.outcome import Done
-from worksong.domain.tally import QUEUE, Tally
+from worksong.domain.tally import OTHER, QUEUE, Tally
 from worksong.engine.annals import Annals
 from worksong.engine.board import Board
+from worksong.engine.firings import Firings, last_firing
+from worksong.engine.lag import Lag
+from worksong.engine.vitals import vitals_of
 from worksong.ports.backend import Running
+from worksong.registry import Periodic
 from worksong.testing.clock import FakeClock
 from worksong.testing.flaky import FlakyBackend, error, execute_then_error
 
@@ -120,6 +126,35 @@ class Refusing(MemoryBackend):
     async def note(self, tallies: object, now: float) -> None:
         type(self).refused += 1
         raise BackendRefused("the key of this minute holds a list")
+
+
+async def test_what_a_store_refuses_keeps_nothing_else_from_being_told() -> None:
+    # Given a store that takes no history, and a process that has more to tell
+    board, store = Board(), Refusing()
+    board.firings = Firings([Periodic(parse("@every 60s"), "send", None, "default")])
+    annals = Annals(board)
+    annals.lag = Lag()
+    due = Job("send", id=firing_id("send", "@every 60s", T, 0), enqueued_at=T)
+    board.note(Running(Delivery(due, None, 1), 0, T), Done(), T + 1)
+    # When it tells, then it hears of the refusal, and the rest is told
+    for _ in range(2):
+        with pytest.raises(BackendRefused, match="holds a list"):
+            await annals.write(store, T, "a pool")
+    assert await last_firing(store, "send", "@every 60s")
+    assert await vitals_of(store, "a pool", T)
+
+
+def test_a_queue_with_a_name_too_long_to_be_told_of_is_among_the_others() -> None:
+    # Given queues whose names are as long as they may be, and one that is a little shorter
+    board = Board()
+    for queue in ("a" * 200, "b" * 200, "c" * 199):
+        board.note(Running(Delivery(Job("send", queue=queue, id="1", enqueued_at=T), None, 1), 0, T), Done(), T + 1)
+    # When they are told of, then no name is longer than that of a job type may be
+    assert {name: tally.ended() for name, tally in board.by_queue().items()} == {
+        f"{QUEUE}{OTHER}": 2,
+        f"{QUEUE}{'c' * 199}": 1,
+    }
+    assert max(map(len, board.by_queue())) == 200
 
 
 async def test_a_store_that_takes_no_history_runs_all_jobs(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol
 
+from worksong.domain.errors import BackendUnavailable
 from worksong.domain.tally import Tally
 from worksong.engine.board import Board
 from worksong.engine.lag import Lag
@@ -38,15 +40,29 @@ class Annals:
         """Tell the store what is new, and how the process of a pool is. Where that fails it is told again: what was
         lost is the answer, at worst.
 
-        One who is cancelled meanwhile does not tell it again: it may be under way.
+        What the store refuses keeps nothing else from being told; the first refusal is raised then. One who is
+        cancelled meanwhile does not tell it again: it may be under way.
         """
-        await self._write_counts(store, now)
-        if self._board.attempts:
-            await self._board.attempts.write(store, now)
-        if self._board.firings:
-            await self._board.firings.write(store, now)
-        if pool_id and self.lag:
-            await tell(store, pool_id, Vitals(now, 1024 * resident_kb(), self.lag.seconds))
+        refusals: list[Exception] = []
+        for part in self._parts(store, now, pool_id):
+            try:
+                await part()
+            except BackendUnavailable:
+                raise
+            except Exception as refusal:
+                refusals.append(refusal)
+        if refusals:
+            raise refusals[0]
+
+    def _parts(self, store: Store, now: float, pool_id: str) -> Iterator[Callable[[], Awaitable[None]]]:
+        board, lag = self._board, self.lag
+        yield lambda: self._write_counts(store, now)
+        if attempts := board.attempts:
+            yield lambda: attempts.write(store, now)
+        if firings := board.firings:
+            yield lambda: firings.write(store, now)
+        if pool_id and lag:
+            yield lambda: tell(store, pool_id, Vitals(now, 1024 * resident_kb(), lag.seconds))
 
     async def _write_counts(self, store: Chronicle, now: float) -> None:
         found = self._board.by_handler() | (self._board.by_queue() if self._queues else {})

@@ -17,6 +17,8 @@ from worksong.ports.backend import Running
 
 MOST = 1000
 """Pairs of job type and queue that are told apart; whoever enqueues may invent queues without end."""
+LONGEST_QUEUE = 200 - len(QUEUE)
+"""Characters of a queue's name: as it is called beside job types, it must be no longer than their names may be."""
 FAILED = PLACE[Retried], PLACE[Buried]
 RAN_FROM, WAITED_FROM = RAN + 1, WAITED + 1
 SHORTEST = BOUNDS[0]
@@ -86,8 +88,13 @@ class Board:
         return _summed((handler, tally) for (handler, _), tally in self.tallies().items())
 
     def by_queue(self) -> dict[str, Tally]:
-        """By queue, each called as `QUEUE` says; what came from no queue that is known is left out."""
-        return _summed((f"{QUEUE}{queue}", tally) for (_, queue), tally in self.tallies().items() if queue)
+        """By queue, each called as `QUEUE` says; what came from no queue that is known is left out, and one whose name
+        is too long for that is among the others."""
+        return _summed(
+            (f"{QUEUE}{queue if len(queue) <= LONGEST_QUEUE else OTHER}", tally)
+            for (_, queue), tally in self.tallies().items()
+            if queue
+        )
 
 
 def _summed(tallies: Iterable[tuple[str, Tally]]) -> dict[str, Tally]:

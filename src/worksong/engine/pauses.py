@@ -88,14 +88,32 @@ async def stopped(backend: Backend) -> list[Standing]:
 
 async def ordered(notebook: Notebook, entry: Periodic, now: float, *, paused: bool) -> Standing:
     """Have the schedule stand still, or go on; how it stands then. Nothing is written where it stands so already."""
+    return await ordered_of((entry.handler, entry.schedule.spec), notebook, now, paused=paused)
+
+
+async def ordered_of(key: Key, notebook: Notebook, now: float, *, paused: bool) -> Standing:
+    """The same of a schedule that this application may not have. Its firings are the business of those that have it."""
     known = await _read(notebook)
-    standing = standing_of(entry, known)
+    standing = known.get(key) or Standing(*key)
     if standing.paused is paused:
         return standing
     standing = msgspec.structs.replace(standing, orders=standing.orders + 1, at=now)
-    text = _encode(list({**known, standing.key: standing}.values())).decode()
-    await notebook.jot([Line(PAGE, text, MOST, FOR_GOOD)], now)
+    await _write(notebook, {**known, standing.key: standing}, now)
     return standing
+
+
+async def carry_over(source: Notebook, target: Notebook, now: float) -> int:
+    """Have schedules stand at the target as at the source, where more was ordered about them; how many these are."""
+    known, there = await _read(source), await _read(target)
+    ahead = {key: one for key, one in known.items() if one.orders > (there.get(key) or Standing(*key)).orders}
+    if ahead:
+        await _write(target, there | ahead, now)
+    return len(ahead)
+
+
+async def _write(notebook: Notebook, known: Mapping[Key, Standing], now: float) -> None:
+    text = _encode(list(known.values())).decode()
+    await notebook.jot([Line(PAGE, text, MOST, FOR_GOOD)], now)
 
 
 async def _read(notebook: Notebook) -> dict[Key, Standing]:

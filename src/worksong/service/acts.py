@@ -10,6 +10,7 @@ from worksong.domain.capability import Capability
 from worksong.domain.job import Job, JobView
 from worksong.domain.lifecycle import State
 from worksong.engine import timetable
+from worksong.engine.pauses import Standing, ordered_of
 from worksong.ports.backend import Backend, BusyView, Direction, PoolView, QueueView
 from worksong.registry import Periodic
 from worksong.service.moments import span
@@ -139,6 +140,19 @@ def on_periodic(name: str, entry: Periodic, *, paused: bool) -> Act:
         case _:
             rest = "Its schedule stays paused." if paused else "It fires at its times as before."
             return Act(fire, f"Run {entry.handler} now? {rest}")
+
+
+def on_paused(standing: Standing, entry: Periodic | None) -> Act:
+    """Resume a schedule that is paused; no `entry`: this application does not have it, or does not have it any more."""
+    if entry:
+        return on_periodic("resume", entry, paused=True)
+
+    async def resume(backend: Backend, now: float) -> Told:
+        await ordered_of(standing.key, backend, now, paused=False)
+        schedule = f"{standing.handler} ({standing.spec})"
+        return Told(f"resumed {schedule}, which this application does not have: it fires again wherever one has it")
+
+    return Act(resume)
 
 
 def on_job(name: str, view: JobView) -> Act:

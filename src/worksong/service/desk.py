@@ -47,7 +47,7 @@ LAST_PAGE = 10_000
 LOOKS_EVERY = 2.0
 """Seconds between two looks of a page that is open, as far as it asks by the clock."""
 VITALS = 50
-"""Processes whose memory and lag are asked for, one by one."""
+"""Processes whose memory and lag are asked for, at once."""
 QUEUES = 200
 """Queues whose course is kept, the longest ones."""
 ACTS: dict[State, tuple[str, ...]] = {
@@ -255,9 +255,9 @@ class Desk:
         """How the processes of some pools are, by the id of the pool, as far as they tell."""
         if Capability.NOTES not in self.capabilities:
             return {}
-        backend, now = self.store.backend(), self.clock.now()
-        found = {pool.id: await vitals_of(backend, pool.id, now) for pool in pools[:VITALS]}
-        return {pool_id: vitals for pool_id, vitals in found.items() if vitals}
+        backend, now, ids = self.store.backend(), self.clock.now(), [pool.id for pool in pools[:VITALS]]
+        found = await asyncio.gather(*(vitals_of(backend, pool_id, now) for pool_id in ids))
+        return {pool_id: vitals for pool_id, vitals in zip(ids, found, strict=True) if vitals}
 
     # orders
 

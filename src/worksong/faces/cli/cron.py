@@ -60,8 +60,11 @@ def cron(
     """
     if (app is None) == (spec is None):
         raise click.UsageError("say either APP, as in myapp.jobs:worker, or --spec EXPRESSION")
-    if (to_pause or to_resume) and (app is None or (to_pause and to_resume)):
-        raise click.UsageError("say APP and one of --pause JOB and --resume JOB")
+    if ordering := to_pause is not None or to_resume is not None:
+        if app is None or (to_pause is not None and to_resume is not None):
+            raise click.UsageError("say APP and one of --pause JOB and --resume JOB")
+        if as_json or start is not None or count is not None:
+            raise click.UsageError("--pause and --resume list nothing: leave out --json, --from and --count")
     if spec is not None:
         schedule = parse(spec, zone=tz)
         moments = _firings(schedule, _after(schedule, start), count or FOR_SPEC)
@@ -69,17 +72,19 @@ def cron(
     elif app is not None:
         worker = load(app)
         aim_app(worker, url, namespace)
-        if to_pause or to_resume:
+        if ordering:
             _order(worker, to_pause, to_resume)
         else:
             _show_app(worker, start, count or FOR_APP, as_json=as_json)
 
 
 def _order(worker: Worker, to_pause: str | None, to_resume: str | None) -> None:
-    for entry in pause(worker, to_pause) if to_pause else ():
-        say(f"paused {entry.handler} ({entry.schedule.spec}); `worksong cron APP --resume {entry.handler}` ends it")
-    for entry in resume(worker, to_resume) if to_resume else ():
-        say(f"resumed {entry.handler} ({entry.schedule.spec}): it fires again with its next time")
+    if to_pause is not None:
+        done = [*pause(worker, to_pause), f"`worksong cron APP --resume {to_pause}` ends it"]
+    else:
+        done = resume(worker, to_resume or "") or [f"no schedule of {to_resume} was paused"]
+    for text in done:
+        say(text)
 
 
 def _firings(schedule: Schedule, after: float, count: int) -> list[float]:

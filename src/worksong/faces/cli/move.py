@@ -41,7 +41,7 @@ def move(
 ) -> None:
     """Move all jobs to another backend.
 
-    Queued, scheduled, retry and dead jobs, with their locks and times, known ids and paused queues. A move that was
+    Queued, scheduled, retry and dead jobs, with their locks and times, known ids and pauses. A move that was
     interrupted goes on when the same command is given again: nothing is lost, and nothing comes twice. Running jobs
     stay; stop the workers, and move again.
     """

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 from worksong.domain.capability import Capability
-from worksong.domain.errors import BackendUnavailable, Unsupported, WorksongError
-from worksong.engine import timetable
-from worksong.engine.pauses import Key, Standing, standings
+from worksong.domain.errors import Unsupported, WorksongError
+from worksong.engine.pauses import Key, Standing, check_can_pause, standings, stopped
 from worksong.faces.cli.screen import complain
-from worksong.faces.cli.target import VARIABLE, Target, without_namespace
+from worksong.faces.cli.target import VARIABLE, Target, ask_backend, without_namespace
 from worksong.ports.backend import Backend
-from worksong.registry import Periodic
+from worksong.service.acts import Act, on_paused, on_periodic
 from worksong.worker import Worker
-
-T = TypeVar("T")
 
 
 def aim_app(worker: Worker, url: str | None, namespace: str | None) -> None:
@@ -30,54 +25,56 @@ def aim_app(worker: Worker, url: str | None, namespace: str | None) -> None:
 
 
 def known_standings(worker: Worker) -> Mapping[Key, Standing] | None:
-    """Of the schedules about which something was ordered; None where nobody can tell, or the store is away."""
-    if Capability.SHARED not in worker.capabilities or Capability.NOTES not in worker.capabilities:
-        return None
+    """Of the schedules about which something was ordered; None where nobody can tell, or the store does not."""
+    target = Target(worker.url, worker.name)
     try:
-        return _ask(worker, standings)
-    except BackendUnavailable as away:
-        complain("note", f"whether schedules are paused is not known: {away}")
+        if Capability.SHARED not in worker.capabilities or Capability.NOTES not in worker.capabilities:
+            return None
+        return {} if target.is_new else ask_backend(target, standings)
+    except WorksongError as failure:
+        complain("note", f"whether schedules are paused is not known: {failure}")
         return None
 
 
-def pause(worker: Worker, handler: str) -> list[Periodic]:
-    """Have all schedules of a job type stand still; answers which they are."""
-    return _each(worker, handler, timetable.pause)
-
-
-def resume(worker: Worker, handler: str) -> list[Periodic]:
-    """Have them fire again."""
-    return _each(worker, handler, timetable.resume)
-
-
-def _each(
-    worker: Worker, handler: str, order: Callable[[Backend, Periodic, float], Awaitable[Standing]]
-) -> list[Periodic]:
-    if Capability.SHARED not in worker.capabilities:
-        shown, instead = (
-            Target(worker.url, worker.name).shown,
-            "use the web console of that process, or another backend",
-        )
-        raise Unsupported("be told from outside which periodic jobs are paused", shown, instead)
+def pause(worker: Worker, handler: str) -> list[str]:
+    """Have all schedules of a job type stand still; answers what was done."""
     entries = [entry for entry in worker.registry.periodic if entry.handler == handler]
     if not entries:
-        names = ", ".join(sorted({entry.handler for entry in worker.registry.periodic})) or "none"
-        raise WorksongError(f"{handler!r} is no periodic job of this app; these are: {names}")
+        raise _unknown(worker, handler)
 
-    async def orders(backend: Backend) -> None:
-        for entry in entries:
-            await order(backend, entry, time.time())
+    async def orders(backend: Backend) -> list[str]:
+        return await _done(backend, [on_periodic("pause", entry, paused=False) for entry in entries])
 
-    _ask(worker, orders)
-    return entries
+    return ask_backend(_shared(worker), orders)
 
 
-def _ask(worker: Worker, question: Callable[[Backend], Awaitable[T]]) -> T:
-    async def main() -> T:
-        backend = Target(worker.url, worker.name).backend()
-        try:
-            return await question(backend)
-        finally:
-            await backend.close()
+def resume(worker: Worker, handler: str) -> list[str]:
+    """Have those of them fire again that are paused, also those that the app has no more; answers what was done."""
+    entries = {(entry.handler, entry.schedule.spec): entry for entry in worker.registry.periodic}
 
-    return asyncio.run(main())
+    async def orders(backend: Backend) -> list[str]:
+        check_can_pause(backend)
+        paused = [standing for standing in await stopped(backend) if standing.handler == handler]
+        return await _done(backend, [on_paused(standing, entries.get(standing.key)) for standing in paused])
+
+    done = ask_backend(_shared(worker), orders)
+    if not done and all(name != handler for name, _ in entries):
+        raise _unknown(worker, handler)
+    return done
+
+
+async def _done(backend: Backend, acts: Sequence[Act]) -> list[str]:
+    return [(await act.carry_out(backend, time.time())).text for act in acts]
+
+
+def _shared(worker: Worker) -> Target:
+    target = Target(worker.url, worker.name)
+    if Capability.SHARED not in worker.capabilities:
+        instead = "use the web console of that process, or another backend"
+        raise Unsupported("be told from outside which periodic jobs are paused", target.shown, instead)
+    return target
+
+
+def _unknown(worker: Worker, handler: str) -> WorksongError:
+    names = ", ".join(sorted({entry.handler for entry in worker.registry.periodic})) or "none"
+    return WorksongError(f"{handler!r} is no periodic job of this app; these are: {names}")

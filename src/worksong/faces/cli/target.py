@@ -7,8 +7,9 @@ import functools
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import click
 
@@ -43,6 +44,12 @@ class Target(NamedTuple):
     def shown(self) -> str:
         """The URL without secrets, and without the namespace."""
         return shown_url(without_namespace(self.url))
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is a file that is not there yet; whoever asks it anything makes it."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "sqlite" and not Path(unquote(parts.path)[1:]).exists()
 
     def backend(self) -> Backend:
         """A backend of its own for the running loop, that leaves it to the command to say what went wrong."""
@@ -103,12 +110,18 @@ def without_namespace(url: str) -> str:
 def ask(target: Target, question: Callable[[Admin], Awaitable[T]]) -> T:
     """What the operator's view of the target answers."""
 
+    return ask_backend(target, lambda backend: question(Admin(lambda: backend, Background(), SystemClock())))
+
+
+def ask_backend(target: Target, question: Callable[[Backend], Awaitable[T]]) -> T:
+    """What the target itself answers."""
+
     async def main() -> T:
         backend = target.backend()
         if Capability.SHARED not in backend.capabilities and not _for_programs():
             complain("note", f"{backend.name} lives inside one process: this is a new, empty one")
         try:
-            return await question(Admin(lambda: backend, Background(), SystemClock()))
+            return await question(backend)
         finally:
             await backend.close()
 

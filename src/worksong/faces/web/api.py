@@ -136,7 +136,7 @@ class Api:
         return {"groups": [group_fields(group) for group in groups], "looked_at": seen, "trickles": trickles}
 
     async def cron(self, request: Request) -> list[Fields]:
-        entries = await self._desk.agenda.entries()
+        entries = (await self._desk.agenda.plan()).entries
         if entries is None:
             raise Refused(404, "not_found", "no application is known here: start the console with one")
         return entries

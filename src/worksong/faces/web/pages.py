@@ -256,9 +256,10 @@ class Pages:
         )
 
     async def cron(self, request: Request) -> Response:
-        """The periodic jobs of the application."""
-        entries, hint = await self._desk.agenda.entries(), self._desk.agenda.lacking_pauses
-        return self._replies.page(request, "cron", title="Cron", entries=entries, hint=hint)
+        """The periodic jobs of the application, and what else is paused."""
+        agenda = self._desk.agenda
+        plan = await agenda.plan()
+        return self._replies.page(request, "cron", title="Cron", plan=plan, hint=agenda.lacking_pauses)
 
     async def errors(self, request: Request) -> Response:
         """Failing jobs, grouped."""

@@ -116,7 +116,9 @@ class Replies:
         """What enqueues a job like this one."""
         path = service_at(request.scope)
         service = None if path is None else f"{request.url.scheme}://{request.url.netloc}{path}"
-        return copies(job, service, guarded=not self._access.is_open)
+        registry = self._desk.store.registry
+        spec = registry.find(job["handler"]) if registry else None
+        return copies(job, service, spec=spec, guarded=not self._access.is_open)
 
     def refusal(self, request: Request, failure: Failure) -> Response:
         """The failure, as whoever asked can read it."""
