@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence, Set
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -31,6 +32,13 @@ class Edit(msgspec.Struct, frozen=True):
     description: str | None = None
 
 
+class Closed(NamedTuple):
+    """The end of a pipeline."""
+
+    pipeline: PipelineRecord | None
+    """As it is then; None: it was deleted."""
+
+
 class Ledger:
     """Belongs to the event loop of its first use, like its store; `sibling` makes one for another loop."""
 
@@ -41,6 +49,7 @@ class Ledger:
         self.entries = Entries(store)
         self._bells = bells or Bells()
         self._awaited = Awaited(self._look, self._bells)
+        self._closing = Awaited(self._closed, self._bells)
 
     def sibling(self) -> Ledger:
         return Ledger(self.store.sibling(), self.clock, retention=self.retention, bells=self._bells)
@@ -51,6 +60,7 @@ class Ledger:
 
     async def close(self) -> None:
         await self._awaited.close()
+        await self._closing.close()
         await self.store.close()
 
     # what is created
@@ -299,6 +309,18 @@ class Ledger:
 
     async def _look(self, job_ids: Sequence[str]) -> dict[str, Result]:
         return {found.id: found.result for found in await self.entries.all(ResultRecord, job_ids) if found}
+
+    async def wait_pipeline(self, pipeline_id: str, seconds: float) -> Closed | None:
+        """The end of a pipeline, waited for so long at most; None: it goes on. Its results are there by then."""
+        return await self._closing.wait(pipeline_id, seconds)
+
+    async def _closed(self, pipeline_ids: Sequence[str]) -> dict[str, Closed]:
+        found = zip(pipeline_ids, await self.entries.all(PipelineRecord, pipeline_ids), strict=True)
+        return {
+            pipeline_id: Closed(pipeline)
+            for pipeline_id, pipeline in found
+            if pipeline is None or pipeline.status.ended
+        }
 
     async def prune(self) -> int:
         """Forget what was kept long enough; answers how many records went."""

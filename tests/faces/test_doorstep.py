@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -17,6 +18,7 @@ from worksong import Worker
 from worksong.faces.asgi.envelope import ENVELOPE, head
 from worksong.faces.doorstep import LARGEST, on
 from worksong.faces.http import HttpFace
+from worksong.service.forms import JobForm
 from worksong.service.jobservice import JobService
 
 SHORT = 0.05
@@ -29,10 +31,10 @@ class Door:
         self._protocol: Any = on(protocol, SHORT)
         self.asked = list[str]()
 
-    def connected(self) -> tuple[Any, Line]:
-        """That side of a new connection, and the line."""
+    def connected(self, app: ASGIApp | None = None) -> tuple[Any, Line]:
+        """That side of a new connection, and the line. `app`: who answers; itself, unless it is said."""
         config = uvicorn.Config(
-            self.app, http=self._protocol, interface="asgi3", lifespan="off", log_level="error", ws="none"
+            app or self.app, http=self._protocol, interface="asgi3", lifespan="off", log_level="error", ws="none"
         )
         config.load()
         served, line = self._protocol(config=config, server_state=ServerState(), app_state={}), Line()
@@ -160,8 +162,10 @@ class Told:
 
     def __init__(self) -> None:
         self.ways = list[str]()
+        self.asked = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked.set()
         body = scope["path"].encode()
         envelope = scope.get("extensions", {}).get(ENVELOPE)
         if envelope and envelope(head(200, "text/plain", len(body)), body):
@@ -212,8 +216,12 @@ async def test_who_does_not_read_is_sent_parts_when_there_is_room(told: Told) ->
     served, line = Door(HttpToolsProtocol).connected()
     served.pause_writing()
     served.data_received(asking(b"/slowly"))
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        await told.asked.wait()
+    for _ in range(10):  # what it sends goes out a turn of the loop later
+        await asyncio.sleep(0)
     assert line.heard == b""
+    assert told.ways == ["parts"]
     # When there is room again, then the answer comes
     served.resume_writing()
     await line.ends_with(b"/slowly")
@@ -227,25 +235,55 @@ async def test_the_other_protocol_sends_parts(told: Told) -> None:
     assert told.ways == ["parts"]
 
 
+FORM = b'{"name": "a note", "task_name": "note"}'
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[JobService]:
+    """A service that creates jobs, which nobody runs."""
+    worker = Worker(records="memory://")
+
+    @worker.task("note")
+    async def note(params: dict[str, Any]) -> None: ...
+
+    service = JobService(worker)
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
 @pytest.mark.parametrize(
-    ("path", "status"), [(b"/api/tasks", b"200"), (b"/api/jobs/1", b"404"), (b"/api/nowhere", b"404")]
+    ("asks", "host", "said", "status"),
+    [
+        (b"GET /api/tasks", b"localhost", b"", b"200"),
+        (b"GET /api/jobs/1", b"localhost", b"", b"404"),
+        (b"GET /api/nowhere", b"localhost", b"", b"404"),
+        (b"POST /api/jobs", b"localhost", FORM, b"202"),
+        (b"PATCH /api/jobs/JOB", b"localhost", b'{"name": "a word"}', b"204"),
+        (b"GET /api/tasks", b"elsewhere", b"", b"421"),
+    ],
 )
 async def test_an_answer_of_the_service_is_the_same_in_one_piece_and_in_parts(
-    monkeypatch: pytest.MonkeyPatch, path: bytes, status: bytes
+    office: JobService, asks: bytes, host: bytes, said: bytes, status: bytes
 ) -> None:
-    heard = list[list[bytes]]()
-    face = HttpFace(JobService(Worker(records="memory://")))
-    for protocol in (HttpToolsProtocol, H11Protocol):
-        door = Door(protocol)
-        monkeypatch.setattr(door, "app", face)
-        served, line = door.connected()
-        served.client = ("127.0.0.1", 1)
-        served.data_received(asking(path).replace(b"Host: a", b"Host: localhost"))
-        async with asyncio.timeout(PATIENCE):
-            while b"\r\n\r\n" not in line.heard:
-                await line.answered.wait()
-                line.answered.clear()
-        first, *lines = line.heard.partition(b"\r\n\r\n")[0].split(b"\r\n")
-        assert first.split()[1] == status
-        heard.append(sorted(one for one in lines if not one.startswith(b"date")))
-    assert heard[0] == heard[1]
+    job = await office.create_job(JobForm(name="a note", task_name="note"))
+    first = asks.replace(b"JOB", job.id.encode()) + b" HTTP/1.1"
+    request = [first, b"Host: " + host, b"Content-Length: %d" % len(said), b"", said]
+    whole, parts = [await told_by(office, protocol, request) for protocol in (HttpToolsProtocol, H11Protocol)]
+    assert whole == parts
+    assert whole[0].split()[1] == status
+
+
+async def told_by(office: JobService, protocol: type[asyncio.Protocol], request: list[bytes]) -> list[bytes]:
+    """The head of an answer, but for the time; a length that is right counts as any other."""
+    served, line = Door(protocol).connected(HttpFace(office))
+    served.client = ("127.0.0.1", 1)
+    served.data_received(b"\r\n".join(request))
+    async with asyncio.timeout(PATIENCE):
+        while b"\r\n\r\n" not in line.heard:
+            await line.answered.wait()
+            line.answered.clear()
+    head, _, body = line.heard.partition(b"\r\n\r\n")
+    first, *lines = head.replace(b"content-length: %d" % len(body), b"content-length: its own").split(b"\r\n")
+    return [first, *sorted(one for one in lines if not one.startswith(b"date"))]

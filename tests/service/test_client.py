@@ -16,6 +16,7 @@ import uvicorn
 
 from service.stage import Firm
 from worksong.client import Client, Conflict, Forbidden, NotFound, NotNow, Status, Step, TooManyRequests
+from worksong.client import client as client_module
 from worksong.domain.errors import (
     BackendRefused,
     BackendUnavailable,
@@ -23,6 +24,7 @@ from worksong.domain.errors import (
     InvalidArguments,
     JobFailed,
     PayloadTooLarge,
+    ResultLost,
     ResultTimeout,
 )
 from worksong.faces.cli.listening import Uvicorn, bound, http_server, listening
@@ -105,6 +107,43 @@ async def test_a_result_that_does_not_come_is_not_waited_for_without_end(firm: F
         await client.aresult(str(uuid4()), timeout=60)
 
 
+async def test_a_result_that_was_deleted_is_not_waited_for(firm: Firm) -> None:
+    # Given jobs and pipelines that have ended, whose results are deleted
+    counted = Counted(HttpFace(firm.service))
+    async with answering(counted) as url, Client(url) as client:
+        good, bad = await client.acreate_job("double"), await client.acreate_job("fail")
+        whole = await client.acreate_pipeline("whole", [Step("double"), Step("double")])
+        broken = await client.acreate_pipeline("broken", [Step("fail"), Step("double")])
+        for job_id in (good.id, bad.id, whole.jobs[1].id, broken.jobs[0].id):
+            await firm.ended(job_id)
+            await firm.service.delete_result(job_id)
+        counted.asked = 0
+
+        # When somebody waits for them without end, then he is told
+        with pytest.raises(ResultLost, match=f"job {good.id} succeeded, but its result was deleted"):
+            await client.aresult(good.id)
+        with pytest.raises(JobFailed, match=f"job {bad.id} failed: no such customer"):
+            await client.aresult(bad.id)
+        with pytest.raises(ResultLost, match=f"pipeline {whole.id} succeeded, but its result was deleted"):
+            await client.apipeline_result(whole.id)
+        with pytest.raises(JobFailed, match=f"pipeline {broken.id} failed: no such customer"):
+            await client.apipeline_result(broken.id)
+
+    # And each time the result and the record were asked for twice: it might have ended in between
+    assert counted.asked == 4 * 4
+
+
+class Counted:
+    """An application, and how often it was asked."""
+
+    def __init__(self, app: Asgi) -> None:
+        self._app, self.asked = app, 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked += 1
+        await self._app(scope, receive, send)
+
+
 async def test_a_job_can_be_cancelled_while_it_runs(firm: Firm, client: Client) -> None:
     job = await client.acreate_job("slow")
     await firm.ran(1)
@@ -172,10 +211,13 @@ async def test_tokens_and_limits_are_told(firm: Firm) -> None:
             await shop.acreate_job("double", {"text": "x" * 3000})
 
 
+Said = tuple[int, dict[str, str], bytes]
+
+
 class Moody:
     """A service that is not well: answers by turns."""
 
-    def __init__(self, *answers: tuple[int, dict[str, str], bytes]) -> None:
+    def __init__(self, *answers: Said) -> None:
         self.answers = list(answers)
         self.asked: list[dict[bytes, bytes]] = []
 
@@ -207,6 +249,36 @@ async def test_what_carries_none_is_sent_once() -> None:
         # but a question may be repeated
         moody.answers = [AWAY, (200, {}, JOB)]
         assert (await client.ajob("1")).id == "1"
+
+
+NOTHING: Said = (404, {}, b'{"error": {"type": "not_found", "message": "no result"}}')
+SEVEN: Said = (200, {}, b'{"job_id": "1", "metadata": 7}')
+
+
+def as_it_is(status: str) -> Said:
+    return 200, {}, JOB.replace(b"PENDING", status.encode())
+
+
+async def test_what_ends_between_two_questions_has_its_result() -> None:
+    moody = Moody(NOTHING, as_it_is("COMPLETED"), SEVEN)
+    async with answering(moody) as url, Client(url) as client:
+        assert await client.aresult("1", timeout=0) == 7
+
+
+async def test_what_is_retried_between_two_questions_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "SHORTEST", 0.001)
+    moody = Moody(NOTHING, as_it_is("FAILED"), NOTHING, as_it_is("SCHEDULED"), SEVEN)
+    async with answering(moody) as url, Client(url) as client:
+        assert await client.aresult("1") == 7
+
+
+async def test_a_service_that_does_not_wait_is_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "ROUND", 0.001)
+    moody = Moody(*[NOTHING, as_it_is("PENDING")] * 1000)
+    async with answering(moody) as url, Client(url) as client:
+        with pytest.raises(ResultTimeout):
+            await client.aresult("1", timeout=0.3)
+    assert len(moody.asked) < 10
 
 
 async def test_after_some_attempts_it_gives_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
@@ -417,6 +418,29 @@ def test_a_line_of_the_audit_is_a_record_like_any_other(caplog: pytest.LogCaptur
     assert mine.getMessage() == others.getMessage() == own.getMessage()
     assert isinstance(own, Own)
     assert not isinstance(mine, Own)
+
+
+async def test_a_line_of_the_audit_names_the_task_that_wrote_it(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given records that name a task, as Python does from 3.12 on
+    fields = {
+        **vars(logging.makeLogRecord({"name": audit.log.name, "levelno": logging.INFO})),
+        "taskName": "of another request",
+    }
+    monkeypatch.setattr(audit, "_alike", lambda *_: fields)
+
+    async def note() -> None:
+        audit.note("me", "POST /api/jobs", 202)
+
+    # When lines are written in a task, and in a thread that has none
+    with caplog.at_level(logging.INFO, "worksong.audit"):
+        await asyncio.create_task(note(), name="of this one")
+        await asyncio.to_thread(audit.note, "me", "POST /api/jobs", 202)
+
+    # Then each names its own
+    noted = [record for record in caplog.records if record.name == "worksong.audit"]
+    assert [vars(record)["taskName"] for record in noted] == ["of this one", None]
 
 
 async def test_orders_at_the_console_are_noted_too(firm: Firm, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,9 +15,10 @@ import pytest
 from service.scenarios import LATER
 from service.stage import Firm, a_job, a_pipeline
 from worksong import ConfigError, Worker
+from worksong.domain.chain import under_way
 from worksong.domain.errors import BackendFull
 from worksong.domain.outcome import Failure
-from worksong.domain.record import ResultRecord, Status
+from worksong.domain.record import JobRecord, PipelineRecord, ResultRecord, Status
 from worksong.domain.result import Result
 from worksong.ledger import Edit, Ledger
 from worksong.ports.records import Change
@@ -167,6 +168,61 @@ async def test_a_pipeline_that_is_cancelled_goes_no_further(firm: Firm) -> None:
     assert (await firm.service.job(jobs[1].id)).status is Status.PENDING
     with pytest.raises(Conflict, match="has ended"):
         await firm.service.cancel_pipeline(pipeline.id)
+
+
+async def test_a_pipeline_that_has_lost_a_record_can_be_cancelled_as_far_as_it_is_known(firm: Firm) -> None:
+    # Given a pipeline for later, and the record of its first job is gone
+    pipeline, jobs = await firm.service.create_pipeline(a_pipeline("double", "double", run_at=LATER))
+    assert await the_ledger(firm).remove_job(jobs[0].id)
+
+    # When it is cancelled, then that holds for the job behind it
+    assert (await firm.service.cancel_pipeline(pipeline.id)).status is Status.FAILED
+    assert (await firm.service.job(jobs[1].id)).failure_reason == "cancelled"
+
+    # And where nothing is left to be cancelled, nobody says that it has ended
+    empty, jobs = await firm.service.create_pipeline(a_pipeline("double", "double", run_at=LATER))
+    for job in jobs:
+        await the_ledger(firm).remove_job(job.id)
+    with pytest.raises(Conflict, match="is PENDING, but none of its jobs waits or runs: delete it"):
+        await firm.service.cancel_pipeline(empty.id)
+    await firm.service.delete_pipeline(empty.id)
+
+
+async def test_a_pipeline_that_ends_while_its_jobs_are_looked_for_has_ended(
+    firm: Firm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, _ = await firm.service.create_pipeline(a_pipeline("slow", "slow"))
+    await firm.ran(1)
+    ledger = the_ledger(firm)
+    jobs_of = ledger.jobs_of
+
+    async def too_late(found: PipelineRecord) -> list[JobRecord]:
+        firm.may_end.set()
+        await firm.service.pipeline_result(pipeline.id, wait=60.0)
+        return await jobs_of(found)
+
+    monkeypatch.setattr(ledger, "jobs_of", too_late)
+    with pytest.raises(Conflict, match="has ended: it is COMPLETED"):
+        await firm.service.cancel_pipeline(pipeline.id)
+
+
+@pytest.mark.parametrize(
+    ("widths", "there", "at"),
+    [
+        ((), {1: Status.PENDING}, [1]),
+        ((), {0: Status.COMPLETED, 2: Status.PENDING}, [2]),
+        ((), {0: Status.COMPLETED, 1: Status.COMPLETED}, []),
+        ((2, 1), {0: Status.IN_PROGRESS, 2: Status.PENDING}, [0]),
+        ((2, 1), {1: Status.COMPLETED, 2: Status.PENDING}, [2]),
+        ((), {}, []),
+    ],
+)
+def test_a_record_that_is_gone_hides_no_job_behind_it(
+    widths: tuple[int, ...], there: dict[int, Status], at: list[int]
+) -> None:
+    pipeline = PipelineRecord(id="p", job_ids=("0", "1", "2"), widths=widths)
+    jobs = [JobRecord(id=str(number), task="double", status=status) for number, status in there.items()]
+    assert [int(job.id) for job in under_way(pipeline, jobs)] == at
 
 
 async def test_a_job_that_waits_and_is_cancelled_has_failed_by_that(firm: Firm) -> None:

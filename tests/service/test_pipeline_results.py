@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from patience import PATIENCE
 from service.browser import asking
 from service.scenarios import LATER, NOBODY, job, pipe
 from service.stage import Firm, a_job, a_pipeline
@@ -14,11 +16,10 @@ from service.test_client import answering
 from worksong.client import Client, NotFound, Step
 from worksong.domain.errors import JobFailed, ResultTimeout
 from worksong.domain.outcome import Failure
-from worksong.domain.record import ResultRecord, Status
+from worksong.domain.record import PipelineRecord, ResultRecord, Status
 from worksong.domain.result import Result
 from worksong.faces.http import HttpFace
-from worksong.ports.records import Change
-from worksong.service import closing
+from worksong.ports.records import Change, Kind, Record, Ref
 from worksong.service.forms import PipelineForm
 from worksong.service.refusals import Missing
 from worksong.wire.record import encode, ref_of
@@ -82,8 +83,7 @@ async def test_what_is_not_there_has_none(firm: Firm) -> None:
     assert forgotten.status_code == 404
 
 
-async def test_who_waits_is_told_when_it_is_deleted(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "LOOKS_EVERY", 0.01)
+async def test_who_waits_is_told_when_it_is_deleted(firm: Firm) -> None:
     pipeline, _ = await firm.service.create_pipeline(a_pipeline("double", "double", run_at=LATER))
     waiting = asyncio.ensure_future(firm.service.pipeline_result(pipeline.id, wait=60.0))
     await asyncio.sleep(0)
@@ -94,7 +94,6 @@ async def test_who_waits_is_told_when_it_is_deleted(firm: Firm, monkeypatch: pyt
 
 async def test_a_result_of_a_run_before_is_not_taken_for_the_end(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a pipeline whose first job runs, beside which the failure of a run before is kept still
-    monkeypatch.setattr(closing, "LOOKS_EVERY", 0.01)
     form = PipelineForm(name="p", jobs=[a_job("slow"), a_job()])
     pipeline, jobs = await firm.service.create_pipeline(form)
     await firm.ran(1)
@@ -110,7 +109,7 @@ async def test_a_result_of_a_run_before_is_not_taken_for_the_end(firm: Firm, mon
     async def counted(refs: Any) -> Any:
         nonlocal looks
         looks += 1
-        if looks == 20:
+        if looks == 3:
             firm.may_end.set()
         return await read(refs)
 
@@ -120,6 +119,42 @@ async def test_a_result_of_a_run_before_is_not_taken_for_the_end(firm: Firm, mon
     # Then that is told
     assert found.job_id == jobs[1].id
     assert (await firm.service.pipeline(pipeline.id)).status is Status.COMPLETED
+
+
+async def test_all_who_wait_look_together_and_at_pipelines_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given pipelines for later, and who looks for what, where nobody else does
+    firm = Firm()
+    pipelines = [(await firm.service.create_pipeline(a_pipeline("double", "double", run_at=LATER)))[0] for _ in "ab"]
+    both = {ref_of(PipelineRecord, pipeline.id) for pipeline in pipelines}
+    assert firm.worker.ledgers is not None
+    store = firm.worker.ledgers.here().store
+    read, looks, together = store.read, list[Ref](), asyncio.Event()
+
+    async def noted(refs: Sequence[Ref]) -> list[Record | None]:
+        looks.extend(refs)
+        if both == set(refs):
+            together.set()
+        return await read(refs)
+
+    monkeypatch.setattr(store, "read", noted)
+
+    # When several wait for each of them
+    waiting = [
+        asyncio.ensure_future(firm.service.pipeline_result(pipeline.id, wait=600.0))
+        for pipeline in pipelines
+        for _ in range(5)
+    ]
+    async with asyncio.timeout(PATIENCE):
+        await together.wait()
+
+    # Then one look is for all, and nobody reads the jobs; and all are told of the end
+    assert {ref.kind for ref in looks} == {Kind.PIPELINE}
+    for pipeline in pipelines:
+        await firm.service.cancel_pipeline(pipeline.id)
+    results = await asyncio.gather(*waiting)
+    assert {result.failure.message for result in results if result.failure} == {"cancelled"}
+    assert {result.job_id for result in results} == {pipeline.job_ids[0] for pipeline in pipelines}
+    await firm.service.stop()
 
 
 async def test_the_client_waits_for_it_too(firm: Firm) -> None:

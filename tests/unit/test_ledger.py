@@ -320,12 +320,16 @@ async def test_what_was_cancelled_has_not_succeeded_and_nothing_follows_it(shop:
         "cancelled",
     )
 
-    # When its queue, which was told too late or cannot cancel, sends the next one on
+    # When its queue, which was told too late or cannot cancel, sends the next one on, and that was missed meanwhile
+    next_one = ref_of(JobRecord, jobs[1].id)
+    await shop.ledger.entries.step([next_one], lambda draft: draft.mark(next_one, unsent_since=NOW))
+    assert await shop.ledger.unsent([next_one]) == [next_one]
     await shop.worker.aperform(again(pipeline, jobs, 1, 2))
     ended = await shop.ended(jobs[1].id)
 
-    # Then that does not run
+    # Then that does not run, and nobody sends it again
     assert (ended.status, ended.failure_reason, shop.runs) == (Status.FAILED, "cancelled", [])
+    assert await shop.ledger.unsent([next_one]) == []
     whole = await shop.ledger.pipeline("p1")
     assert whole is not None
     assert whole.status is Status.FAILED

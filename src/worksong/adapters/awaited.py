@@ -1,4 +1,4 @@
-"""Results that somebody waits for: one look at a store finds them for all who wait in a loop."""
+"""Endings that somebody waits for: one look at a store finds them for all who wait in a loop."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeAlias, TypeVar
 
 from worksong.adapters.bells import Bells
-from worksong.domain.result import Result
 
+T = TypeVar("T")
 FIRST_NAP, LONGEST_NAP = 0.005, 0.1
 """Seconds between two looks while this process is not told of any ending: others cannot tell."""
 
-Look = Callable[[Sequence[str]], Awaitable[dict[str, Result]]]
+Look: TypeAlias = Callable[[Sequence[str]], Awaitable[dict[str, T]]]
+"""What there is to tell by now, by id."""
 
 
-class Awaited:
+class Awaited(Generic[T]):
     """Looks at the store while anybody waits, whenever a bell rings and now and then."""
 
-    def __init__(self, look: Look, bells: Bells) -> None:
+    def __init__(self, look: Look[T], bells: Bells) -> None:
         self._look, self._bells = look, bells
-        self._waiting: defaultdict[str, list[asyncio.Future[Result]]] = defaultdict(list)
+        self._waiting: defaultdict[str, list[asyncio.Future[T]]] = defaultdict(list)
         self._watching: asyncio.Task[None] | None = None
         self._idle = 0
 
-    async def wait(self, job_id: str, seconds: float) -> Result | None:
-        """The result as soon as it is there; None after `seconds`."""
-        told: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting[job_id].append(told)
+    async def wait(self, awaited_id: str, seconds: float) -> T | None:
+        """What is told of it as soon as there is something; None after `seconds`."""
+        told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting[awaited_id].append(told)
         try:
-            found = (await self._look([job_id])).get(job_id)
+            found = (await self._look([awaited_id])).get(awaited_id)
             if found or seconds <= 0:
                 return found
             self._watch()
             await asyncio.wait([told], timeout=seconds)
             return told.result() if told.done() else None
         finally:
-            self._give_up(job_id, told)
+            self._give_up(awaited_id, told)
 
     def _watch(self) -> None:
         self._idle = 0  # a job that was just enqueued may be over soon
@@ -52,10 +54,10 @@ class Awaited:
             except Exception as failure:
                 self._fail(failure)
                 return
-            for job_id, result in found.items():
-                for told in self._waiting.pop(job_id, ()):
+            for awaited_id, ending in found.items():
+                for told in self._waiting.pop(awaited_id, ()):
                     if not told.done():
-                        told.set_result(result)
+                        told.set_result(ending)
             nap = min(LONGEST_NAP, FIRST_NAP * 2 ** min(self._idle, 10))
             self._idle += not await self._bells.hear(nap, rings)
 
@@ -67,13 +69,13 @@ class Awaited:
             if not told.done():
                 told.set_exception(failure)
 
-    def _give_up(self, job_id: str, told: asyncio.Future[Result]) -> None:
+    def _give_up(self, awaited_id: str, told: asyncio.Future[T]) -> None:
         if told.done():
             told.exception()  # who was cancelled meanwhile never reads it
-        elif told in (waiting := self._waiting.get(job_id, [])):
+        elif told in (waiting := self._waiting.get(awaited_id, [])):
             waiting.remove(told)
             if not waiting:
-                del self._waiting[job_id]
+                del self._waiting[awaited_id]
 
     async def close(self) -> None:
         """Look no more until somebody waits again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -23,13 +24,15 @@ from worksong.client.requests import (
     pipeline_body,
     place,
 )
-from worksong.domain.errors import ConfigError, JobFailed, ResultLost, ResultTimeout
+from worksong.domain.errors import ConfigError, JobFailed, ResultLost, ResultTimeout, WorksongError
 from worksong.enqueueing import Delay, seconds_of
 from worksong.perloop import PerLoop
 
 T = TypeVar("T")
 ROUND = 20.0
 """Seconds that the service is asked to wait for a result at a time."""
+SHORTEST = 0.5
+"""Seconds that such a round takes at least, also where the service waits less than it is asked to."""
 
 
 class Client:
@@ -161,7 +164,7 @@ class Client:
         """Wait for what a job returns, at most `timeout` (a timedelta or seconds; None: for ever).
 
         Raises `JobFailed` when it has failed for good, `ResultTimeout` when it has not ended in time, and `ResultLost`
-        when what it returned could not be kept.
+        when what it returned could not be kept, or was deleted.
         """
         return self._background.call(self.aresult(job_id, timeout))
 
@@ -185,21 +188,26 @@ class Client:
         return await self._waited("pipeline", pipeline_id, timeout, self.apipeline)
 
     async def _waited(
-        self, kind: str, record_id: str, most: Delay | None, known: Callable[[str], Awaitable[object]]
+        self, kind: str, record_id: str, most: Delay | None, known: Callable[[str], Awaitable[Job | Pipeline]]
     ) -> Any:
-        """`known`: raises `NotFound` when there is none."""
+        """`known`: its record; raises `NotFound` when there is none."""
         limit = math.inf if most is None else seconds_of(most, f"{kind} {record_id}: a timeout")
         end = time.monotonic() + limit
+        ended: Job | Pipeline | None = None
         while True:
-            left = max(0.0, end - time.monotonic())
-            found = await self._result(kind, record_id, min(left, ROUND))
+            begun = time.monotonic()
+            left = max(0.0, end - begun)
+            found = await self._result(kind, record_id, 0.0 if ended else min(left, ROUND))
             if found:
                 return _value(found)
-            await known(record_id)
-            if left <= ROUND:
-                raise ResultTimeout(
-                    f"{kind} {record_id} has no result after {limit:g} s: it waits, runs, or that was deleted"
-                )
+            record = await known(record_id)
+            if record == ended:
+                raise _deleted(kind, record)
+            ended = record if record.status.ended else None  # perhaps just now: then its result is there
+            if ended is None:
+                if time.monotonic() >= end:
+                    raise ResultTimeout(f"{kind} {record_id} has no result after {limit:g} s: it waits or runs")
+                await asyncio.sleep(begun + min(left, SHORTEST) - time.monotonic())
 
     async def _result(self, kind: str, record_id: str, wait: float) -> Found | None:
         """None: there is none."""
@@ -295,3 +303,12 @@ def _value(found: Found) -> Any:
     if found.lost:
         raise ResultLost(f"job {found.job_id} succeeded, but its result could not be kept: {found.lost}")
     return found.metadata
+
+
+def _deleted(kind: str, record: Job | Pipeline) -> WorksongError:
+    """What is left to say of one that has ended, when its result is gone."""
+    if record.status is Status.COMPLETED:
+        return ResultLost(f"{kind} {record.id} succeeded, but its result was deleted")
+    jobs = record.jobs if isinstance(record, Pipeline) else (record,)
+    reasons = (job.failure_reason for job in jobs if job.status is Status.FAILED)
+    return JobFailed(f"{kind} {record.id} failed: {next(reasons, 'why was deleted with its result')}")

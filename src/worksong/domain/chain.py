@@ -85,9 +85,12 @@ def stage_of(record: PipelineRecord, number: int) -> range:
 
 
 def under_way(record: PipelineRecord, jobs: Sequence[JobRecord]) -> list[JobRecord]:
-    """Those of its jobs that it has come to and that have not ended; the ones behind them are not in the queue yet."""
-    through = {job.id for job in jobs if job.status is Status.COMPLETED}
-    at = next((number for number, job_id in enumerate(record.job_ids) if job_id not in through), None)
+    """Those of its jobs that it has come to and that have not ended; the ones behind them are not in the queue yet.
+
+    One whose record is gone counts as through: nobody can tell, and it is not to hide what waits behind it.
+    """
+    ahead = {job.id for job in jobs if job.status is not Status.COMPLETED}
+    at = next((number for number, job_id in enumerate(record.job_ids) if job_id in ahead), None)
     if at is None:
         return []
     here = {record.job_ids[number] for number in stage_of(record, at)}

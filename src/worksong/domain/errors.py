@@ -107,7 +107,7 @@ class JobFailed(WorksongError):
 
 
 class ResultLost(WorksongError):
-    """the job succeeded, but its result could not be kept"""
+    """the job succeeded, but its result could not be kept, or was deleted"""
 
 
 class ResultTimeout(WorksongError, TimeoutError):

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from worksong.domain.chain import under_way
 from worksong.domain.record import PipelineRecord, Status
 from worksong.domain.result import Result
 from worksong.ledger import Ledger
 from worksong.service import refusals
 
-LOOKS_EVERY = 0.5
-"""Seconds between two looks at a pipeline whose jobs tell of no ending."""
 NOTHING = b"null"
 
 
@@ -20,9 +17,8 @@ async def result_of(ledger: Ledger, pipeline: PipelineRecord, seconds: float) ->
 
     Waits so many seconds at most for its end. Raises `Missing` while it goes on, and for what was deleted.
     """
-    pipeline = await _ended(ledger, pipeline, seconds)
     if not pipeline.status.ended:
-        raise refusals.no_pipeline_result(pipeline.id)
+        pipeline = await _ended(ledger, pipeline.id, seconds)
     if pipeline.status is Status.FAILED:
         failed = [job for job in await ledger.jobs_of(pipeline) if job.status is Status.FAILED]
         return await _kept(ledger, min(failed, key=lambda job: job.completed_at).id if failed else "", pipeline)
@@ -31,25 +27,13 @@ async def result_of(ledger: Ledger, pipeline: PipelineRecord, seconds: float) ->
     return _together(last) if len(last) > 1 or (ending and ending.alone) else last[0]
 
 
-async def _ended(ledger: Ledger, pipeline: PipelineRecord, seconds: float) -> PipelineRecord:
-    """The pipeline when it has ended, or as it is by then."""
-    end, seen = ledger.clock.monotonic() + seconds, ""
-    while not pipeline.status.ended and (left := end - ledger.clock.monotonic()) > 0:
-        nap = min(left, LOOKS_EVERY)
-        job_id = next((job.id for job in under_way(pipeline, await ledger.jobs_of(pipeline))), seen)
-        if job_id == seen:  # its result is there, and it goes on: what is kept is of a run before
-            await ledger.clock.sleep(nap)
-        elif await ledger.wait_result(job_id, nap):
-            seen = job_id
-        pipeline = await _again(ledger, pipeline)
-    return pipeline
-
-
-async def _again(ledger: Ledger, pipeline: PipelineRecord) -> PipelineRecord:
-    found = await ledger.pipeline(pipeline.id)
-    if found is None:
-        raise refusals.no_pipeline(pipeline.id)
-    return found
+async def _ended(ledger: Ledger, pipeline_id: str, seconds: float) -> PipelineRecord:
+    closed = await ledger.wait_pipeline(pipeline_id, seconds)
+    if closed is None:
+        raise refusals.no_pipeline_result(pipeline_id)
+    if closed.pipeline is None:
+        raise refusals.no_pipeline(pipeline_id)
+    return closed.pipeline
 
 
 async def _kept(ledger: Ledger, job_id: str, pipeline: PipelineRecord) -> Result:

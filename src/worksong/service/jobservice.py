@@ -256,16 +256,26 @@ class JobService:
             pipeline = await self.pipeline(pipeline_id)
             jobs = under_way(pipeline, await self._ledger.jobs_of(pipeline))
             if not jobs:
-                raise Conflict(f"pipeline with ID: {pipeline_id} has ended: it is {pipeline.status.name}")
+                raise await self._out_of_reach(pipeline_id)
             cancelled = any([await self.worker.admin.acancel(job.id) for job in jobs])
         return await self.pipeline(pipeline_id)
+
+    async def _out_of_reach(self, pipeline_id: str) -> Conflict:
+        """Why nothing of a pipeline can be cancelled."""
+        status = (await self.pipeline(pipeline_id)).status  # it may have ended since its jobs were looked for
+        if status.ended:
+            return Conflict(f"pipeline with ID: {pipeline_id} has ended: it is {status.name}")
+        return Conflict(
+            f"pipeline with ID: {pipeline_id} is {status.name}, but none of its jobs waits or runs: "
+            "delete it, if that stays so"
+        )
 
     # results
 
     async def result(self, job_id: str, wait: float = 0.0) -> Result:
-        """What a job returned, or why it failed; waits `wait` seconds for it at most."""
+        """What a job returned, or why it failed; waits `wait` seconds at most for a job that goes on."""
         job = await self._ledger.job(job_id) if _is_id(job_id) else None
-        found = await self._ledger.wait_result(job_id, wait) if job else None
+        found = await self._ledger.wait_result(job_id, 0.0 if job.status.ended else wait) if job else None
         if found is None:
             raise refusals.no_result(job_id)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
@@ -37,14 +38,26 @@ def _record(text: str) -> logging.LogRecord:
     vars(record).update(alike)
     record.msg, record.created, record.msecs = text, now, now % 1 * 1000 // 1
     record.relativeCreated += (now - alike["created"]) * 1000
+    if "taskName" in alike:  # from Python 3.12 on; each request is a task of its own
+        vars(record)["taskName"] = _task()
     return record
 
 
 @lru_cache(16)
 def _alike(process: int, ident: int | None, thread: str) -> Mapping[str, Any]:
-    """What is in one of this thread of this process; its task is that of another request."""
-    fields = vars(_made(""))
-    return {**fields, "taskName": None} if "taskName" in fields else fields
+    """What is in one of this thread of this process."""
+    return vars(_made(""))
+
+
+def _task() -> str | None:
+    """The name of the running task, as `logging` finds it; None in a thread without an event loop."""
+    if not getattr(logging, "logAsyncioTasks", True):
+        return None
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return None
+    return task.get_name() if task else None
 
 
 def _made(text: str) -> logging.LogRecord:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TypeAlias
 
-from worksong.faces.asgi.headers import HEADERS
+from worksong.faces.asgi.headers import head_of
 
 ENVELOPE = "worksong.envelope"
 """Among the extensions of a request: who sends an answer so. Only our own server offers it, around which there is no
@@ -25,10 +25,5 @@ def head(status: int, kind: str, length: int) -> bytes:
 @lru_cache(64)
 def _head(status: int, kind: str) -> bytes:
     """All but its length: there are few of them, and each request is answered with one."""
-    lines = [
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-        *(f"{name.lower()}: {HEADERS[name]}" for name in HEADERS),
-    ]
-    if status != 204:
-        lines.append(f"content-type: {kind}")
-    return "".join(f"{line}\r\n" for line in lines).encode()
+    first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+    return b"".join(b"%b\r\n" % line for line in (first, *(b"%b: %b" % header for header in head_of(status, kind))))

@@ -16,7 +16,7 @@ from worksong.faces.asgi import audit
 from worksong.faces.asgi.body import WHOLE, too_large, whole
 from worksong.faces.asgi.envelope import ENVELOPE, Envelope, head
 from worksong.faces.asgi.failures import failure_of
-from worksong.faces.asgi.headers import HEADERS
+from worksong.faces.asgi.headers import head_of
 from worksong.faces.asgi.refused import Failure, Refused
 from worksong.faces.asgi.roof import with_service
 from worksong.faces.http.additions import Additions
@@ -33,7 +33,6 @@ from worksong.service.jobservice import JobService
 NOWHERE = Answer(404, b"404 page not found", TEXT)
 """As Valet answers what it does not know."""
 V1 = "/api/v1/"
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 STRANGER = Caller("nobody", frozenset())
 
 
@@ -201,11 +200,9 @@ def _sent_at_once(answer: Answer, scope: Request) -> bool:
 async def _send(
     answer: Answer, cors: tuple[tuple[str, str], ...], receive: Receive, send: Send, *, bodiless: bool
 ) -> None:
-    headers = _HEADERS.copy()
+    headers = list(head_of(answer.status, answer.kind))
     if answer.headers or cors:
         headers += ((name.lower().encode(), value.encode()) for name, value in (*answer.headers, *cors))
-    if answer.status != 204:
-        headers.append((b"content-type", answer.kind.encode()))
     if answer.stream is None:
         if answer.status != 204:
             headers.append((b"content-length", b"%d" % len(answer.body)))
