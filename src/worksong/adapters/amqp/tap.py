@@ -239,8 +239,7 @@ class Tap:
             ended.difference_update(oldest)
         for tag in ended:
             channel.ack(tag)
-        self._paces.ended(self._unended[tag].handler for tag in tags if tag in self._unended)
-        self._ended(tags)
+        self._paces.ended(self._ended(tags))
 
     def requeue(self, tags: Iterable[int]) -> None:
         """Each goes back to where it was in its queue."""
@@ -250,11 +249,12 @@ class Tap:
                 self._channel.requeue(tag)
         self._ended(given)
 
-    def _ended(self, tags: Iterable[int]) -> None:
-        for tag in tags:
-            consumer = self._unended.pop(tag, None)
-            if consumer:
-                consumer.unended -= 1
+    def _ended(self, tags: Iterable[int]) -> list[str]:
+        """Of which types they are."""
+        ended = [self._unended.pop(tag) for tag in tags if tag in self._unended]
+        for consumer in ended:
+            consumer.unended -= 1
+        return [consumer.handler for consumer in ended]
 
     async def sure(self) -> None:
         """Return when the server has done all that was said on this channel."""
