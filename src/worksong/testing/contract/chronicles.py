@@ -8,9 +8,11 @@ import pytest
 
 from worksong.domain.capability import Capability
 from worksong.domain.course import Grain
+from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Snoozed
 from worksong.domain.tally import BOUNDS, BUCKETS, PLACE, RAN, SIZE, WAITED, Tally
-from worksong.ports.backend import Backend
+from worksong.engine.board import Board
+from worksong.ports.backend import Backend, Running
 from worksong.testing.contract.steps import T
 from worksong.testing.contract.suite import Suite, needs
 
@@ -84,6 +86,16 @@ class Chronicles(Suite):
         (slot,) = await backend.course(Grain.HOUR, AT, AT + 1)
         assert slot.tallies["send"].ran.seconds == pytest.approx(0.001)
         assert slot.tallies["send"].waited.seconds == pytest.approx(10_000_000.0)
+
+    @needs(Capability.HISTORY)
+    async def test_what_a_worker_tells_of_the_longest_names_is_taken(self, backend: Backend) -> None:
+        board = Board()
+        for name in ("a" * 200, "b" * 200, "c" * 199):
+            board.note(Running(Delivery(Job(name, queue=name, id=name), None, 1), 0, AT), Done(), AT + 1)
+        told = board.by_handler() | board.by_queue()
+        await backend.note(told, AT)
+        (slot,) = await backend.course(Grain.HOUR, AT, AT + 1)
+        assert slot.tallies == told
 
     @needs(Capability.HISTORY)
     async def test_nothing_is_noted_of_nothing(self, backend: Backend) -> None:
