@@ -40,9 +40,25 @@ class AmqpProxy(Proxy):
 
     def hush(self) -> int:
         """From now on nothing passes on the connections there are, and neither end hears of it; answers how many."""
-        for line in self._lines:
-            line.silent = True
-        return len(self._lines)
+        hushed: list[_Line] = []
+
+        def hush() -> None:
+            hushed.extend(self._lines)
+            for line in hushed:
+                line.silent = True
+
+        self._in_its_loop(hush)
+        return len(hushed)
+
+    def heal(self) -> None:
+        """Lines that were slow are fast again, too."""
+        super().heal()
+
+        def mend() -> None:
+            for line in self._lines:
+                line.fault = None if line.fault in LINE else line.fault
+
+        self._in_its_loop(mend)
 
     async def _talk(
         self,
@@ -57,6 +73,8 @@ class AmqpProxy(Proxy):
         sides += [asyncio.create_task(self._back(line, answering, client))]
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
+            if line.silent:  # the server has given it up: nobody tells the client, who goes when it notices by itself
+                await asyncio.wait(sides[:1])
         finally:
             self._lines.discard(line)
             for side in sides:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import servers
+from chaos.meeting import Met, meeting, repeated
 from chaos.proxy import ON_CONNECTING, Fault, Proxy, our_scripts
 from chaos.scale import FULL
 from worksong.adapters import connect
@@ -21,7 +21,7 @@ from worksong.adapters.gocraft import space as gocraft
 from worksong.adapters.redis.backend import RedisBackend
 from worksong.adapters.redis.client import Script
 from worksong.adapters.resque import space as resque
-from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
+from worksong.domain.errors import EnqueueOutcomeUnknown
 from worksong.domain.job import Delivery, Job, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Done, Outcome, Retried, Settlement
@@ -32,7 +32,6 @@ TIMEOUT = 2.0 if FULL else 1.0
 """Seconds, of the address: what any command may take."""
 SLACK = 0.1 * TIMEOUT if FULL else 60.0
 """Seconds beyond: 10 % by the promise; a loaded machine is given more."""
-HEALTHY = 10.0
 SEEDS = range(5 if FULL else 1)
 LINE = frozenset({Fault.LATENCY, Fault.SLOW, Fault.SLICED})
 """Faults that a patient client does not even notice."""
@@ -72,13 +71,6 @@ class Stage:
 
     def all_in(self, state: State) -> Places:
         return Counter((state, job.id) for job in self.jobs)
-
-
-class Met(NamedTuple):
-    """How a call ended that met a fault."""
-
-    error: BackendUnavailable | None
-    seconds: float
 
 
 class Format(NamedTuple):
@@ -393,26 +385,3 @@ async def until_one_is_refused(stage: Stage, proxy: Proxy) -> float:
         longest = max(longest, (await meeting(lambda stage: stage.us.counts(), stage)).seconds)
         await asyncio.sleep(0.01)
     return longest
-
-
-async def meeting(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> Met:
-    """How the call ends; anything but success and a typed error is raised."""
-    began = time.monotonic()
-    try:
-        await act(stage)
-    except BackendUnavailable as error:
-        return Met(error, time.monotonic() - began)
-    return Met(None, time.monotonic() - began)
-
-
-async def repeated(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> float:
-    """Do it until the server has answered, as the engine does; how many seconds that took."""
-    began = time.monotonic()
-    async with asyncio.timeout(HEALTHY if FULL else 9 * HEALTHY):
-        while True:
-            try:
-                await act(stage)
-            except BackendUnavailable:
-                await asyncio.sleep(0.01)
-            else:
-                return time.monotonic() - began

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,10 +14,13 @@ import pytest
 import servers
 from amqp.server import connected
 from chaos.certificates import Certify
+from chaos.meeting import Met, meeting, repeated
 from chaos.proxy import ON_CONNECTING, Fault
 from chaos.proxy_amqp import AmqpProxy
 from chaos.scale import FULL
-from chaos.test_network_faults import HEALTHY, LINE, SEEDS, SLACK, TIMEOUT, Met
+from chaos.test_network_faults import LINE, SEEDS, SLACK
+from chaos.theatre_rabbitmq import delete, in_hands
+from patience import auntil
 from worksong.adapters.amqp import AmqpBackend
 from worksong.adapters.amqp.core import Core
 from worksong.domain.errors import BackendUnavailable, EnqueueOutcomeUnknown
@@ -30,7 +32,8 @@ from worksong.testing.contract.steps import T, a_job
 
 LATER = 15 * 86_400.0
 """Seconds: no delay queue that is used for it comes to its end while a test runs."""
-PATIENCE = 60.0
+TIMEOUT = 2.0 if FULL else 60.0
+"""Seconds, of the address: what any command may take. In the small no fault makes a call wait for it."""
 CARRIED_OUT = frozenset({Fault.CUT_AFTER, Fault.HALF_CLOSED, Fault.GARBAGE, Fault.STALLED})
 """The server did what it was asked for, and nobody heard so."""
 pytestmark = pytest.mark.timeout(900)
@@ -40,8 +43,8 @@ Places = Counter[tuple[str, str]]
 class Stage:
     """One namespace: `us` works through the proxy, and the server itself is asked where everything is."""
 
-    def __init__(self, us: AmqpBackend, url: str, namespace: str, chance: random.Random) -> None:
-        self.us, self._url, self._namespace, self.chance = us, url, namespace, chance
+    def __init__(self, us: AmqpBackend, server: servers.Broker, namespace: str, chance: random.Random) -> None:
+        self.us, self._server, self._namespace, self.chance = us, server, namespace, chance
         self.pool = Pool(id=new_id(), handlers=("a",), started_at=T, concurrency=5)
         self.jobs: list[Job] = []
         self.lent: list[Delivery] = []
@@ -54,13 +57,17 @@ class Stage:
         """Up to five that wait."""
         return await self.us.fetch(Want(self.pool.id, 5, wait, (Share("a", 5),)), T)
 
+    async def in_hands(self) -> int:
+        """How many jobs the server counts as lent."""
+        return await asyncio.to_thread(in_hands, self._server, self._namespace)
+
     async def places(self) -> Places:
         """Queue and id of every message that nobody holds."""
         return await asyncio.to_thread(self._places)
 
     def _places(self) -> Places:
         found: Places = Counter()
-        with connected(self._url) as channel:
+        with connected(self._server.url) as channel:
             for queue in ("a", f"a.delay.{25 << 25}", "a.dead"):
                 look = channel.connection.channel()
                 try:
@@ -202,7 +209,7 @@ OPERATIONS = {
     "ack": Operation("basic.ack", lent_jobs, end, each_is_gone_or_waits_again),
     "retry": Operation("basic.publish", lent_jobs, settle(Retried(T + LATER, "no")), none_is_lost_and_a_copy_is_told),
 }
-IN_THE_SMALL = ("retry",)
+IN_THE_SMALL = {"retry": Fault.CUT_AFTER}
 
 
 @pytest.mark.parametrize("name", OPERATIONS if FULL else IN_THE_SMALL)
@@ -210,7 +217,7 @@ async def test_every_fault_leaves_it_done_once_or_told(
     name: str, rabbitmq_server: servers.Broker, certify: Certify
 ) -> None:
     operation, slowest, slowest_heal = OPERATIONS[name], 0.0, 0.0
-    faults = list(Fault) if FULL else [list(Fault)[5 * list(OPERATIONS).index(name) % len(Fault)]]
+    faults = list(Fault) if FULL else [IN_THE_SMALL[name]]
     for fault in faults:
         for seed in SEEDS:
             async with staged(rabbitmq_server, seed) as (stage, proxy):
@@ -251,26 +258,28 @@ async def staged(server: servers.Broker, seed: int) -> AsyncIterator[tuple[Stage
     with AmqpProxy(server.port, seed=seed) as proxy:
         us = AmqpBackend(f"amqp://guest:guest@127.0.0.1:{proxy.port}/?namespace={namespace}&timeout={TIMEOUT}")
         try:
-            yield Stage(us, server.url, namespace, random.Random(seed)), proxy
+            yield Stage(us, server, namespace, random.Random(seed)), proxy
         finally:
             proxy.heal()
-            await us.close()
-            direct = AmqpBackend(f"{server.url}?namespace={namespace}&timeout=60&handlers=a")
-            await direct.erase()
-            await direct.close()
+            try:
+                await us.close()
+            finally:
+                await asyncio.to_thread(delete, server, namespace)
 
 
 async def lent(stage: Stage, count: int, *, end: bool = False) -> list[Delivery]:
     """Fetch until so many came, as an engine does; `end`: and end each of them."""
     found: list[Delivery] = []
-    async with asyncio.timeout(PATIENCE):
-        while len(found) < count:
-            try:
-                new = await stage.lend()
-            except BackendUnavailable:
-                new = []
-            found += await kept(stage, new) if end else new
-            await asyncio.sleep(0.0 if new else 0.01)
+
+    async def enough() -> bool:
+        try:
+            new = await stage.lend() if len(found) < count else []
+        except BackendUnavailable:
+            return False
+        found.extend(await kept(stage, new) if end else new)
+        return len(found) >= count
+
+    await auntil(enough, lambda _: f"{count} jobs; {len(found)} came")
     return found
 
 
@@ -288,31 +297,4 @@ async def kept(stage: Stage, lent: list[Delivery]) -> list[Delivery]:
 async def settled_down(stage: Stage) -> None:
     """The pool leaves, and the server has back whatever was not ended."""
     await repeated(lambda stage: stage.us.leave(stage.pool, T), stage)
-    before: Places | None = None
-    async with asyncio.timeout(PATIENCE):
-        while before != (now := await stage.places()):
-            before = now
-            await asyncio.sleep(0.2)
-
-
-async def meeting(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> Met:
-    """How the call ends; anything but success and a typed error is raised."""
-    began = time.monotonic()
-    try:
-        await act(stage)
-    except BackendUnavailable as error:
-        return Met(error, time.monotonic() - began)
-    return Met(None, time.monotonic() - began)
-
-
-async def repeated(act: Callable[[Stage], Awaitable[object]], stage: Stage) -> float:
-    """Do it until the server has answered, as the engine does; how many seconds that took."""
-    began = time.monotonic()
-    async with asyncio.timeout(HEALTHY if FULL else 9 * HEALTHY):
-        while True:
-            try:
-                await act(stage)
-            except BackendUnavailable:
-                await asyncio.sleep(0.01)
-            else:
-                return time.monotonic() - began
+    await auntil(stage.in_hands, met=lambda count: count == 0)

@@ -35,7 +35,7 @@ class RabbitmqTheatre:
         finally:  # a scene that failed may have left it dead or frozen
             theatre.thaw()
             await theatre.restart()
-            await theatre._ask(_DELETE % f"{theatre._namespace}.")
+            await asyncio.to_thread(delete, broker, theatre._namespace)
 
     async def kill(self) -> None:
         """A queue that was declared a moment ago could be lost with it, which is not what is tried here."""
@@ -85,6 +85,16 @@ class RabbitmqTheatre:
         return await asyncio.to_thread(self._broker.ask, expression)
 
 
+def in_hands(broker: servers.Broker, namespace: str) -> int:
+    """How many jobs of a namespace are lent to a connection that the server does not know to be gone."""
+    return int(broker.ask(_LENT % f"{namespace}."))
+
+
+def delete(broker: servers.Broker, namespace: str) -> None:
+    """Every queue of a namespace, also those that nobody who is left knows of."""
+    broker.ask(_DELETE % f"{namespace}.")
+
+
 # what the server is asked in its own language; each is one expression, whose value is text
 
 _VERSION = "rabbit_misc:version()"
@@ -98,6 +108,10 @@ _HELD = f"""begin {_OURS}
         [{{name, {{resource, _, _, Name}}}}, {{messages, Count}}, {{messages_unacknowledged, Lent}}]
             <- [rabbit_amqqueue:info(Queue, [name, messages, messages_unacknowledged])],
         Count > 0, not lists:suffix(".dead", binary_to_list(Name)), not lists:suffix(".types", binary_to_list(Name))])
+end"""
+_LENT = f"""begin {_OURS}
+    integer_to_list(lists:sum([Lent || Queue <- Ours,
+        [{{messages_unacknowledged, Lent}}] <- [rabbit_amqqueue:info(Queue, [messages_unacknowledged])]]))
 end"""
 _DELETE = f"""begin {_OURS}
     [rabbit_amqqueue:delete_immediately_by_resource([amqqueue:get_name(Queue)]) || Queue <- Ours], ""
