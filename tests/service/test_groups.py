@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from interop.fleet import eventually
 from service.browser import Browser, asking
 from service.scenarios import LATER, job, pipe
 from service.stage import Firm, a_pipeline
+from service.test_client import answering
 from worksong.client import Client, Step
 from worksong.domain.record import Status
-from worksong.faces.cli.listening import Uvicorn, bound, http_server, listening
 from worksong.faces.http import HttpFace
 from worksong.ledger import Edit
 from worksong.service.refusals import Conflict
-from worksong.settings import Address
 
 PATH = "/api/v1/pipelines"
 
@@ -304,21 +302,12 @@ async def test_a_queue_that_knows_no_ids_refuses_what_it_could_double(
 
 
 async def test_the_client_creates_them_too(team: Team) -> None:
-    with listening(Address("127.0.0.1", 0)) as listener:
-        face = HttpFace(team.service)
-        server = http_server(uvicorn, face, at_once=100, leave=0.2)
-        where = f"http://{bound(Address('127.0.0.1', 0), listener)}"
-        front = Uvicorn(server, listener, face.leave, where)
-        await front.start()
-        try:
-            async with Client(where) as client:
-                group = [Step("double", {"n": number}) for number in (1, 2, 3)]
-                pipeline = await client.acreate_pipeline("sum", [group, Step("total", previous=True)], key="sum")
-                assert pipeline.stages == (3, 1)
-                assert await client.aresult(pipeline.jobs[-1].id, timeout=60) == 12
-                assert (await client.apipeline(pipeline.id)).stages == (3, 1)
-        finally:
-            await front.stop()
+    async with answering(HttpFace(team.service)) as url, Client(url) as client:
+        group = [Step("double", {"n": number}) for number in (1, 2, 3)]
+        pipeline = await client.acreate_pipeline("sum", [group, Step("total", previous=True)], key="sum")
+        assert pipeline.stages == (3, 1)
+        assert await client.aresult(pipeline.jobs[-1].id, timeout=60) == 12
+        assert (await client.apipeline(pipeline.id)).stages == (3, 1)
 
 
 async def test_a_group_whose_records_are_edited_is_still_one(team: Team) -> None:
