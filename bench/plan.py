@@ -39,14 +39,14 @@ class Match(NamedTuple):
 def matches(ours: Description, theirs: Description, *, quick: bool) -> list[Match]:
     """All that is measured in a round of a system beside worksong."""
     native = next(iter(theirs.kinds))
-    slots = 1 if theirs.one_at_a_time else EQUAL
+    slots, best = 1 if theirs.one_at_a_time else EQUAL, ours.best_of(native)
     kinds = [native] if quick else list(theirs.kinds)
     drains = [(Cell(kind=kind, slots=EQUAL), Cell(kind=kind, slots=slots)) for kind in kinds]
-    if (ours.best, theirs.best) != (EQUAL, slots) and not quick:
-        drains.append((Cell(kind=native, slots=ours.best_of(native)), Cell(kind=native, slots=theirs.best)))
+    if (best, theirs.best) != (EQUAL, slots) and not quick:
+        drains.append((Cell(kind=native, slots=best), Cell(kind=native, slots=theirs.best)))
     if theirs.two_processes:
-        best = Cell(kind=native, slots=ours.best, processes=2), Cell(kind=native, slots=theirs.best, processes=2)
-        drains.append(best)
+        two = Cell(kind=native, slots=best, processes=2), Cell(kind=native, slots=theirs.best, processes=2)
+        drains.append(two)
     if not quick and theirs.one_core:
         pinned = Cell(kind=native, slots=EQUAL, pinned=True), Cell(kind=native, slots=slots, pinned=True)
         drains.append(pinned)

@@ -171,6 +171,8 @@ def main() -> None:
     parser.add_argument("--results", action="store_true")
     parser.add_argument("--grpc", action="store_true")
     options = parser.parse_args()
+    if options.grpc and options.results:
+        parser.error("--results is measured over HTTP alone: leave out --grpc")
     with listening(Address("127.0.0.1", 0)) as free:
         at = Address("127.0.0.1", free.getsockname()[1])
     with serving(at, options.url, grpc=options.grpc) as pid:
