@@ -1,16 +1,17 @@
 #!/bin/bash
 # Runs tests on the Python of Debian 13, and on Django 6, which needs it: in a Debian of its own, below a directory.
 #
-#   tests/newer.sh DIRECTORY [TEST...]
+#   tests/newer.sh DIRECTORY [TEST | OPTION...]
 #
 # The packages come from where this machine's apt has its own. Needs to be root, debootstrap, and the network. What was
 # made stays in the directory for the next time; the sources are copied anew each time, as far as git knows them.
 set -euo pipefail
 
-root=$1
+root=${1:?a directory of its own is needed: without one, what lies in / would be changed}
 shift
-tests=("$@")
-[ ${#tests[@]} -gt 0 ] || tests=(tests/unit tests/frameworks tests/test_docs.py tests/test_examples.py)
+tests=(tests/unit tests/frameworks tests/test_docs.py tests/test_examples.py)
+for argument; do [ ! -e "${argument%%::*}" ] || tests=(); done # who names tests wants no others
+tests+=("$@")
 
 [ "$(id -u)" = 0 ] || { echo "a Debian in a directory is made by root only; with Python 3.12 or newer on the PATH: make setup PYTHON=..."; exit 1; }
 command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get install debootstrap"; exit 1; }
@@ -28,7 +29,8 @@ if [ ! -e "$root/made" ]; then
 fi
 
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
-cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+authorities=/etc/ssl/certs/ca-certificates.crt
+[ ! -e $authorities ] || cp $authorities "$root/etc/ssl/certs/"
 rm -f "$root/etc/pip.conf" && touch "$root/etc/pip.conf"
 rm -rf "$root/work/sources" && mkdir -p "$root/work/sources"
 git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --file=- --directory="$root/work/sources"
