@@ -9,6 +9,7 @@ set -euo pipefail
 
 root=${1:?a directory of its own is needed: without one, what lies in / would be changed}
 shift
+[ "$(realpath -m "$root")" != / ] || { echo "a directory of its own is needed: what lies in / would be changed"; exit 1; }
 tests=(tests/unit tests/frameworks tests/test_docs.py tests/test_examples.py)
 for argument; do [ ! -e "${argument%%::*}" ] || tests=(); done # who names tests wants no others
 tests+=("$@")
@@ -32,8 +33,8 @@ cp /etc/resolv.conf /etc/hosts "$root/etc/"
 authorities=/etc/ssl/certs/ca-certificates.crt
 [ ! -e $authorities ] || cp $authorities "$root/etc/ssl/certs/"
 rm -f "$root/etc/pip.conf" && touch "$root/etc/pip.conf"
-rm -rf "$root/work/sources" && mkdir -p "$root/work/sources"
-git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --file=- --directory="$root/work/sources"
+rm -rf "$root/project/sources" && mkdir -p "$root/project/sources"
+git ls-files -z | tar --null --files-from=- --create --file=- | tar --extract --file=- --directory="$root/project/sources"
 
 # What pip is told here is lent for the run only, since it may hold a password.
 # shellcheck disable=SC2016  # the variables are those of the shell inside
@@ -44,10 +45,10 @@ unshare --mount bash -c '
     exec chroot "$0" /bin/bash -c "$1" inside "${@:2}"' "$root" '
     set -euo pipefail
     export LANG=C.UTF-8
-    cd /work/sources
-    [ -x /work/venv/bin/python ] || python3 -m venv /work/venv
-    grep -vi "^django==" constraints.txt > /work/constraints.txt
-    /work/venv/bin/pip install --quiet --constraint /work/constraints.txt --editable ".[all,dev]" "django>=6,<7"
-    /work/venv/bin/python -c "import sys, django; print(\"Python\", sys.version.split()[0], \"Django\", django.__version__)"
-    exec /work/venv/bin/pytest "$@"
+    cd /project/sources
+    [ -x /project/venv/bin/python ] || python3 -m venv /project/venv
+    grep -vi "^django==" constraints.txt > /project/constraints.txt
+    /project/venv/bin/pip install --quiet --constraint /project/constraints.txt --editable ".[all,dev]" "django>=6,<7"
+    /project/venv/bin/python -c "import sys, django; print(\"Python\", sys.version.split()[0], \"Django\", django.__version__)"
+    exec /project/venv/bin/pytest "$@"
 ' "${tests[@]}"
