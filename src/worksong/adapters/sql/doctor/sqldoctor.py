@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
 
 from worksong.adapters import rounds
 from worksong.adapters.sql.doctor import charting, sqlite, tables
@@ -14,9 +13,7 @@ from worksong.adapters.sql.steps import Program, Space
 from worksong.adapters.sql.store import Store
 from worksong.domain.errors import BackendRefused, ConfigError, InvalidArguments
 from worksong.domain.finding import Finding, some, verdict
-
-if TYPE_CHECKING:
-    from worksong.adapters.sql.backend import SqlBackend
+from worksong.ports.backend import Backend
 
 SECOND_LOOK = 1.0
 """Seconds between two looks at what must be wrong twice."""
@@ -41,7 +38,7 @@ class SqlDoctor:
     ) -> None:
         self._store, self._space, self._sleep = store, Space(namespace), sleep
 
-    async def examine(self, backend: SqlBackend, now: float) -> list[Finding]:
+    async def examine(self, backend: Backend, now: float) -> list[Finding]:
         """The database as it is, before anything opens it in a way that makes or changes something."""
         chart = await charting.take(self._store, now)
         if not chart.there:
@@ -55,7 +52,7 @@ class SqlDoctor:
             found.append(UNCHECKED.found(f"jobs: {refusal}"))
         return found
 
-    async def _jobs(self, backend: SqlBackend, now: float) -> list[Finding]:
+    async def _jobs(self, backend: Backend, now: float) -> list[Finding]:
         kept = "What the database has taken in is on its disk."
         found = verdict("sql.kept", kept, await backend.admit())
         orphans = [rounds.ORPHANS.found(f"jobs of pools {some(pools)}") for pools in [await self._owners()] if pools]
@@ -74,7 +71,7 @@ class SqlDoctor:
     def _unregistered(self) -> Program[list[str]]:
         return [pool for (pool,) in (yield from self._space.ask("orphans"))]
 
-    async def fix(self, backend: SqlBackend, finding_id: str, now: float) -> str:
+    async def fix(self, backend: Backend, finding_id: str, now: float) -> str:
         """By statements, or by the steps of a running worker's upkeep."""
         specialist = self._store.specialist
         can = sorted({*specialist.remedies, rounds.SILENT.id, rounds.ORPHANS.id})
@@ -94,7 +91,7 @@ class SqlDoctor:
                 await say(sql)
         return f"carried out: {'; '.join(statements)}"
 
-    async def _take_back(self, backend: SqlBackend, finding_id: str, now: float) -> str:
+    async def _take_back(self, backend: Backend, finding_id: str, now: float) -> str:
         if finding_id == rounds.ORPHANS.id:
             gone = await self._owners()
         else:
