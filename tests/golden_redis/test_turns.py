@@ -58,6 +58,22 @@ async def test_one_full_queue_among_empty_ones_is_lent_in_full_each_time(
     assert len(asked) == 3
 
 
+async def test_a_draw_that_falls_to_the_full_queue_itself_does_not_make_it_forgotten(
+    opened: Open, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given one slot, jobs of one type of four, and a fetch that has learned so
+    backend = opened()
+    pool = await join(backend, *NAMES)
+    stored.call("LPUSH", "work:jobs:d", *good(10, "d"))
+    assert of(await lend(backend, pool, ("a", 1), ("b", 0), ("c", 0), ("d", 0))) == {"d": 1}
+    # When the draw falls to that type, and then to another
+    asked = asking(backend, monkeypatch)
+    assert of(await lend(backend, pool, ("d", 1), ("a", 0), ("b", 0), ("c", 0))) == {"d": 1}
+    assert of(await lend(backend, pool, ("b", 1), ("a", 0), ("c", 0), ("d", 0))) == {"d": 1}
+    # Then the server was asked once for each
+    assert len(asked) == 2
+
+
 async def test_all_types_have_their_quotas_before_one_takes_more(opened: Open, stored: Stored) -> None:
     backend = opened()
     pool = await join(backend, *NAMES)

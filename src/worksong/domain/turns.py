@@ -8,7 +8,7 @@ from itertools import accumulate
 from math import log
 from typing import NamedTuple
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Jobs that one draw gives to a name at most: each name that is asked has a price of its own in the server."""
 
 
@@ -22,8 +22,8 @@ class Share(NamedTuple):
 class Sampled:
     """Weighted sampling without replacement, gocraft/work's order of job types, drawn anew for each fetch.
 
-    A fetch of many jobs draws once for every few of them, a quarter at most: over many fetches shares hold as they do
-    one by one.
+    A fetch of many jobs draws once for every few of them, a half at most: over many fetches shares hold as they do one
+    by one.
     """
 
     def __init__(self, weights: Mapping[str, int], draw: Callable[[], float]) -> None:
@@ -41,7 +41,7 @@ class Sampled:
             return self._alone
         draw, marks, weights, last = self._draw, self._marks, self._weights, self._last
         counts: dict[int, int] = {}  # in the order of their first draw
-        few = min(AT_ONCE, (limit + 3) // 4)
+        few = min(AT_ONCE, (limit + 1) // 2)
         for given in range(0, limit, few):
             index = bisect(marks, draw())
             counts[index] = counts.get(index, 0) + min(few, limit - given)

@@ -57,7 +57,10 @@ class GocraftBroker:
         self._ample = False
         """The last fetch found as many jobs as it asked for."""
         self._rich: frozenset[str] = frozenset()
-        """Job types of which it lent more than their quotas, since others had less."""
+        """Job types of which a fetch lent more than their quotas, since others had less.
+
+        It holds until others stand in, or a fetch finds too little: a draw that falls to these types says nothing new.
+        """
         self._keyed = ""
         self._known_keys: dict[str, _Keys] = {}
         self._live: defaultdict[tuple[str, str], dict[bytes, tuple[int, ...]]] = defaultdict(dict)
@@ -118,8 +121,11 @@ class GocraftBroker:
         first, lent, wrong = answer
         if wrong:
             self._complain([types[number - 1] for number in wrong])
-        self._rich = _beyond_quota(turns, lent)
-        return await self._read(want.pool, types, int(first) - 1, lent, now) if lent else []
+        found = await self._read(want.pool, types, int(first) - 1, lent, now) if lent else []
+        stood_in = _beyond_quota(turns, lent)
+        if stood_in or len(found) < want.limit:
+            self._rich = stood_in
+        return found
 
     async def _read(
         self, pool: str, types: Sequence[str], fence: int, lent: Sequence[Any], now: float
