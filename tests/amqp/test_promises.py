@@ -16,6 +16,7 @@ from amqp.server import connected
 from amqp.stage import LIMIT, PATIENT, MakesBackends, awaited
 from corpus import CORPUS
 from worksong.adapters.amqp import AmqpBackend
+from worksong.adapters.amqp.core import Core
 from worksong.adapters.amqp.names import REDELIVERIES
 from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable, ConfigError, EnqueueOutcomeUnknown
 from worksong.domain.job import Delivery, Job, new_id
@@ -217,11 +218,17 @@ async def test_a_job_longer_than_the_server_allows_is_taken_back_and_told_of(
 
         await awaited(lost, "the loss of the job")
     # And the log says what to do, and the ending comes too late
-    assert "raise its consumer_timeout above the longest job" in caplog.text
+    assert "write consumer_timeout= into the URL" in caplog.text
     assert not await settle(backend, running)
+    # And from now on the process knows how long the server waits
+    assert await backend._do(_allowed) == 0.2
     # And the pool works on: the job is lent once more
     again = await one(backend, pool)
     assert (again.job.id, await settle(backend, again)) == (running.job.id, True)
+
+
+async def _allowed(core: Core) -> float:
+    return core.lendings._holds.allowed
 
 
 # quorum queues
@@ -337,7 +344,7 @@ async def test_a_pool_has_no_more_sent_than_it_has_slots(backend: AmqpBackend) -
 async def test_a_delay_queue_declared_otherwise_is_refused_with_the_mend(
     backend: AmqpBackend, rabbitmq_url: str, namespace: str
 ) -> None:
-    # Given a delay queue of somebody else under the name of ours
+    # Given a delay queue of somebody else under the name of ours: what is refused closes a channel, and Go has one (B10)
     with connected(rabbitmq_url) as channel:
         channel.queue_declare(f"{namespace}.send.delay.51200", durable=True)
     # When a job for later needs it, then the refusal says which, why and what to do

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from worksong.adapters.amqp.channel import Delivered
+from worksong.adapters.amqp.consumers import Consumer
 from worksong.adapters.amqp.pace import AHEAD, WINDOW, Paces
-from worksong.adapters.amqp.tap import Tap, _Consumer
+from worksong.adapters.amqp.tap import Tap
 
 SLOTS = 25
 TYPES = ("short", "long")
@@ -35,7 +36,7 @@ async def tap(clock: Clock) -> Tap:
     tap = Tap(nothing, nothing, SLOTS, "here", lambda _: None)
     tap._channel, tap._paces, tap.asked = nothing, Paces(clock), True
     for name, prefetch in tap._lacking(TYPES, SLOTS):
-        tap._consumers[name] = _Consumer(name, prefetch)
+        tap._consumers[name] = Consumer(name, prefetch)
     return tap
 
 

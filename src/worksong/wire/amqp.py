@@ -35,10 +35,14 @@ ATTEMPTS = "x-attempts"
 FAILED_AT = "x-failed-at"
 FIRST_FAILED_AT = "x-first-failed-at"
 REASON = "x-poison-reason"
+TICKET = "x-job-ticket"
+"""By which a worker knows the copy that it made for itself."""
 POISON = "poison"
 _FAR = 1e12
 """No time is so late."""
-_OURS = frozenset({ATTEMPT, ENQUEUED_AT, RUN_AT, QUEUE, META, ERROR_CLASS, ERROR, ATTEMPTS, FAILED_AT, FIRST_FAILED_AT})
+_OURS = frozenset(
+    {ATTEMPT, ENQUEUED_AT, RUN_AT, QUEUE, META, ERROR_CLASS, ERROR, ATTEMPTS, FAILED_AT, FIRST_FAILED_AT, TICKET}
+)
 _BROKERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count", "x-opt-")
 """Headers that the server adds, and that no copy may carry: it counts them to find messages that go in circles."""
 
@@ -106,6 +110,12 @@ def again(received: Received, job: Job, *, run_at: float = 0.0) -> Message:
     if first := received.headers.get(FIRST_FAILED_AT) or (job.fails and headers.get(FAILED_AT)):
         headers[FIRST_FAILED_AT] = first
     return Message(received.body, job.id, job.handler, int(job.enqueued_at), headers)
+
+
+def held(received: Received, job: Job, ticket: str) -> Message:
+    """The message of a job that runs, for whoever runs it."""
+    message = again(received, job)
+    return msgspec.structs.replace(message, headers={**message.headers, TICKET: ticket})
 
 
 def dead(received: Received, job: Job, error_class: str) -> Message:

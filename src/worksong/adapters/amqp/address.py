@@ -15,6 +15,7 @@ PORTS = {"amqp": 5672, "amqps": 5671}
 _FORM = "amqp[s]://[user:password@]host[:port][,host...][/vhost]"
 _TLS = tls.Names("cafile", "certfile", "keyfile", "verify", {"true": True, "false": False})
 _OPTIONS = (
+    "consumer_timeout",
     "exchange",
     "handlers",
     "heartbeat",
@@ -49,6 +50,8 @@ class Address(Shown, frozen=True, kw_only=True):
     """Whether the delays of Go's adapter, a thousandth of what was meant, are waited for."""
     heartbeat: int = 10
     """Seconds between two signs of life on an idle connection; after two of them missed it is over."""
+    consumer_timeout: float = 1800.0
+    """Seconds after which the server takes a job back that is not ended, by its own setting of that name."""
     timeout: float = 5.0
     """Seconds to connect in, and for each answer of the server to come in."""
 
@@ -84,6 +87,7 @@ def parse(url: str) -> Address:
         handlers=tuple(filter(None, options.get("handlers", "").split(","))),
         repair_delays=options.choice("repair_delays", {"false": False, "true": True}),
         heartbeat=int(options.seconds("heartbeat", "10", least=1.0, most=3600.0)),
+        consumer_timeout=options.seconds("consumer_timeout", "1800", least=1.0, most=10 * 365 * 86_400.0),
         timeout=options.seconds("timeout", "5", least=0.001, most=3600.0),
     )
 

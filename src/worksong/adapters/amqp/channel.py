@@ -219,8 +219,8 @@ class Channel:
     async def consume(
         self, queue: str, tag: str, prefetch: int, on_message: Callable[[Delivered], None], *, no_ack: bool = False
     ) -> None:
-        """Have messages delivered, at most `prefetch` of them unacknowledged."""
-        if prefetch:
+        """Have messages delivered, at most `prefetch` of them unacknowledged; 0: all there are."""
+        if prefetch != self._prefetch:
             self._prefetch = prefetch
             await self._ask(self._raw.basic_qos, prefetch_count=prefetch)
 

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from worksong.adapters.amqp.address import Address
 from worksong.adapters.amqp.channel import ChannelClosed
 from worksong.adapters.amqp.claims import Claims
+from worksong.adapters.amqp.copies import Copies
 from worksong.adapters.amqp.graveyard import Graveyard
+from worksong.adapters.amqp.holds import Holds
 from worksong.adapters.amqp.lendings import Lendings
 from worksong.adapters.amqp.link import Link
 from worksong.adapters.amqp.names import Names
@@ -38,7 +40,9 @@ class Core:
         self.into = Link(address, "consumes", outage, self._into_lost)
         self.topology = Topology(self.out, names, address.exchange)
         self.publisher = Publisher(self.out, self.topology, address.timeout)
-        self.lendings = Lendings(self.into, self.topology, self.publisher, repair=address.repair_delays)
+        holds = Holds(self.topology, self.publisher, address.consumer_timeout)
+        copies = Copies(self.topology, self.publisher)
+        self.lendings = Lendings(self.into, self.topology, copies, holds, repair=address.repair_delays)
         self.roster = Roster(self.into, self.topology, names, self.lendings.members)
         self.types = Types(self.out, names, self.publisher)
         self.graveyard = Graveyard(self.out, self.topology, self.publisher)
@@ -77,6 +81,8 @@ class Core:
 
     async def push(self, jobs: Sequence[tuple[Job, Message]], now: float) -> None:
         """Have all of them taken in, in their order."""
+        if self.out.blocked:  # it would not answer a question for a queue, either
+            await self.publisher.ready()
         outgoing = [await self._outgoing(job, message, now) for job, message in jobs]
         try:
             await self.publisher.publish(outgoing)
@@ -131,6 +137,7 @@ class Core:
             member.missed = missing - again
             if again:
                 await self.lendings.give_back(beat.pool.id, again)
+        self.lendings.freshen(beat.pool.id, now)
         if member.tap.hoards:
             await member.tap.rest()
         member.tap.asked = False

@@ -53,8 +53,8 @@ UNSEEN = Ailment(
     Severity.INFO,
     "Policies of the server are not visible to clients: message-ttl, expires, max-length with drop-head or a "
     "dead-letter-exchange on a queue of jobs drop or divert them.",
-    "rabbitmqctl list_policies; list_operator_policies; and rabbitmqctl environment for consumer_timeout, "
-    "which must exceed the longest job and its wait for a slot (30 minutes by default)",
+    "rabbitmqctl list_policies; list_operator_policies; and rabbitmqctl environment for consumer_timeout: "
+    "where it is below 30 minutes, the URL should say so, in seconds, as in ?consumer_timeout=600",
 )
 AILMENTS = (OTHER, DROPPING, BLOCKED, STALE, UNBOUND, CLASSIC, UNSEEN)
 LOSING = ("x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes", "x-overflow")

@@ -12,16 +12,18 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from worksong.adapters.amqp.channel import Channel, ChannelClosed
-from worksong.adapters.amqp.headroom import fitted
+from worksong.adapters.amqp.copies import Copies
+from worksong.adapters.amqp.held import Held
+from worksong.adapters.amqp.holds import Holds
 from worksong.adapters.amqp.link import Link, Lost
-from worksong.adapters.amqp.publisher import Outgoing, Publisher
-from worksong.adapters.amqp.tap import Held, Tap
+from worksong.adapters.amqp.publisher import Outgoing
+from worksong.adapters.amqp.tap import Tap
 from worksong.adapters.amqp.topology import Topology
 from worksong.adapters.memory import store
 from worksong.domain.errors import WorksongError
 from worksong.domain.job import Delivery, Job
 from worksong.domain.names import one_line
-from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Settlement, Snoozed
+from worksong.domain.outcome import Discarded, Done, Released, Settlement
 from worksong.domain.poison import Poison
 from worksong.ports.backend import Pool, Want
 from worksong.wire import amqp
@@ -50,17 +52,20 @@ class _Lent(NamedTuple):
     receipt: Receipt
     pool: str
     held: Held
+    """Another one each time the job is exchanged; the receipt stays."""
+    job: Job
 
 
 class Lendings:
     """Every message that a pool of this process has in its hands."""
 
-    def __init__(self, link: Link, topology: Topology, publisher: Publisher, *, repair: bool = False) -> None:
+    def __init__(self, link: Link, topology: Topology, copies: Copies, holds: Holds, *, repair: bool = False) -> None:
         """`link`: what jobs come through. `repair`: see `worksong.wire.amqp.decode`."""
-        self._link, self._topology, self._publisher, self._repair = link, topology, publisher, repair
+        self._link, self._topology, self._copies, self._holds, self._repair = link, topology, copies, holds, repair
         self.members: dict[str, Member] = {}
         self._lent: dict[int, _Lent] = {}
         self._fence = 0
+        self._exchanging: set[int] = set()
         self._errands: set[asyncio.Task[bool]] = set()
 
     def join(self, pool: Pool, now: float) -> None:
@@ -155,21 +160,28 @@ class Lendings:
             await self._link.reach()
 
     def _lend(self, pool: str, held: Held, now: float) -> tuple[Delivery | None, asyncio.Task[bool] | None]:
-        try:
-            job = amqp.decode(held.delivered.received, held.handler, repair=self._repair)
-        except Poison as wrong:
-            log.error("poison in the queue of %s went to the dead jobs: %s", held.handler, one_line(str(wrong)))
-            return None, self._spawn(self._bury_poison(held, wrong, now))
-        if job.run_at > now:
-            return None, self._spawn(self._postpone(held, job, job.run_at, now))
+        job = self._read(held, now)
+        if not isinstance(job, Job):
+            return None, job
+        if job.run_at > now:  # it came out of its delay queue before its time, and has to pass the next one
+            return None, self._swap(held, self._copies.delayed(held, job, job.run_at, now))
         if job.run_at:
             job = replace(job, run_at=0.0)
         self._fence = fence = max(self._fence + 1, time.time_ns() // 1000)
         receipt = Receipt(held.channel.number, held.delivered.tag)
-        self._lent[fence] = _Lent(receipt, pool, held)
+        self._lent[fence] = _Lent(receipt, pool, held, job)
         return Delivery(job, receipt, fence), None
 
-    # what is not for the handlers
+    def _read(self, held: Held, now: float) -> Job | asyncio.Task[bool]:
+        """The job; of what is none, its burial."""
+        try:
+            return amqp.decode(held.delivered.received, held.handler, repair=self._repair)
+        except Poison as wrong:
+            log.error("poison in the queue of %s went to the dead jobs: %s", held.handler, one_line(str(wrong)))
+            return self._swap(held, self._copies.buried(held, wrong, now))
+
+    def _swap(self, held: Held, copy: Coroutine[Any, Any, Outgoing]) -> asyncio.Task[bool]:
+        return self._spawn(self._copies.take_place(held, copy))
 
     def _spawn(self, errand: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
         task = asyncio.get_running_loop().create_task(errand)
@@ -177,36 +189,35 @@ class Lendings:
         task.add_done_callback(self._errands.discard)
         return task
 
-    async def _bury_poison(self, held: Held, wrong: Poison, now: float) -> bool:
-        return await self._replace(
-            held, self._to_dead(held.handler, amqp.poison(held.delivered.received, held.handler, wrong, now))
-        )
+    # jobs that run for long
 
-    async def _postpone(self, held: Held, job: Job, run_at: float, now: float) -> bool:
-        """It came out of its delay queue before its time, since those have only lengths of a ladder: the next one."""
-        return await self._replace(held, self._to_delay(held, job, run_at, now))
+    def freshen(self, pool: str, now: float) -> None:
+        """Exchange what the server would take back before long, and give back what would wait here until then."""
+        clock = asyncio.get_running_loop().time()
+        for fence, lent in self._lent.items():
+            if lent.pool == pool and fence not in self._exchanging and self._holds.old(lent.held, clock):
+                self._exchanging.add(fence)
+                self._spawn(self._exchange(fence, lent))
+        for held in self.members[pool].tap.withdraw(lambda held: self._holds.old(held, clock)):
+            job = self._read(held, now)
+            if isinstance(job, Job):
+                self._swap(held, self._copies.waiting(held, job))
 
-    async def _replace(self, held: Held, copy: Coroutine[Any, Any, Outgoing]) -> bool:
-        """Publish, then acknowledge; where that fails, the server still has the original. Whether it did not."""
+    async def _exchange(self, fence: int, lent: _Lent) -> bool:
         try:
-            await self._publisher.publish([await copy])
+            fresh = await self._holds.exchange(lent.held, lent.job)
         except (WorksongError, ChannelClosed) as failure:
-            log.warning("a message of %s goes back to its queue: %s", held.handler, failure)
-            await asyncio.sleep(1.0)  # it comes again at once
-            if held.channel.open:
-                held.tap.requeue([held.delivered.tag])
+            if lent.held.channel.open:
+                self._holds.failed(lent.held, failure, asyncio.get_running_loop().time())
             return False
-        if held.channel.open:
-            held.tap.ack([held.delivered.tag])
+        finally:
+            self._exchanging.discard(fence)
+        if fence not in self._lent:  # it ended meanwhile
+            fresh.ack()
+        elif fresh.channel.open:
+            self._lent[fence] = lent._replace(held=fresh)
+            lent.held.ack()
         return True
-
-    async def _to_delay(self, held: Held, job: Job, run_at: float, now: float) -> Outgoing:
-        queue = await self._topology.ensure_delay(held.handler, self._topology.names.rung(run_at - now))
-        return Outgoing(held.handler, "", queue, fitted(amqp.again(held.delivered.received, job, run_at=run_at)))
-
-    async def _to_dead(self, handler: str, message: amqp.Message) -> Outgoing:
-        await self._topology.ensure_dead(handler)
-        return Outgoing(handler, "", self._topology.names.dead(handler), fitted(message))
 
     # settle
 
@@ -223,7 +234,7 @@ class Lendings:
             match settlement.outcome:
                 case Done() | Discarded():
                     acks[lent.held.tap].append(lent.held.delivered.tag)
-                case Released():
+                case Released() if not lent.held.hold:
                     backs[lent.held.tap].append(lent.held.delivered.tag)
                 case _:
                     copies.append(place)
@@ -244,32 +255,21 @@ class Lendings:
     async def _settle_copies(
         self, batch: Sequence[Settlement], places: Sequence[int], held: list[bool], now: float
     ) -> None:
-        todo: dict[int, tuple[int, _Lent]] = {}
+        todo: dict[int, int] = {}
+        """Fence -> place."""
         messages: list[Outgoing] = []
         for settlement, place in zip(batch, places, strict=True):
             lent, fence = self._mine(settlement.delivery), settlement.delivery.fence
             if lent is None or fence in todo:
                 continue
-            messages.append(await self._copy(lent, settlement.delivery.job, settlement.outcome, now))
-            todo[fence] = place, lent
-        await self._publisher.publish(messages)
-        for fence, (place, lent) in todo.items():
+            messages.append(await self._copies.ended(lent.held, settlement.delivery.job, settlement.outcome, now))
+            todo[fence] = place
+        await self._copies.publish(messages)
+        for fence, place in todo.items():
             held[place] = True
-            if self._lent.pop(fence, None) and lent.held.channel.open:
-                lent.held.tap.ack([lent.held.delivered.tag])
-
-    async def _copy(self, lent: _Lent, job: Job, outcome: Outcome, now: float) -> Outgoing:
-        held = lent.held
-        match outcome:
-            case Retried(run_at, error):
-                return await self._to_delay(held, failed(job, error, now), run_at, now)
-            case Snoozed(run_at):
-                return await self._to_delay(held, job, run_at, now)
-            case Buried(error, failure):
-                message = amqp.dead(held.delivered.received, failed(job, error, now), failure.type if failure else "")
-                return await self._to_dead(held.handler, message)
-            case _:
-                raise AssertionError(outcome)
+            ended = self._lent.pop(fence, None)  # perhaps exchanged meanwhile
+            if ended:
+                ended.held.ack()
 
     def holds(self, delivery: Delivery) -> bool:
         """Whether the lending still holds."""
@@ -294,9 +294,13 @@ class Lendings:
     async def give_back(self, pool: str, fences: frozenset[int]) -> int:
         """Back to their queues, nothing counted."""
         member = self.members.get(pool)
-        found = {fence: lent for fence in fences if (lent := self._lent.pop(fence, None))}
-        if member and found:
-            member.tap.requeue(lent.held.delivered.tag for lent in found.values() if lent.held.channel.open)
+        found = [lent for fence in fences if (lent := self._lent.pop(fence, None))]
+        back = [lent for lent in found if lent.held.channel.open]
+        for lent in back:
+            if lent.held.hold:  # the way back of its queue is a longer one
+                self._swap(lent.held, self._copies.waiting(lent.held, lent.job))
+        if member and back:
+            member.tap.requeue(lent.held.delivered.tag for lent in back if not lent.held.hold)
             await member.tap.sure()
         return len(found)
 
@@ -312,6 +316,7 @@ class Lendings:
 
     def _forget(self, channel: Channel) -> None:
         """A channel is gone: what came through it is the server's again."""
+        self._holds.forget(channel)
         for fence in [fence for fence, lent in self._lent.items() if lent.held.channel is channel]:
             del self._lent[fence]
 
@@ -326,11 +331,6 @@ class Lendings:
             task.cancel()
         for pool in list(self.members):
             await self.dismiss(pool)
-
-
-def failed(job: Job, error: str, now: float) -> Job:
-    """With one more failure counted."""
-    return replace(job, attempt=job.attempt + 1, error=error, failed_at=now)
 
 
 async def _quietly(tap: Tap) -> bool:

@@ -16,6 +16,8 @@ SPARE = 600
 """Seconds that a delay queue outlives the last message that can be in it."""
 RENEWED = 60.0
 """Seconds for which a delay queue need not be declared again, well below `SPARE`."""
+HOLD_FOR = 10_000
+"""Milliseconds after which a copy that its worker does not hold goes to the queue of its type."""
 REDELIVERIES = 20
 """Deliveries without an ending after which a quorum queue gives a job to the dead."""
 
@@ -23,8 +25,10 @@ REDELIVERIES = 20
 class Names:
     """The names of one namespace. The server allows 255 bytes to each."""
 
-    def __init__(self, namespace: str, *, quorum: bool = False, ladder: tuple[int, ...] = LADDER) -> None:
-        self.namespace, self.quorum, self.ladder = namespace, quorum, ladder
+    def __init__(
+        self, namespace: str, *, quorum: bool = False, ladder: tuple[int, ...] = LADDER, hold_for: int = HOLD_FOR
+    ) -> None:
+        self.namespace, self.quorum, self.ladder, self.hold_for = namespace, quorum, ladder, hold_for
         self._prefix = f"{namespace}." if namespace else ""
         self.ask = f"{self._prefix}worksong.ask"
         """The exchange through which all pools are asked who they are."""
@@ -45,6 +49,10 @@ class Names:
     def delay(self, handler: str, milliseconds: int) -> str:
         """Never `<handler>_delayed_<n>`: those are Go's, declared with other arguments."""
         return f"{self._prefix}{handler}.delay.{milliseconds}"
+
+    def hold(self, handler: str, owner: str) -> str:
+        """Where a channel keeps the jobs of this type that run for long."""
+        return f"{self._prefix}{handler}.held.{owner}"
 
     def claim(self, job_id: str) -> str:
         """A queue that only one process can declare: whoever does enqueues the job of this id."""
@@ -68,6 +76,14 @@ class Names:
 
     def delay_arguments(self, handler: str, milliseconds: int) -> Arguments:
         """The same formula everywhere: whoever declares the queue must do so alike."""
+        return self._passing_on(handler, milliseconds)
+
+    def hold_arguments(self, handler: str) -> Arguments:
+        """A message that is held has no end; one that is not, had it long ago, or has it soon."""
+        return self._passing_on(handler, self.hold_for)
+
+    def _passing_on(self, handler: str, milliseconds: int) -> Arguments:
+        """Of a queue whose messages move to that of their type by themselves, and which then goes, too."""
         arguments: Arguments = {
             "x-message-ttl": milliseconds,
             "x-dead-letter-exchange": "",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from worksong.adapters.amqp.channel import Channel, ChannelClosed
-from worksong.adapters.amqp.link import Link, Lost
+from worksong.adapters.amqp.link import BLOCKED, Link, Lost
 from worksong.adapters.amqp.topology import Topology
 from worksong.domain.errors import BackendFull, BackendRefused, BackendUnavailable
 from worksong.wire.amqp import Message
@@ -81,7 +81,7 @@ class Publisher:
 
     async def _try(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
         """Answers those that found no queue."""
-        channel = await self._ready()
+        channel = await self.ready()
         batch = _Batch(len(messages))
         for place, outgoing in enumerate(messages):
             if len(self._waiting) >= WINDOW or self._weight > HEAVY:
@@ -110,7 +110,8 @@ class Publisher:
         self._waiting[self._tag] = (batch, place, message)
         self._weight += len(message.body)
 
-    async def _ready(self) -> Channel:
+    async def ready(self) -> Channel:
+        """The channel; raises `BackendFull` if the server takes nothing in, and keeps to that."""
         await self._link.reach()
         if self._link.blocked and not await self._link.unblocked():
             raise BackendFull(f"the server takes no messages in: {self._link.blocked}; nothing was enqueued")
@@ -127,28 +128,34 @@ class Publisher:
         while (len(self._waiting) >= WINDOW or self._weight > HEAVY) and not batch.done.done():
             before = len(self._waiting), self._tag
             self._room.clear()
+            room = asyncio.ensure_future(self._room.wait())
             try:
-                async with asyncio.timeout(self._timeout):
-                    await self._room.wait()
-            except TimeoutError:
-                if before == (len(self._waiting), self._tag):
+                if not await self._patiently(room) and before == (len(self._waiting), self._tag):
                     self._give_up()
+            finally:
+                room.cancel()
 
     async def _confirmed(self, batch: _Batch, channel: Channel) -> None:
         while not batch.done.done() and batch.left and channel.open:
             before = batch.left
-            await asyncio.wait([batch.done], timeout=self._timeout)
-            if not batch.done.done() and batch.left == before:
+            if not await self._patiently(batch.done) and batch.left == before:
                 self._give_up()
         if batch.done.done():
             batch.done.result()
         elif batch.left:
             raise Unconfirmed("the channel was closed before the server confirmed")
 
+    async def _patiently(self, answer: asyncio.Future[Any]) -> bool:
+        """Wait for it, less long if the server says that it takes nothing in; False: it did not come."""
+        done, _ = await asyncio.wait([answer], timeout=self._timeout * BLOCKED)
+        if not done and not self._link.blocked:
+            done, _ = await asyncio.wait([answer], timeout=self._timeout * (1 - BLOCKED))
+        return bool(done)
+
     def _give_up(self) -> None:
         if self._link.blocked:  # it reads nothing now, and may read what was written once that is over
             raise Unconfirmed(
-                f"no confirmation within {self._timeout:g} s: the server is blocked: {self._link.blocked}"
+                f"no confirmation within {self._timeout * BLOCKED:g} s: the server is blocked: {self._link.blocked}"
             )
         self._link.drop(f"no confirmation within {self._timeout:g} s")
 

@@ -7,11 +7,11 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from worksong.adapters.amqp.channel import Channel, ChannelClosed, Delivered
+from worksong.adapters.amqp.consumers import Consumer, Consumers
+from worksong.adapters.amqp.held import Held
 from worksong.adapters.amqp.link import Link, Lost
-from worksong.adapters.amqp.names import REDELIVERIES
 from worksong.adapters.amqp.pace import Paces
 from worksong.adapters.amqp.topology import Topology
 from worksong.domain.job import new_id
@@ -21,26 +21,6 @@ FULL, LARGE = 2, 5
 """After so many draws in a row, of so many jobs at least, the server is asked to send by itself."""
 SOON = 0.02
 log = logging.getLogger("worksong.amqp")
-
-
-class Held(NamedTuple):
-    """A message that the server has given us, and waits to hear of."""
-
-    handler: str
-    delivered: Delivered
-    channel: Channel
-    tap: Tap
-
-
-class _Consumer:
-    """What the server may send of one job type before we end some of it."""
-
-    __slots__ = ("handler", "prefetch", "unended")
-
-    def __init__(self, handler: str, prefetch: int = 0) -> None:
-        """`prefetch`: 0 for what is asked for one by one."""
-        self.handler, self.prefetch = handler, prefetch
-        self.unended = 0
 
 
 class Tap:
@@ -53,13 +33,16 @@ class Tap:
         self._on_closed = on_closed
         self._lock = asyncio.Lock()
         self._channel: Channel | None = None
-        self._consumers: dict[str, _Consumer] = {}
+        self._consumers = Consumers()
+        self._holds: dict[str, Callable[[], None]] = {}
+        """Tag of a consumer of what the channel holds for long -> who is told of its end."""
         self._buffer: dict[str, deque[Held]] = {}
-        self._unended: dict[int, _Consumer] = {}
+        self._unended: dict[int, Consumer] = {}
         """Delivery tag -> who brought it, in the order of delivery."""
         self._listening: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
-        self._paces = Paces(asyncio.get_running_loop().time)
+        self._time = asyncio.get_running_loop().time
+        self._paces = Paces(self._time)
         self.asked = False
         """Whether somebody fetched since the last beat."""
         self._full = 0
@@ -118,15 +101,14 @@ class Tap:
         channel, found, empty = await self.ready(), list[Held](), set[str]()
         try:
             for name, quota in (*shares, *((share.name, limit) for share in shares)):
-                asked, left = _Consumer(name), min(quota, limit - len(found))
+                asked, left = Consumer(name), min(quota, limit - len(found))
                 while left > 0 and name not in empty:
                     await self._topology.ensure(name)
                     delivered = await channel.get(self._topology.names.queue(name))
                     if delivered is None:
                         empty.add(name)
                         break
-                    self._hold(delivered, asked)
-                    found.append(Held(name, delivered, channel, self))
+                    found.append(self._hold(delivered, channel, asked))
                     left -= 1
         except BaseException:
             if channel is self._channel and channel.open:
@@ -157,29 +139,15 @@ class Tap:
                 await self._consume(channel, name, prefetch)
 
     def _lacking(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
-        """Job types that want another consumer, and how much the server may send to it.
-
-        Asked when nothing is left here: then what ends fast was sent for too late, and is read ahead from now on. It is
-        the types that end all they may have within a moment: their neighbours may be slower, or have no jobs.
-        """
-        unended = sum(consumer.unended for consumer in self._consumers.values())
+        """What is missing where the slots that are taken by others' jobs are not promised a second time."""
+        unended = self._consumers.unended
         most = max(self._slots - (len(self._unended) - unended), unended - self.buffered + limit)
-        found: list[tuple[str, int]] = []
-        for name in names:
-            mine = [consumer for consumer in self._consumers.values() if consumer.handler == name]
-            granted, ahead = sum(consumer.prefetch for consumer in mine), self._paces.ahead(name)
-            if not mine:
-                found.append((name, max(1, -(-most // len(names)))))
-            elif granted < most and all(consumer.unended >= consumer.prefetch for consumer in mine):
-                found.append((name, min(granted, most - granted)))
-            elif granted <= 2 * ahead and 3 * granted <= 2 * (most + ahead):
-                found.append((name, most + ahead - granted))
-        return found
+        return self._consumers.lacking(names, most, self._paces.ahead)
 
     async def _consume(self, channel: Channel, name: str, prefetch: int) -> None:
         await self._topology.ensure(name)
         tag = f"{self._label}_{name}_{new_id()}"[-255:]
-        self._consumers[tag] = _Consumer(name, prefetch)
+        self._consumers[tag] = Consumer(name, prefetch)
         try:
             await channel.consume(self._topology.names.queue(name), tag, prefetch, self._came)
         except BaseException:
@@ -191,13 +159,33 @@ class Tap:
         consumer, channel = self._consumers.get(delivered.consumer), self._channel
         if consumer is None or channel is None:
             return  # of a channel that is gone: the server has it back
-        self._hold(delivered, consumer)
-        self._buffer.setdefault(consumer.handler, deque()).append(Held(consumer.handler, delivered, channel, self))
+        self._buffer.setdefault(consumer.handler, deque()).append(self._hold(delivered, channel, consumer))
         self._bell.set()
 
-    def _hold(self, delivered: Delivered, consumer: _Consumer) -> None:
+    def _hold(self, delivered: Delivered, channel: Channel, consumer: Consumer, hold: str = "") -> Held:
         consumer.unended += 1
         self._unended[delivered.tag] = consumer
+        return Held(consumer.handler, delivered, channel, self, self._time(), hold)
+
+    async def keep(
+        self, channel: Channel, handler: str, hold: str, on_copy: Callable[[Held], None], on_gone: Callable[[], None]
+    ) -> None:
+        """Have all of this queue sent here, whatever else may be; it takes nobody's slot. `on_gone`: the queue is."""
+        consumer, tag = Consumer(handler), f"{self._label}_{handler}_{new_id()}"[-255:]
+
+        def came(delivered: Delivered) -> None:
+            on_copy(self._hold(delivered, channel, consumer, hold))
+
+        async with self._lock:
+            self._holds[tag] = on_gone
+            await channel.consume(hold, tag, 0, came)
+
+    def withdraw(self, unwanted: Callable[[Held], bool]) -> list[Held]:
+        """These are not lent any more, and not ended: whoever asked sees to that."""
+        found = [held for waiting in self._buffer.values() for held in waiting if unwanted(held)]
+        for held in found:
+            self._buffer[held.handler].remove(held)
+        return found
 
     async def more(self, handlers: Iterable[str]) -> bool:
         """Whether something came, now that the server has sent all it had."""
@@ -277,8 +265,8 @@ class Tap:
                 if tag in self._consumers:  # not cancelled by the server meanwhile, which would answer nothing
                     await channel.cancel(tag)
             here = [held for waiting in self._buffer.values() for held in waiting]
-            back = [held for held in here if for_good or not _spared(held)]
-            self._buffer = {} if for_good else _sorted(filter(_spared, here))
+            back = [held for held in here if for_good or not held.spared]
+            self._buffer = {} if for_good else _sorted(held for held in here if held.spared)
             self.requeue([held.delivered.tag for held in back])
             self._full = 0
             self._consumers.clear()
@@ -304,7 +292,7 @@ class Tap:
             if "timed out" in closed.text:
                 log.warning(
                     "the server took the jobs of this process back, since one was here longer than it allows: %s; "
-                    "raise its consumer_timeout above the longest job and its wait for a slot, or split that job",
+                    "write consumer_timeout= into the URL, with no more seconds than the server has",
                     closed.text,
                 )
             elif closed.code > 300:
@@ -314,22 +302,19 @@ class Tap:
 
     def _cancelled(self, tag: str) -> None:
         """Its queue was deleted, or moved: look for it anew at the next fetch."""
-        consumer = self._consumers.pop(tag, None)
+        gone, consumer = self._holds.pop(tag, None), self._consumers.pop(tag, None)
+        if gone:
+            gone()
         if consumer:
             self._topology.forget_type(consumer.handler)
             self._bell.set()
 
     def _forget(self) -> None:
         self._consumers.clear()
+        self._holds.clear()
         self._buffer.clear()
         self._unended.clear()
         self._bell.set()
-
-
-def _spared(held: Held) -> bool:
-    """Whether it came back often."""
-    count = held.delivered.received.headers.get("x-delivery-count")
-    return isinstance(count, int) and count >= REDELIVERIES // 2
 
 
 def _sorted(here: Iterable[Held]) -> dict[str, deque[Held]]:
@@ -340,4 +325,4 @@ def _sorted(here: Iterable[Held]) -> dict[str, deque[Held]]:
     return found
 
 
-__all__ = ["Held", "Lost", "Tap"]
+__all__ = ["Lost", "Tap"]

@@ -11,6 +11,7 @@ from worksong.adapters.amqp.channel import LOCKED, NOT_FOUND, OTHERWISE, REFUSED
 from worksong.adapters.amqp.link import Link, Lost
 from worksong.adapters.amqp.names import RENEWED, Arguments, Names
 from worksong.domain.errors import BackendRefused
+from worksong.domain.job import new_id
 
 T = TypeVar("T")
 
@@ -92,6 +93,13 @@ class Topology:
             await self._declare(queue, self.names.delay_arguments(handler, milliseconds))
             self._known[queue] = now
             self.delays.setdefault(handler, set()).add(milliseconds)
+        return queue
+
+    async def new_hold(self, handler: str) -> str:
+        """A queue of its own for one channel's jobs that run for long; it goes when the channel is gone."""
+        await self.ensure(handler)
+        queue = self.names.hold(handler, new_id())
+        await self._declare(queue, self.names.hold_arguments(handler))
         return queue
 
     def forget(self, queue: str) -> None:
