@@ -310,6 +310,37 @@ async def test_the_last_point_is_the_one_that_runs_now() -> None:
             assert len(course_fields(course)["points"]) == period.points
 
 
+class Asked:
+    """A history that knows from when on it was asked for."""
+
+    def __init__(self, behind: Any) -> None:
+        self._behind, self.since = behind, [0.0]
+
+    async def course(self, grain: Any, since: float, until: float) -> Any:
+        self.since.append(since)
+        return await self._behind.course(grain, since, until)
+
+
+async def test_a_month_is_read_once_and_then_only_what_may_have_changed() -> None:
+    # Given a month that was read, and runs that are told later: of now, and of a moment ago
+    worker, period = Worker(), PERIODS["30d"]
+    store = worker.backend()
+    asked: Any = Asked(store)
+    await store.note({"mail": a_tally(Done(), 7)}, HOUR - 20 * DAY)
+    before = await read(asked, period, NOW)
+    await store.note({"mail": a_tally(Done(), 2)}, NOW - 60)
+    await store.note({"mail": a_tally(Done(), 5)}, NOW + 3600)
+    # When it is read again an hour later
+    course = await read(asked, period, NOW + 3600, before)
+    # Then only the end of it is, and the points are those of somebody who reads all
+    assert asked.since[-1] > NOW - 3 * period.step
+    assert course.points == (await read(store, period, NOW + 3600)).points
+    assert course.handlers["mail"].ended() == 14
+    # And after a clock was set back, or a long sleep, nothing of it is relied on
+    for now in (NOW - 40 * DAY, NOW + 40 * DAY):
+        assert (await read(asked, period, now, course)).points == (await read(store, period, now)).points
+
+
 @pytest.mark.parametrize(
     ("highest", "axis"), [(0, 1), (1, 1), (7, 10), (11, 20), (0.03, 0.05), (500, 500), (501, 1000), (1e-7, 1e-7)]
 )
