@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import time
 import uuid
@@ -118,6 +120,12 @@ async def test_the_overview_draws_what_jobs_did(worker: Worker) -> None:
         assert "40 runs did well and 5 failed in the last hour." in told[0]
         assert "99% took at most" in told[1]
         assert all(picture.get("role") == "img" and picture.get("aria-labelledby") for picture in pictures)
+        # And each point says what it shows, to whoever points at it
+        runs, ran, _ = [json.loads(html.unescape(found)) for found in re.findall(r'data-points="([^"]*)"', page)]
+        assert (len(runs), runs[0]) == (60, "59 min ago: 0 done, 0 failed")
+        assert (runs[-1], runs[-6]) == ("30 s ago: 0 done, 5 failed", "5 min 30 s ago: 40 done, 0 failed")
+        assert ran[0] == "59 min ago: nothing ran"
+        assert re.fullmatch(r"30 s ago: p50 [\d.]+ s, p95 [\d.]+ s, p99 [\d.]+ s", ran[-1])
         # And the longer periods have what is older
         assert "540 runs did well and 5 failed" in await visitor.read("/?period=24h")
         assert "9,540 runs did well and 5 failed" in await visitor.read("/?period=30d")
@@ -342,7 +350,7 @@ async def test_a_month_is_read_once_and_then_only_what_may_have_changed() -> Non
 
 
 @pytest.mark.parametrize(
-    ("highest", "axis"), [(0, 1), (1, 1), (7, 10), (11, 20), (0.03, 0.05), (500, 500), (501, 1000), (1e-7, 1e-7)]
+    ("highest", "axis"), [(0, 1), (1, 1), (7, 8), (11, 15), (0.03, 0.03), (500, 500), (501, 600), (1e-7, 1e-7)]
 )
 def test_an_axis_ends_at_a_number_that_reads_well(highest: float, axis: float) -> None:
     assert nice(highest) == pytest.approx(axis)
