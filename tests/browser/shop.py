@@ -32,6 +32,8 @@ from worksong.ports.context import Context
 from worksong.service.journal import Journal, Order
 
 T = 1_000_000.0
+DIED = 1_800.0
+"""Seconds since the first dead job died."""
 DECLINED = """Traceback (most recent call last):
   File "/srv/shop/jobs.py", line 88, in charge_card
     bank.charge(order, cents)
@@ -39,42 +41,59 @@ DECLINED = """Traceback (most recent call last):
     raise CardDeclined(f"order {order} was declined: {reason}")
 shop.bank.CardDeclined: order %d was declined: insufficient funds"""
 WAITING = (
-    *(("payments", "charge_card", 7), ("images", "resize_image", 1284), ("mail", "send_newsletter", 312)),
-    *(("default", "index_product", 48), ("reports", "build_report", 2)),
+    ("payments", "charge_card", 7, 4),
+    ("images", "resize_image", 1284, 840),
+    ("mail", "send_newsletter", 312, 200),
+    ("default", "index_product", 48, 35),
+    ("reports", "build_report", 2, 610),
 )
+"""Queue, job type, how many wait, and for how many seconds the oldest of them."""
 SERVED = ("build_report", "charge_card", "index_product", "resize_image", "send_newsletter", "send_receipt")
 
 
-async def seeded() -> tuple[Worker, asyncio.Task[None]]:
-    """The worker, and what keeps its pools alive."""
-    worker, chance, now = _application(), random.Random(4), time.time()
+async def seeded(url: str = "memory://", name: str = "shop") -> tuple[Worker, asyncio.Task[None]]:
+    """The worker, and what keeps its pools alive; several in one store need several names."""
+    worker, chance, now = _application(url, name), random.Random(4), time.time()
     backend = worker.backend()
     await _fail(backend, chance, now)
     await _remember(backend, chance, now)
     await _tell(backend, now)
     await _pipelines(worker, now)
-    for queue, handler, count in WAITING:
-        await backend.push([_job(handler, {"id": n, "locale": "en"}, queue, now) for n in range(count)], now)
+    beats = [await _running(backend, *crew, now) for crew in (("web-1", 4711, 5), ("web-2", 902, 3))]
+    for queue, handler, count, oldest in WAITING:
+        ages = [oldest * (1 - n / count) for n in range(count)]
+        await backend.push([_job(handler, _arguments(handler, n), queue, now - ages[n]) for n in range(count)], now)
     later = [_job("remind_cart", {"user_id": 400 + n}, "mail", now) for n in range(14)]
     for job in later:
         due = Job("remind_cart", job.args, "mail", id=job.id, enqueued_at=now, run_at=now + chance.uniform(60, 86400))
         await backend.push([due], now)
-    await backend.pause("reports")
+    await backend.pause("reports" if Capability.QUEUES in backend.capabilities else "build_report")
     await _fire(worker, now)
-    beats = [await _running(backend, host, busy, now) for host, busy in (("web-1", 5), ("web-2", 3))]
     return worker, asyncio.ensure_future(_beating(backend, beats))
 
 
-def _application() -> Worker:
-    worker = Worker(name="shop", records="memory://")
+def _arguments(handler: str, number: int) -> dict[str, object]:
+    match handler:
+        case "resize_image":
+            return {"path": f"products/{4000 + number}/front.jpg", "width": 1280}
+        case "charge_card":
+            return {"order": 8200 + number, "cents": 1900 + 350 * number, "card": "4111111111111111"}
+        case "send_newsletter":
+            return {"user_id": 70_000 + number, "issue": "2026-11", "locale": ("en", "de", "fr")[number % 3]}
+        case _:
+            return {"id": 500 + number}
+
+
+def _application(url: str, name: str) -> Worker:
+    worker = Worker(url, name=name, records="memory://")
     worker.register("charge_card", lambda args: None, redact=("card",), max_fails=4)
-    for name, spec, zone in (
+    for handler, spec, zone in (
         ("nightly_report", "0 3 * * *", "Europe/Berlin"),
         ("sync_stock", "@every 5m", None),
         ("remind_invoices", "0 9 * * mon-fri", "Europe/Berlin"),
     ):
-        worker.register(name, lambda: None)
-        worker.periodic(spec, name, tz=zone)
+        worker.register(handler, lambda: None)
+        worker.periodic(spec, handler, tz=zone)
     return worker
 
 
@@ -117,8 +136,9 @@ async def _fire(worker: Worker, now: float) -> None:
 async def _fail(backend: Backend, chance: random.Random, now: float) -> None:
     for n in range(23):
         args = {"order": 7000 + n, "cents": 4900, "card": "4111111111111111"}
-        at = now - chance.uniform(600, 90_000)
-        await _end(backend, _job("charge_card", args, "payments", at, f"dead-{n}"), Buried(DECLINED % (7000 + n)), at)
+        at = now - (DIED if n == 0 else chance.uniform(600, 90_000))
+        job = Job("charge_card", args, "payments", id=f"dead-{n}", enqueued_at=at - 3, attempt=4)
+        await _end(backend, job, Buried(DECLINED % (7000 + n)), at)
     for n in range(4):
         at = now - chance.uniform(600, 50_000)
         path = {"path": f"images/2026/{n}.heic", "width": 1280}
@@ -137,17 +157,16 @@ async def _tell(backend: Backend, now: float) -> None:
     scribe = Scribe()
     attempts = Attempts(scribe)
     for number in range(1, 5):
-        context, run = (
-            Context(),
-            Running(Delivery(Job("charge_card", id="dead-0", attempt=number), None, 0), 0, now - 9),
-        )
+        began = now - DIED - (4 - number) * 400
+        context = Context()
+        run = Running(Delivery(Job("charge_card", id="dead-0", attempt=number), None, 0), 0, began - 0.8)
         context.begin(run, time.time)
         token = CURRENT.set(context)
         for text in ("charging 4900 cents", f"the bank says no, try {number}"):
             scribe.handle(logging.LogRecord("shop.bank", logging.INFO, "", 0, text, (), None))
         CURRENT.reset(token)
         error = DECLINED % 7000
-        attempts.note(run, Buried(error) if number == 4 else Retried(0.0, error), now - 8.2)
+        attempts.note(run, Buried(error) if number == 4 else Retried(0.0, error), began)
     await attempts.write(backend, now)
     journal = Journal(lambda: backend, SystemClock())
     for age, who, status, told, done in (
@@ -166,7 +185,7 @@ async def _pipelines(worker: Worker, now: float) -> None:
     assert worker.ledgers is not None
     ledger = worker.ledgers.here()
     for number, (name, through, lost) in enumerate(
-        (("import", 4, 0), ("nightly export", 2, 0), ("mail", 1, 1), ("x", 0, 0))
+        (("import", 4, 0), ("nightly export", 2, 0), ("mail", 1, 1), ("summer sale", 0, 0))
     ):
         ids = [f"{name}-{step}" for step in range(4)]
         tasks = ("read_file", "index_product", "resize_image", "send_receipt")
@@ -177,7 +196,7 @@ async def _pipelines(worker: Worker, now: float) -> None:
             for job_id, task, then in zip(ids, tasks, behind, strict=True)
         ]
         widths = (1, 2, 1) if name == "nightly export" else ()
-        told = {"name": name, "description": "of the shop", "created_at": at}
+        told = {"name": name, "description": "All products of the shop", "created_at": at}
         whole = PipelineRecord(id=f"pipe-{number}", job_ids=tuple(ids), widths=widths, **told)
         await ledger.open_pipeline(whole, jobs)
         for step in range(through):
@@ -198,7 +217,7 @@ async def _end(backend: Backend, job: Job, outcome: Outcome, at: float) -> None:
     await backend.leave(pool, at)
 
 
-async def _running(backend: Backend, host: str, busy: int, now: float) -> Beat:
+async def _running(backend: Backend, host: str, pid: int, busy: int, now: float) -> Beat:
     """A pool that is busy with some jobs, each a little further than the next."""
     workers = tuple(new_id() for _ in range(8))
     pool = Pool(
@@ -208,17 +227,19 @@ async def _running(backend: Backend, host: str, busy: int, now: float) -> Beat:
         concurrency=8,
         worker_ids=workers,
         host=host,
-        pid=4711,
+        pid=pid,
         started_at=now - 200_000,
     )
     await backend.enlist(pool, now)
-    lent = await _lent(backend, pool, "resize_image", busy - 2, now)
-    lent += await _lent(backend, pool, "send_newsletter", 1, now)
-    if host == "web-1":
-        await backend.push([_job("charge_card", {"order": 6999, "card": "4111"}, "urgent", now, "run-0")], now)
-        lent += await backend.fetch(Want(pool.id, 1, 0.0, (Share("charge_card", 1),), ("urgent",)), now)
+    begun = [("resize_image", "images", new_id()) for _ in range(busy - 2)] + [("send_newsletter", "mail", new_id())]
+    begun += [("charge_card", "payments", "run-0" if host == "web-1" else new_id())]
+    lent: list[Delivery] = []
+    for slot, (handler, queue, job_id) in enumerate(begun):
+        at = now - 3 - 11 * slot
+        await backend.push([_job(handler, _arguments(handler, slot), queue, at, job_id)], at)
+        lent += await _lent(backend, pool, handler, 1, at)
     running = tuple(
-        Running(job, slot, now - 3 - 20 * slot, checkin=f"{100 + 70 * slot}/600", checkin_at=now - 2)
+        Running(job, slot, now - 3 - 11 * slot, checkin=f"{100 + 70 * slot}/600", checkin_at=now - 2)
         for slot, job in enumerate(lent)
     )
     return Beat(pool, running, tuple(lent))
@@ -237,4 +258,4 @@ async def _beating(backend: Backend, beats: Sequence[Beat]) -> None:
 
 
 def _job(handler: str, args: dict[str, object], queue: str, at: float, job_id: str = "") -> Job:
-    return Job(handler, args, queue, id=job_id or new_id(), enqueued_at=at - 60)
+    return Job(handler, args, queue, id=job_id or new_id(), enqueued_at=at)

@@ -212,3 +212,20 @@ async def test_long_records_that_change_together_are_kept_whole(url: str) -> Non
     assert await store.write([Change(one.ref, 1, one) for one in new])
     assert await store.read(refs) == new
     await store.close()
+
+
+@pytest.mark.parametrize("spread", ["evenly", "in one line"])
+async def test_a_page_of_waiting_jobs_has_those_that_go_first_however_they_are_spread(
+    backend: SqlBackend, spread: str
+) -> None:
+    # Given jobs in twelve lines: side by side, or so that most of those that go first are in the last one
+    names = [(f"kind{number % 3}", f"queue{number % 4}") for number in range(12)]
+    chosen = [names[number % 12] if spread == "evenly" or number > 70 else names[11] for number in range(100)]
+    jobs = [a_job(kind, queue=queue, enqueued_at=T + at) for at, (kind, queue) in enumerate(chosen)]
+    for job in jobs:
+        await push(backend, job)
+    # When they are looked at page by page, then they come as they were enqueued
+    for offset in (0, 30, 60, 90):
+        page = await backend.jobs(State.QUEUED, Window(30, offset))
+        assert [view.id for view in page] == [job.id for job in jobs[offset : offset + 30]]
+        assert page.total == 100

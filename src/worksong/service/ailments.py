@@ -36,19 +36,24 @@ def grouped(views: Iterable[JobView]) -> list[Group]:
     """The largest group first."""
     groups: dict[tuple[str, str], Group] = {}
     for view in views:
-        key, sample = key_of(view), _sample(view)
-        group = groups.setdefault(key, Group(handler=key[0], error=key[1], sample=sample))
+        sample = _sample(view)
+        key = view.handler, _common(sample)
+        group = groups.get(key) or groups.setdefault(key, Group(handler=key[0], error=key[1], sample=sample))
         _count(group, view, sample)
     return sorted(groups.values(), key=lambda group: (-group.dead - group.retry, group.handler, group.error))
 
 
 def key_of(view: JobView) -> tuple[str, str]:
     """The job type and the error of the group to which a job belongs."""
-    return view.handler, _VARYING.sub("*", _sample(view))
+    return view.handler, _common(_sample(view))
 
 
 def _sample(view: JobView) -> str:
     return without_logins(view.reason or last_line(view.job.error)).strip()[:LONGEST]
+
+
+def _common(sample: str) -> str:
+    return _VARYING.sub("*", sample)
 
 
 def _count(group: Group, view: JobView, sample: str) -> None:

@@ -15,6 +15,8 @@ from worksong.engine.releases import Release
 from worksong.ports.chronicle import Chronicle
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+LATE = 120.0
+"""Seconds after which nobody counts anything in a time that is over: workers tell within ten, clocks may differ."""
 
 
 class Period(NamedTuple):
@@ -69,6 +71,8 @@ class Course(msgspec.Struct, frozen=True):
 
     period: Period
     points: Sequence[Point]
+    at: float = 0.0
+    """When it was read, in Unix seconds."""
     releases: Sequence[Release] = ()
     """Those of the application that began meanwhile, the earliest first."""
 
@@ -92,21 +96,34 @@ class Course(msgspec.Struct, frozen=True):
         return [(point.queues if apart else point.tallies).get(queue, nothing) for point in self.points]
 
 
-async def read(store: Chronicle, period: Period, now: float) -> Course:
-    """The course of things up to now; the last point is not over yet."""
+async def read(store: Chronicle, period: Period, now: float, before: Course | None = None) -> Course:
+    """The course of things up to now; the last point is not over yet.
+
+    `before`: what was read earlier. Its points that were over by then are taken from there, so that a month, which is
+    much to read, is read once.
+    """
     end = period.grain.slot(now) + period.grain.seconds
     begin = -(-end // period.step) * period.step - period.seconds
-    slots = await store.course(period.grain, begin, end)
-    return Course(period, list(_points(slots, begin, period)))
+    known = _over(before, begin) if before else []
+    since = begin + len(known) * period.step
+    slots = await store.course(period.grain, since, end)
+    return Course(period, [*known, *_points(slots, since, period, period.points - len(known))], now)
 
 
-def _points(slots: Iterable[Slot], begin: int, period: Period) -> Iterable[Point]:
+def _over(before: Course, begin: int) -> list[Point]:
+    """Its points from `begin` on that nothing is added to any more; none where a clock was set back."""
+    done = before.at - LATE - before.period.step
+    found = [point for point in before.points if begin <= point.at <= done]
+    return found if found and found[0].at == begin else []
+
+
+def _points(slots: Iterable[Slot], begin: int, period: Period, count: int) -> Iterable[Point]:
     gathered: defaultdict[int, defaultdict[str, Tally]] = defaultdict(lambda: defaultdict(Tally))
     for slot in slots:
         at = begin + (slot.at - begin) // period.step * period.step
         for handler, tally in slot.tallies.items():
             gathered[at][handler] += tally
-    for number in range(period.points):
+    for number in range(count):
         at = begin + number * period.step
         found: Mapping[str, Tally] = gathered.get(at, {})
         tallies = {name: tally for name, tally in found.items() if not name.startswith(QUEUE)}

@@ -136,7 +136,7 @@ class Desk:
             now = self.clock.monotonic()
             at, known = self._courses.get(period, (now - period.kept, None))
             if known is None or now - at >= period.kept:
-                known = await read(self.store.backend(), period, self.clock.now())
+                known = await read(self.store.backend(), period, self.clock.now(), known)
                 known = replace(known, releases=await self._releases(known))
                 self._courses[period] = now, known
             return known

@@ -131,6 +131,9 @@ async def find(
     looked = total = 0
     async for listing in _chunks(inspector, state):
         looked, total = looked + len(listing), listing.total
+        if not search.narrows:
+            found += listing.jobs
+            continue
         for start in range(0, len(listing), AT_A_TIME):
             part = listing.jobs[start : start + AT_A_TIME]
             found += [view for view in part if search.finds(view, hidden(view.handler))]

@@ -11,7 +11,7 @@ from worksong.adapters.base import BaseBackend
 from worksong.adapters.bells import Bells
 from worksong.adapters.memory import cargo
 from worksong.adapters.memory.store import Member, Record, Store
-from worksong.adapters.memory.views import busy_view, job_view, pool_view, queue_views, trace_of
+from worksong.adapters.memory.views import busy_view, counts, job_view, pool_view, queue_views, trace_of
 from worksong.domain.capability import Capability
 from worksong.domain.course import Grain, Slot
 from worksong.domain.errors import ConfigError, PayloadTooLarge
@@ -210,10 +210,7 @@ class MemoryBackend(BaseBackend):
 
     async def counts(self) -> dict[State, int]:
         with self._store.guard:
-            found: dict[State, int] = {state: 0 for state in State if state is not State.GONE}
-            for record in self._store.records.values():
-                found[record.state] += 1
-            return found
+            return counts(self._store)
 
     async def jobs(self, state: State, window: Window) -> Listing:
         with self._store.guard:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +22,8 @@ from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, 
 from worksong.ports.backend import CRASHES_ALLOWED, CRASHES_KEPT, ONCE_KEPT, Direction, Pool, Running, Want
 from worksong.ports.cargo import Fate, Load
 from worksong.wire import result as wire
+
+_ORDER, _TIME = attrgetter("order"), attrgetter("at", "order")
 
 
 class Receipt(NamedTuple):
@@ -65,14 +67,6 @@ class Aside(NamedTuple):
 
     load: Load
     held: tuple[tuple[Record, State, bool], ...]
-
-
-class Crowd(NamedTuple):
-    """The jobs that wait in a queue."""
-
-    size: int
-    oldest: float
-    """Since when the one waits that has waited longest."""
 
 
 class Store:
@@ -329,20 +323,8 @@ class Store:
         """The records waiting in a queue, in no order."""
         return (r for r in self.records.values() if r.state is State.QUEUED and r.job.queue == queue)
 
-    def crowds(self) -> tuple[Mapping[str, Crowd], Mapping[str, int]]:
-        """Queue -> what waits there, and how many run from there; each record is looked at once."""
-        waiting: defaultdict[str, Crowd] = defaultdict(lambda: Crowd(0, math.inf))
-        running: Counter[str] = Counter()
-        for record in self.records.values():
-            if record.state is State.QUEUED:
-                size, oldest = waiting[record.job.queue]
-                waiting[record.job.queue] = Crowd(size + 1, min(oldest, record.at))
-            elif record.state is State.RUNNING:
-                running[record.job.queue] += 1
-        return waiting, running
-
     def in_state(self, state: State) -> list[Record]:
         """All records of one state: soonest, or oldest, first."""
         found = [record for record in self.records.values() if record.state is state]
         by_time = state in (State.SCHEDULED, State.RETRY, State.DEAD)
-        return sorted(found, key=(lambda r: (r.at, r.order)) if by_time else (lambda r: (r.order, 0)))
+        return sorted(found, key=_TIME if by_time else _ORDER)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter, defaultdict
+from operator import attrgetter
+from typing import NamedTuple
+
 from msgspec.structs import replace
 
 from worksong.adapters.memory.store import Member, Record, Store
@@ -10,26 +15,61 @@ from worksong.domain.lifecycle import State
 from worksong.ports.backend import BusyView, Pool, PoolView, QueueView, Running, Trace
 from worksong.wire import gojson
 
+_STATE = attrgetter("state._value_")
+"""As the text that it is: hashing a member of an enumeration takes several times as long."""
+
+
+class Crowd(NamedTuple):
+    """The jobs of a queue that wait, and how many run."""
+
+    waiting: int
+    oldest: float
+    """Since when the one waits that has waited longest; infinite where none does."""
+    running: int
+
+
+EMPTY = Crowd(0, math.inf, 0)
+
 
 def job_view(record: Record) -> JobView:
     """A job where it is."""
     return JobView(job=record.job, state=record.state, at=record.at)
 
 
+def counts(store: Store) -> dict[State, int]:
+    """How many jobs there are in each state."""
+    found = Counter(map(_STATE, store.records.values()))
+    return {state: found[state.value] for state in State if state is not State.GONE}
+
+
 def queue_views(store: Store, now: float) -> list[QueueView]:
     """All queues that have jobs, in whatever state, or are paused."""
-    waiting, running = store.crowds()
-    names = {record.job.queue for record in store.records.values()} | store.paused
-    return [
-        QueueView(
-            name=name,
-            count=waiting[name].size,
-            latency=max(0.0, now - waiting[name].oldest) if waiting[name].size else 0.0,
-            paused=name in store.paused,
-            running=running[name],
-        )
-        for name in sorted(names)
-    ]
+    crowds = _crowds(store)
+    return [_queue_view(name, crowds.get(name, EMPTY), store, now) for name in sorted({*crowds, *store.paused})]
+
+
+def _crowds(store: Store) -> dict[str, Crowd]:
+    """Each job is looked at once."""
+    waiting: defaultdict[str, list[float]] = defaultdict(list)
+    running: Counter[str] = Counter()
+    for record in store.records.values():
+        queue, state = record.job.queue, record.state
+        since = waiting[queue]
+        if state is State.QUEUED:
+            since.append(record.at)
+        elif state is State.RUNNING:
+            running[queue] += 1
+    return {queue: Crowd(len(ats), min(ats, default=math.inf), running[queue]) for queue, ats in waiting.items()}
+
+
+def _queue_view(name: str, crowd: Crowd, store: Store, now: float) -> QueueView:
+    return QueueView(
+        name=name,
+        count=crowd.waiting,
+        latency=max(0.0, now - crowd.oldest) if crowd.waiting else 0.0,
+        paused=name in store.paused,
+        running=crowd.running,
+    )
 
 
 def pool_view(member: Member) -> PoolView:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 
 import msgspec
@@ -67,10 +69,22 @@ class SqlInspector:
         """The index has each queue of each type in order: merging their beginnings sorts no more than is shown."""
         lines = yield from self._space.ask("all_lines")
         end = window.offset + window.limit
-        places = yield from self._space.ask("places", lines, most=end)
+        places = (yield from self._beginnings(lines, end)) if lines else []
         shown = heapq.nsmallest(end, places)[window.offset :]
         rows = yield from self._space.ask("by_seq", [(seq,) for _, seq in shown])
         return sorted(rows, key=_by_place)
+
+    def _beginnings(self, lines: Sequence[Row], end: int) -> Program[list[Row]]:
+        """Places among which are the first `end` of all: of each line twice its share, and more where that is too
+        few, since most of those that go first are in one line."""
+        most = min(end, 2 * -(-end // len(lines)))
+        while True:
+            found = yield from self._space.ask("places", lines, most=most)
+            places = [(place, seq) for place, seq, _, _ in found]
+            until = _known_until(found, most)
+            if most == end or sum(place <= until for place in places) >= end:
+                return places
+            most = min(end, 4 * most)
 
     def job(self, job_id: str) -> Program[JobView | None]:
         """The job wherever it is."""
@@ -127,6 +141,14 @@ class SqlInspector:
         rows = yield from self._space.ask("history", most=window.limit, offset=window.offset)
         total = (yield from self._space.ask("count_history"))[0][0]
         return [Finished(**dict(zip(names, row, strict=True))) for row in rows], total
+
+
+def _known_until(found: Sequence[Row], most: int) -> Row:
+    """Up to which place all are known, when at most so many of each line were asked for."""
+    lines: defaultdict[Row, list[Row]] = defaultdict(list)
+    for place, seq, *line in found:
+        lines[tuple(line)].append((place, seq))
+    return min((max(places) for places in lines.values() if len(places) == most), default=(math.inf,))
 
 
 def _by_place(row: Row) -> tuple[int, int]:

@@ -4,65 +4,110 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from worksong.domain.tally import BOUNDS, Spread
 from worksong.service.course import QUANTILES, Course
-from worksong.service.moments import span
+from worksong.service.moments import relative, span
 
 WIDTH, HEIGHT = 600, 120
 """The units of a chart; it is stretched to the room that it has."""
-STEPS = (1.0, 2.0, 5.0, 10.0)
+STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 """Where an axis may end, times a power of ten."""
 BUCKET_WIDTH, BUCKETS_HEIGHT = 6, 24
 
 
-class Chart:
-    """One chart: its picture, what the axis ends at, and what a screen reader says instead."""
+class Chart(NamedTuple):
+    """One chart."""
 
-    def __init__(self, name: str, title: str, told: str, top: str, marks: Iterable[Markup]) -> None:
-        self.name, self.title, self.told, self.top = name, title, told, top
-        self._marks = Markup("").join(marks)
+    name: str
+    title: str
+    unit: str
+    """What is counted, where the labels of the axis do not say so."""
+    told: str
+    """What a screen reader says instead."""
+    scale: Sequence[str]
+    """The labels of the axis, from its end down to its half."""
+    points: Sequence[str]
+    """What whoever points at a place is told of it, from left to right."""
+    marks: Markup
 
     @property
     def picture(self) -> Markup:
         return Markup(
             '<svg class="chart" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
-            'aria-labelledby="{}-title {}-desc"><title id="{}-title">{}</title><desc id="{}-desc">{}</desc>{}{}</svg>'
-        ).format(WIDTH, HEIGHT, self.name, self.name, self.name, self.title, self.name, self.told, _grid(), self._marks)
+            'aria-labelledby="{}-title {}-desc"><title id="{}-title">{}</title><desc id="{}-desc">{}</desc>{}{}'
+            '<path class="cursor"/></svg>'
+        ).format(WIDTH, HEIGHT, self.name, self.name, self.name, self.title, self.name, self.told, _grid(), self.marks)
 
 
 def throughput(course: Course) -> Chart:
     """Runs that ended, the failed ones on top."""
-    step = course.period.step
     tallies = [point.tally for point in course.points]
     highest = nice(max((tally.ended() for tally in tallies), default=0))
-    done, failed = (sum(each) for each in zip(*((t.ended() - t.failed, t.failed) for t in tallies), strict=True))
+    pairs = [(tally.ended() - tally.failed, tally.failed) for tally in tallies]
+    done, failed = (sum(each) for each in zip(*pairs, strict=True))
     marks = [
         mark
-        for place, tally in enumerate(tallies)
-        for mark in _stack(
-            place, len(tallies), ((tally.ended() - tally.failed, "done"), (tally.failed, "dead")), highest
-        )
+        for place, (well, lost) in enumerate(pairs)
+        for mark in _stack(place, len(pairs), ((well, "done"), (lost, "dead")), highest)
     ]
-    told = f"{done:,} runs did well and {failed:,} failed in {course.period.words}"
-    return Chart("throughput", "Runs", f"{told}.", f"{highest:,.0f} in {span(step)}", [*marks, *_releases(course)])
+    return Chart(
+        "throughput",
+        "Runs",
+        f"in {span(course.period.step)}",
+        f"{done:,} runs did well and {failed:,} failed in {course.period.words}.",
+        (f"{highest:,.0f}", f"{highest / 2:,.0f}" if highest % 2 == 0 else ""),
+        _told_of(course, [f"{well:,} done, {lost:,} failed" for well, lost in pairs]),
+        Markup("").join([*marks, *_releases(course)]),
+    )
 
 
 def durations(course: Course, spreads: Sequence[Spread], name: str, title: str) -> Chart:
     """Half, 95 % and 99 % of the runs took at most so long, point by point; gaps where nothing ran."""
     lines = {label: [spread.quantile(share) for spread in spreads] for label, share in QUANTILES.items()}
     highest = nice(max((value for line in lines.values() for value in line if value is not None), default=0.0))
+    marks = [_line(line, highest, label) for label, line in reversed(lines.items())]
+    values = [", ".join(_named(spread)) for spread in spreads]
+    return Chart(
+        name,
+        title,
+        "",
+        _in_short(course, spreads),
+        (span(highest), span(highest / 2)),
+        _told_of(course, [value or "nothing ran" for value in values]),
+        Markup("").join([*marks, *_releases(course)]),
+    )
+
+
+def _named(spread: Spread) -> Iterable[str]:
+    for label, share in QUANTILES.items():
+        value = spread.quantile(share)
+        if value is not None:
+            yield f"{label} {span(value)}"
+
+
+def _in_short(course: Course, spreads: Sequence[Spread]) -> str:
+    """What all points together tell."""
     whole = Spread(sum(s.seconds for s in spreads), tuple(map(sum, zip(*(s.counts for s in spreads), strict=True))))
     said = [
         f"{share:.0%} took at most {span(value)}"
         for share in QUANTILES.values()
         if (value := whole.quantile(share)) is not None
     ]
-    told = f"Of {whole.count:,} in {course.period.words}, {', '.join(said)}." if said else "Nothing ran."
-    marks = [_line(line, highest, label) for label, line in reversed(lines.items())]
-    return Chart(name, title, told, span(highest), [*marks, *_releases(course)])
+    return f"Of {whole.count:,} in {course.period.words}, {', '.join(said)}." if said else "Nothing ran."
+
+
+def _told_of(course: Course, values: Sequence[str]) -> list[str]:
+    """Each point with its age, and with what was released then."""
+    pairs = zip(course.points, values, strict=True)
+    told = [f"{relative(point.at, course.at)}: {value}" for point, value in pairs]
+    for release in course.releases:
+        place = int((release.at - course.points[0].at) // course.period.step)
+        told[min(place, len(told) - 1)] += f"; release {release.name}"
+    return told
 
 
 def histogram(spread: Spread) -> Markup:

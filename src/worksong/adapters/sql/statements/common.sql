@@ -419,7 +419,7 @@ ORDER BY job.at, job.seq LIMIT :most OFFSET :offset
 SELECT DISTINCT handler, queue FROM worksong_job {by_line} WHERE space = :space AND state = 'queued'
 
 --: places(handler, queue)
-SELECT job.place, job.seq FROM worksong_job AS job {by_line}
+SELECT job.place, job.seq, job.handler, job.queue FROM worksong_job AS job {by_line}
 WHERE job.space = :space AND job.state = 'queued' AND job.handler = :handler AND job.queue = :queue
 ORDER BY job.place, job.seq LIMIT :most
 

@@ -353,7 +353,8 @@ WHERE record.space = :space
 -- Looked at
 
 --: places(handler, queue)
-SELECT found.place, found.seq FROM unnest(:handler::text[], :queue::text[]) AS given (handler, queue)
+SELECT found.place, found.seq, given.handler, given.queue
+FROM unnest(:handler::text[], :queue::text[]) AS given (handler, queue)
 CROSS JOIN LATERAL (
     SELECT job.place, job.seq FROM worksong_job AS job
     WHERE job.space = :space AND job.state = 'queued' AND job.handler = given.handler AND job.queue = given.queue

@@ -5,7 +5,7 @@
   const EVERY = 2000;
   const root = document.documentElement;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const one = (selector) => document.querySelector(selector);
+  const one = (selector, within = document) => within.querySelector(selector);
 
   // light and dark: before anything is painted
 
@@ -72,6 +72,40 @@
     missed = !stopped;
     listen();
     tell();
+  }
+
+  // charts: the point under the pointer says what it shows; a page that is written anew does not forget where that is
+
+  let pointed = null;
+
+  function point(chart, share) {
+    const points = JSON.parse(chart.dataset.points);
+    const place = Math.max(0, Math.min(points.length - 1, Math.floor(share * points.length)));
+    const output = one("output", chart);
+    output.textContent = points[place];
+    output.hidden = false;
+    const x = ((place + 0.5) * 600) / points.length;
+    one("svg .cursor", chart).setAttribute("d", `M${x} 0V120`);
+    pointed = { id: one("title", chart).id, share };
+  }
+
+  function leave(chart) {
+    one("output", chart).hidden = true;
+    one("svg .cursor", chart).setAttribute("d", "");
+    pointed = null;
+  }
+
+  function follow(event) {
+    const drawn = event.target.closest("svg.chart");
+    if (drawn) {
+      const { left, width } = drawn.getBoundingClientRect();
+      point(drawn.closest("figure"), (event.clientX - left) / width);
+    } else if (pointed) all("figure.chart").forEach(leave);
+  }
+
+  function pointAgain() {
+    const title = pointed && document.getElementById(pointed.id);
+    if (title) point(title.closest("figure"), pointed.share);
   }
 
   // choosing rows
@@ -170,6 +204,7 @@
     suggest();
     opened.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
     all("[data-copy]").forEach((button) => (button.hidden = !button.dataset.copy));
+    pointAgain();
     choose();
   }
 
@@ -180,6 +215,7 @@
     one("#pulse").addEventListener("click", turnLive);
     one("#shade").addEventListener("click", turnShade);
     one("#help").addEventListener("click", keys["?"]);
+    one("nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
     dress();
     listen();
     setInterval(tick, EVERY);
@@ -188,6 +224,8 @@
     missed = true;
     listen();
   });
+  document.addEventListener("pointermove", follow);
+  document.addEventListener("pointerdown", follow);
   document.addEventListener("keydown", press);
   document.addEventListener("input", (event) => event.target.id === "q" && suggest());
   document.addEventListener("focusin", (event) => event.target.id === "q" && suggest());
