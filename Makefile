@@ -72,6 +72,10 @@ browser: $(DEV) ## run the tests of the web console in Chromium (needs chromium,
 newer: ## run tests on Python 3.13 and Django 6, in a Debian 13 below .newer (as root; needs debootstrap and the network)
 	@tests/newer.sh .newer $(ARGS)
 
+image: $(DEV) ## build the Dockerfile, and run tests in its image (as root; needs podman, debootstrap and the network)
+	@$(BIN)/python tests/servers.py
+	@tests/image.sh .image $(ARGS)
+
 bench: $(RUN) ## measure worksong alone and beside other systems; QUICK=1, PEERS=dramatiq,rq, ARGS="--json FILE", URL=redis://...
 	@$(BIN)/worksong bench --url '$(URL)'
 	@if command -v redis-server >/dev/null; then QUICK='$(QUICK)' PEERS='$(PEERS)' $(BIN)/python -m bench $(ARGS); \
@@ -145,4 +149,4 @@ $(DOCS): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@$(INSTALL) hatchling editables && $(INSTALL) --no-build-isolation --editable '.[docs]'
 	@touch $@
 
-.PHONY: help setup demo test contract machine interop rabbitmq mysql faktory chaos browser newer bench serve proto docs clean constraints check $(CHECKS)
+.PHONY: help setup demo test contract machine interop rabbitmq mysql faktory chaos browser newer image bench serve proto docs clean constraints check $(CHECKS)

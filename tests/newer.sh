@@ -15,19 +15,7 @@ for argument; do [ ! -e "${argument%%::*}" ] || tests=(); done # who names tests
 tests+=("$@")
 
 [ "$(id -u)" = 0 ] || { echo "a Debian in a directory is made by root only; with Python 3.12 or newer on the PATH: make setup PYTHON=..."; exit 1; }
-command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get install debootstrap"; exit 1; }
-
-if [ ! -e "$root/made" ]; then
-    mirror=$(apt-get indextargets --format '$(REPO_URI) $(SUITE)' 'Created-By: Packages' 'Origin: Debian' |
-        awk '$2 !~ /security|updates/ { print $1; exit }')
-    [ -n "$mirror" ] || { echo "apt names no mirror of Debian"; exit 1; }
-    scripts=/usr/share/debootstrap/scripts
-    script=$scripts/trixie
-    [ -e "$script" ] || script=$scripts/sid
-    mkdir -p "$root"
-    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates trixie "$root" "$mirror" "$script"
-    touch "$root/made"
-fi
+"$(dirname "$0")/debian.sh" "$root"
 
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 authorities=/etc/ssl/certs/ca-certificates.crt

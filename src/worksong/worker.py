@@ -247,7 +247,7 @@ class Worker:
     def within(self, connection: object) -> Enqueuer:
         """The verbs, `perform_many` included, within the transaction of a connection of the application to the
         backend's database; raises `Unsupported` for any other connection."""
-        if self.broker != self.backend:  # it was lent by `worksong.testing.inline`: jobs run at once
+        if self.runs_inline:
             return self
         return Within(self, self._stores.jobs.origin.within(connection))
 
@@ -265,7 +265,12 @@ class Worker:
         return [None if job is None else Handle(job, self._reader) for job in enqueued]
 
     def _intake(self) -> Intake:
-        return self._outage if self._outage and self.broker == self.backend else self.broker()
+        return self._outage if self._outage and not self.runs_inline else self.broker()
+
+    @property
+    def runs_inline(self) -> bool:
+        """Whether `worksong.testing.inline` has lent it a broker: jobs run where they are enqueued."""
+        return self.broker != self.backend
 
     @property
     def keeps_results(self) -> bool:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
 
 from faces.stage import Program, Shop
 from frameworks.stage import Python, Site
@@ -67,7 +68,7 @@ def test_requests_that_are_answered_during_the_stop_still_enqueue_and_nothing_is
     python: Python, shop: Shop, tmp_path: Path
 ) -> None:
     # Given a request and a job under way
-    site = Site(python(*UVICORN, "frameworks.held_app:app", url=shop.url), LISTENS)
+    site = Site(python(*UVICORN, "frameworks.held.fastapi_app:app", url=shop.url), LISTENS)
     journal = tmp_path / "journal"
     site.post("/begin/early")
     with ThreadPoolExecutor() as others:
@@ -91,7 +92,7 @@ def test_requests_that_are_answered_during_the_stop_still_enqueue_and_nothing_is
     assert [event for event in events if event in order] == order
     # And what the last request enqueued has run, or waits for whoever comes next
     assert ("job late ended" in events) + queued(shop) == 1
-    assert finished(python("-m", "worksong", "run", "frameworks.held_app:worker", "--burst", url=shop.url))
+    assert finished(python("-m", "worksong", "run", "frameworks.held.fastapi_app:worker", "--burst", url=shop.url))
     assert journal.read_text().count("job late ended") == journal.read_text().count("job early ended") == 1
 
 
@@ -123,6 +124,16 @@ async def test_it_starts_and_stops_with_the_block_and_may_do_so_again() -> None:
         with pytest.raises(Stopped):
             await note.aperform(3)
     assert done == [1, 2]
+
+
+async def test_starlette_takes_it_as_it_is() -> None:
+    worker = Worker()
+    note = worker.register("note", lambda: 7)
+    app = Starlette(lifespan=worker.lifespan)
+    async with app.router.lifespan_context(app):
+        assert await (await note.aperform()).aresult(60) == 7
+    with pytest.raises(Stopped):
+        await note.aperform()
 
 
 @pytest.mark.parametrize("said", ["1", "true", "YES", "on"])

@@ -91,3 +91,17 @@ async def test_the_autoscaler_asks_for_figures_that_there_are() -> None:
             path = trigger["metadata"]["url"].partition("/api/v1")[2]
             found = await visitor.json(path)
             assert isinstance(found[trigger["metadata"]["valueLocation"]], (int, float))
+
+
+def test_the_guide_lists_every_metric_with_its_kind_and_its_labels(scrape: Scrape) -> None:
+    guide = (CONTRIB.parent / "docs" / "guides" / "monitoring.md").read_text()
+    rows = re.findall(r"^\| `(worksong_\w+)` \| (\w+) \|([^|]*)\|", guide, re.MULTILINE)
+    written = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    families = {
+        family.name + ("_total" if family.type == "counter" else ""): family for family in scrape.families.values()
+    }
+    assert set(written) == set(families)
+    for name, (kind, labels) in written.items():
+        assert families[name].type == ("gauge" if kind == "info" else kind), name
+        for sample in families[name].samples:
+            assert set(sample.labels) - OF_PROMETHEUS == labels, name

@@ -79,17 +79,12 @@ class DjangoWorker(Worker):
     def _check_place(self) -> None:
         """Tests have a database of their own: what they enqueue must not reach the workers of the real one."""
         alias = self._setting.database
-        if not alias or self._is_lent or self.url != self._made_of or in_place(self._setting, self.url):
+        if not alias or self.runs_inline or self.url != self._made_of or in_place(self._setting, self.url):
             return
         raise ConfigError(
             f"the database {alias!r} is not the one that the jobs are in, but another that stands in for it, as in "
             "tests: run jobs where they are enqueued, by worksong.testing.inline(worker); nothing was enqueued"
         )
-
-    @property
-    def _is_lent(self) -> bool:
-        """Whether `worksong.testing.inline` has lent a broker: jobs run at once."""
-        return self.broker != self.backend
 
     def migrate(self, alias: str) -> None:
         """Make or upgrade the tables of jobs, if they are in this database of the project.
@@ -107,7 +102,7 @@ class DjangoWorker(Worker):
     def _in_transaction(self) -> Enqueuer | None:
         """The verbs within the transaction that is open here, if there is one."""
         connection = connections[self._setting.database or DEFAULT_DB_ALIAS]
-        if self._is_lent or not self._setting.on_commit or not connection.in_atomic_block:
+        if self.runs_inline or not self._setting.on_commit or not connection.in_atomic_block:
             return None
         if self._setting.database:
             return self.within(connection)
@@ -127,7 +122,7 @@ class DjangoWorker(Worker):
 
         @wraps(function)
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            if self._is_lent:
+            if self.runs_inline:
                 return await function(*args, **kwargs)
             async with ThreadSensitiveContext():
                 try:
