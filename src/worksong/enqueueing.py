@@ -85,6 +85,8 @@ def _check_wait(job: Job, seconds: float) -> None:
 
 def _batches(named: Sequence[bool]) -> list[tuple[bool, int, int]]:
     """(have an id, first, end) of each run of jobs alike in that."""
+    if named and (all(named) or not any(named)):  # as most are
+        return [(named[0], 0, len(named))]
     found: list[tuple[bool, int, int]] = []
     first = 0
     for once, run in groupby(named):

@@ -61,21 +61,21 @@ class GocraftIntake:
 
     async def _push_plain(self, jobs: Sequence[Document], now: float) -> None:
         k = self._space.keys
-        groups: dict[str, list[Arg]] = defaultdict(list)
+        queued: dict[str, list[Arg]] = defaultdict(list)
+        scheduled: list[Arg] = []
         for job, raw in jobs:
-            groups[k.scheduled if job.run_at else k.jobs(job.handler)] += (
-                (score(job.run_at), raw) if job.run_at else (raw,)
-            )
+            if job.run_at:
+                scheduled += (score(job.run_at), raw)
+            else:
+                queued[job.handler].append(raw)
         names = {job.handler for job, _ in jobs}
         new = [name for name in names if self._told.get(name, 0.0) <= now]
-        keys: list[Arg] = [k.known_jobs, k.scheduled]
+        keys: list[Arg] = [k.known_jobs, k.scheduled, *map(k.jobs, queued)]
         args: list[Arg] = [len(new), *new]
-        for key, documents in groups.items():
-            if key == k.scheduled:
-                args += (2, len(documents) // 2, *documents)
-            else:
-                keys.append(key)
-                args += (len(keys), len(documents), *documents)
+        if scheduled:
+            args += (2, len(scheduled) // 2, *scheduled)
+        for place, documents in enumerate(queued.values(), start=3):
+            args += (place, len(documents), *documents)
         await self._sent(PUSH, keys, args, [job for job, _ in jobs])
         self._told.update(dict.fromkeys(new, now + KNOWN_FOR))
         self._lookout.ring()

@@ -156,9 +156,9 @@ def is_held(answers: Sequence[Any]) -> bool:
 
 def misnamed(name: str) -> str:
     """Why no job type may have this name here; '' for good ones."""
-    ending = next(filter(name.endswith, _SUFFIXES), "")
-    if not ending:
+    if not name.endswith(_SUFFIXES):
         return ""
+    ending = next(filter(name.endswith, _SUFFIXES))
     return (
         f"job name {name!r} ends in {ending!r}, and its queue would be the key in which gocraft/work keeps "
         f"something of another job type: choose a name with another ending"
