@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, ClassVar, NamedTuple
 
 from bench.peer import SCHEME, SLOTS, URL, Peer, program
@@ -22,9 +23,17 @@ async def note(sent: int) -> None:
     stamp(sent)
 
 
-worker.register("async", in_loop)
-worker.register("plain", done)
-worker.register("stamp", note)
+def types(kind: str) -> list[str]:
+    """The job types of a kind: ten on Redis, as in the program around gocraft/work, and so a queue for each."""
+    return [f"{kind}_{number}" for number in range(10)] if SCHEME == "redis" and kind != "stamp" else [kind]
+
+
+for kind, function in {"async": in_loop, "plain": done, "stamp": note}.items():
+    for name in types(kind):
+        worker.register(name, function)
+
+TURNS = {kind: cycle(types(kind)) for kind in ("async", "plain", "stamp")}
+"""Kind -> its types, one after the other without end."""
 
 
 class On(NamedTuple):
@@ -68,10 +77,10 @@ class Worksong(Peer):
         await backend.close()
 
     async def send(self, job: str, *args: Any) -> None:
-        await worker.aperform(Job(job, {"sent": args[0]} if args else {}))
+        await worker.aperform(Job(next(TURNS[job]), {"sent": args[0]} if args else {}))
 
     async def send_many(self, job: str, number: int) -> None:
-        await worker.aperform_many([Job(job) for _ in range(number)])
+        await worker.aperform_many([Job(next(TURNS[job])) for _ in range(number)])
 
     async def work_here(self) -> None:
         await worker.astart()
