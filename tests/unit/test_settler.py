@@ -14,7 +14,8 @@ from worksong import Job
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.domain.job import Delivery, new_id
 from worksong.domain.outcome import Done, Settlement
-from worksong.engine.settler import BATCH, PLENTY, Settler
+from worksong.engine.engine import CANCEL_PATIENCE
+from worksong.engine.settler import BATCH, LONGEST_PAUSE, PLENTY, Settler
 from worksong.ports.backend import Want
 from worksong.testing.clock import FakeClock
 
@@ -145,9 +146,9 @@ async def test_a_refused_ending_is_counted_and_told_once(caplog: pytest.LogCaptu
 
 
 async def test_endings_are_repeated_while_the_server_is_away(caplog: pytest.LogCaptureFixture) -> None:
-    # Given a server that is away for five calls
+    # Given a server that is away for fifty calls
     desk, held, clock = Desk(), Held(), Hasty()
-    desk.answers = itertools.chain([BackendUnavailable()] * 5, itertools.repeat(True))
+    desk.answers = itertools.chain([BackendUnavailable()] * 50, itertools.repeat(True))
     settler = Settler(desk, clock, held, lambda: None)
 
     # When endings come, then they are tried again after pauses that grow, until they are through
@@ -155,8 +156,11 @@ async def test_endings_are_repeated_while_the_server_is_away(caplog: pytest.LogC
         settler.put(ending)
     await settler.drained()
     assert (settler.endings[Done], settler.refused, held) == (10, 0, {})
-    assert len(clock.slept) == 5
+    assert len(clock.slept) == 50
     assert all(0 <= pause <= 0.1 * 2**index for index, pause in enumerate(clock.slept))
+
+    # and no pause is so long that a stop, once the server is there again, would hand back what has run
+    assert max(clock.slept) <= LONGEST_PAUSE < CANCEL_PATIENCE
 
     # And nothing is said: the backend tells of its outage
     assert caplog.records == []

@@ -23,6 +23,10 @@ BATCH = 128
 IN_FLIGHT = 2
 PLENTY, PATIENCE = 64, 0.002
 """Endings, and seconds, for which endings gather at most when there are plenty."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+"""Seconds until the next try when the server does not answer: less than a stop waits for endings, which would else hand
+back what has run while the server is there again.
+"""
 BACKLOG = 2 * 8 * BATCH
 """Unsettled endings from which on nothing more is fetched."""
 
@@ -164,14 +168,14 @@ class Settler:
 
     async def _carry_out(self, batch: list[Settlement], *, unsure: bool = False) -> None:
         """`unsure`: it may have been carried out already."""
-        pause = 0.1
+        pause = FIRST_PAUSE
         while batch:
             try:
                 held = await self._settle(batch)
             except BackendUnavailable:
                 # The backend logs the outage once. An ending is worth repeating until somebody else has the job.
                 await self._clock.sleep(chance.uniform(0, pause))
-                pause, unsure = min(10.0, pause * 2), True
+                pause, unsure = min(LONGEST_PAUSE, pause * 2), True
                 batch = [settlement for settlement in batch if settlement.delivery.fence in self._held]
             except Exception as refusal:
                 if len(batch) > 1:
