@@ -788,7 +788,7 @@ SCENES = [
         for record in (("2 5.0 4 0 9.5\n{}", "5.0", "4", "0", "9.5"), ("", "0", "0", "0", "0"))
     ),
     *(
-        Scene("record_push", there(list=("j",), unsent=("job:j",), rec="1 5.0 2 1 0\n{}", q=["w"], **{"list:2": ("j",)}),
+        Scene("record_push", there(list=("j",), unsent=("job:j",), rec="1 5.0 2 1 0\n", q=["w"], **{"list:2": ("j",)}),
               ("unsent", "until", "new", "list", "rec", "list", "known", "q", "once", lock, held,
                "known", "scheduled", "once2", "known", "known"),
               (2, "job:k", "k", "", "1 5.0 1 0 0\n{}", "5.0", "1", "7.5", "0",
