@@ -25,7 +25,7 @@ from service.caller import ANSWERS, TOKENS, Caller, bearer, params, served
 from service.grpc_driver import GrpcDriver
 from service.player import play
 from service.scenarios import SCENARIOS, Scenario
-from service.stage import Firm, a_job
+from service.stage import Firm, Where, a_job, trouble
 from worksong.domain.errors import BackendFull, BackendUnavailable, ConfigError
 from worksong.faces.grpc import GrpcServer, Options
 from worksong.faces.grpc.health import WATCHERS
@@ -104,25 +104,21 @@ async def test_a_pipeline_with_jobs_side_by_side_is_told_as_any_other(firm: Firm
 
 
 async def test_a_queue_that_is_full_and_a_store_that_is_away_are_told_and_nothing_is_kept(
-    firm: Firm, call: Caller, monkeypatch: pytest.MonkeyPatch
+    firm: Firm, call: Caller
 ) -> None:
-    async def full(*_: object, **__: object) -> None:
-        raise BackendFull
-
-    async def away(*_: object) -> None:
-        raise BackendUnavailable("nobody answers at postgresql://me:secret@there")
-
+    away = BackendUnavailable("nobody answers at postgresql://me:secret@there")
+    troubles: list[tuple[Where, Exception, str]] = [
+        ("queue", BackendFull(), "job queue is full - try again later"),
+        ("records", away, "nobody answers at postgresql://***@there"),
+        ("one place", BackendFull(), "job queue is full - try again later"),
+        ("one place", away, "nobody answers at postgresql://***@there"),
+    ]
     job = job_pb2.CreateJobRequest(name="a", task_name="double")
     pipeline = pipeline_pb2.CreatePipelineRequest(name="p", jobs=[job, job])
-    assert firm.worker.ledgers is not None
-    for owner, verb, failing, text in (
-        (firm.worker.backend(), "push", full, "job queue is full - try again later"),
-        (firm.worker.ledgers.here().store, "write", away, "nobody answers at postgresql://***@there"),
-    ):
-        monkeypatch.setattr(owner, verb, failing)
-        for method, request in (("job.Job/Create", job), ("pipeline.Pipeline/Create", pipeline)):
-            assert await call.refused(method, request) == (grpc.StatusCode.UNAVAILABLE, text)
-        monkeypatch.undo()
+    for where, failure, text in troubles:
+        with trouble(firm, where, failure):
+            for method, request in (("job.Job/Create", job), ("pipeline.Pipeline/Create", pipeline)):
+                assert await call.refused(method, request) == (grpc.StatusCode.UNAVAILABLE, text)
     assert (await firm.service.jobs(), await firm.service.pipelines()) == ([], [])
 
 
