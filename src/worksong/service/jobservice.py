@@ -28,6 +28,7 @@ from worksong.service.forms import BatchForm, JobForm, PipelineForm, StagedForm
 from worksong.service.health import Health, examine
 from worksong.service.lookup import Part, Sought, find_jobs, find_pipelines
 from worksong.service.outbox import Outbox
+from worksong.service.progress import Advance
 from worksong.service.refusals import Busy, Conflict, Invalid, Refusal, TooLarge
 from worksong.worker import Worker
 
@@ -225,6 +226,12 @@ class JobService:
     async def pipeline_jobs(self, pipeline_id: str) -> list[JobRecord]:
         """The jobs of a pipeline, in order."""
         return await self._ledger.jobs_of(await self.pipeline(pipeline_id))
+
+    def follow_pipeline(self, pipeline_id: str, seen: str = "") -> AsyncGenerator[Advance | None]:
+        """What becomes of a pipeline and its jobs, as `follow` tells it of one."""
+        if not _is_id(pipeline_id):
+            raise refusals.no_pipeline(pipeline_id)
+        return self._follower.follow_pipeline(pipeline_id, seen)
 
     async def edit_pipeline(self, pipeline_id: str, edit: Edit) -> None:
         """Call a pipeline otherwise."""
