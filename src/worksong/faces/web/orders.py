@@ -19,6 +19,9 @@ from worksong.service.desk import Desk
 from worksong.service.search import Search, parse
 from worksong.service.trickle import pace_of
 
+Query = dict[str, str]
+Place = tuple[str, Query]
+"""A page of the console, and what it is asked for."""
 CHOSEN = 1_000
 """Jobs in one order, unless it is for all."""
 
@@ -45,10 +48,11 @@ class Orders:
             state, sought = state_of(text_in(form, "state")), text_in(form, "q")
             ids = chosen(form.get("id", ()), every=bool(text_in(form, "all")))
             search = meant(sought, state) if ids is None else Search()
-            act = await self._desk.on_jobs(state, text_in(form, "act"), ids, search)
-            back = "/job" if text_in(form, "back") == "job" and ids else "/jobs"
-            query = {"id": ids[0]} if back == "/job" and ids else {"state": _shown(state, sought), "q": sought}
-            return await self._ask_or_do(request, form, act, back, **query)
+            name = text_in(form, "act")
+            act = await self._desk.on_jobs(state, name, ids, search)
+            done = "/jobs", {"state": _shown(state, sought), "q": sought}
+            asked = ("/job", {"id": ids[0]}) if text_in(form, "back") == "job" and ids else done
+            return await self._ask_or_do(request, form, act, *asked, done=asked if _stays(name, state) else done)
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
@@ -92,8 +96,10 @@ class Orders:
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
-    async def _ask_or_do(self, request: Request, form: Form, act: Act, back: str, **query: str) -> Response:
-        """Ask until the answer is about as many as there are now."""
+    async def _ask_or_do(
+        self, request: Request, form: Form, act: Act, back: str, query: Query | None = None, done: Place | None = None
+    ) -> Response:
+        """Ask until the answer is about as many as there are now; `done`: where to go afterwards, if not back."""
         check_may(request, act)
         if act.question and not (text_in(form, "sure") and act.reach <= _number(text_in(form, "count"))):
             given = [(name, value) for name, values in form.items() for value in values]
@@ -105,10 +111,16 @@ class Orders:
                 question=act.question,
                 fields=[*fields, ("count", str(act.reach))],
                 back=back,
-                query=query,
+                query=query or {},
             )
         deed = await do(request, self._desk, act)
-        return self._replies.told(request, deed.text, back, **query)
+        path, asked = done or (back, query or {})
+        return self._replies.told(request, deed.text, path, **asked)
+
+
+def _stays(act: str, state: State) -> bool:
+    """Whether a job still has a page when that was done to it."""
+    return act == "requeue" or state is State.RUNNING
 
 
 def chosen(ids: Sequence[str], *, every: bool) -> Sequence[str] | None:
