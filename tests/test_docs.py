@@ -147,6 +147,15 @@ def test_what_the_pages_do_with_a_worker_is_in_the_reference() -> None:
     assert listed <= set(dir(worksong.Worker))
 
 
+def test_every_module_that_how_it_works_names_is_there() -> None:
+    page = (ROOT / "docs" / "how-it-works.md").read_text()
+    named = [name for group in re.findall(r"\[(`[a-z_.`, ]+`)\]", page) for name in re.findall(r"`([a-z_.]+)`", group)]
+    assert len(named) > 20
+    for name in named:
+        place = ROOT / "src" / "worksong" / name.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").exists(), name
+
+
 def test_every_command_is_in_the_reference_and_every_command_shown_exists() -> None:
     from worksong.faces.cli.commands import SECTIONS
 
