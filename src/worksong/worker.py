@@ -76,8 +76,8 @@ class Worker:
         `records`: the URL of a store for what the job service knows of the jobs it created, their results included.
         `patience`: how many seconds enqueueing waits for a server that is away before it raises `BackendUnavailable`.
         `buffer`: how many jobs are kept in memory instead, while it is away; those are lost if the process dies.
-        `history`: whether the backend, where it can, is told each second what jobs did, for charts of 30 days; that
-        costs a microsecond per job. None: when `worksong run` or `serve` runs it.
+        `history`: whether the backend, where it can, is told every ten seconds what jobs did, for charts of 30 days;
+        that costs a microsecond per job. None: when `worksong run` or `serve` runs it.
         """
         _check(name, concurrency, queues, context)
         self.name: str = name
