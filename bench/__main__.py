@@ -4,6 +4,7 @@ python -m bench                          everything; QUICK=1 and PEERS=dramatiq,
 python -m bench --quick --peers rq --json figures.json
 python -m bench --only sql               PostgreSQL, SQLite and MariaDB, and who keeps jobs there
 python -m bench --only foreign           Resque beside goworker, RabbitMQ beside dramatiq, Faktory beside its Go worker
+python -m bench --only console           the pages of the web console beside a hundred thousand jobs
 python -m bench --render figures.json --docs
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import alone, backlog, foreign, page, sql, tables
+from bench import alone, backlog, console, foreign, page, sql, tables
 from bench.environments import Refused, names
 from bench.goals import GO
 from bench.gocraft import Gocraft, build
@@ -31,7 +32,7 @@ from bench.server import RedisServer, running
 from bench.system import Failed, PythonSystem, System, subject
 from bench.waiting import WaitingRedis
 
-PARTS = ("redis", "sql", "foreign")
+PARTS = ("redis", "sql", "foreign", "console")
 ELSEWHERE = ("procrastinate", *foreign.PEERS)
 """Peers that keep nothing on Redis, or in a format of their own."""
 
@@ -73,6 +74,8 @@ def measure(options: argparse.Namespace) -> Results:
             results.sql = sql.measure(plan, directory)
         if "foreign" in parts:
             results.foreign = foreign.measure(plan, directory)
+        if "console" in parts:
+            results.console = console.measure(directory, quick=options.quick)
     return results
 
 
@@ -120,7 +123,7 @@ def show(results: Results) -> None:
     print(f"\n{results.machine}; {results.software}. {page.runs(results)}")
     sections = page.sections(results, results.redis) if results.redis else []
     sections += page.sql_sections(results, results.sql) if results.sql else []
-    for title, text in [*sections, *page.foreign_sections(results)]:
+    for title, text in [*sections, *page.foreign_sections(results), *page.console_sections(results)]:
         print(f"\n{title}\n\n{text}")
     for line in (line for field in results.fields() for line in tables.missing(field)):
         print(f"\n{line}")

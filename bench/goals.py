@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bench.peer import EQUAL
-from bench.results import Backlog, Field, Pair, Quiet, Results, Sql
+from bench.results import Backlog, Field, Pages, Pair, Quiet, Results, Sql
 from bench.tables import number, table
 
 
@@ -29,7 +29,7 @@ def goals(results: Results) -> list[Goal]:
     """Of all that was measured."""
     found = of_redis(results.redis) if results.redis else []
     found += of_sql(results.sql) if results.sql else []
-    return found + of_foreign(results.foreign)
+    return found + of_foreign(results.foreign) + of_console(results.console)
 
 
 # on Redis
@@ -212,3 +212,20 @@ def _backlog(backlog: Backlog) -> list[Goal]:
     grown = backlog.memory_mb["full"] - backlog.memory_mb["empty"]
     goal = f"{backlog.name}: with {number(backlog.jobs)} jobs scheduled, a worker grows by less than 5 MB"
     return [claims, Goal(goal, f"{grown:.1f} MB", grown < 5.0)]
+
+
+# of the console
+
+PAGE_MS = 100.0
+"""So long may a page take, of 95 % of all looks."""
+
+
+def of_console(found: Sequence[Pages]) -> list[Goal]:
+    """The slowest page of each backend."""
+    return [_page(one) for one in found]
+
+
+def _page(one: Pages) -> Goal:
+    page, took = max(((page, took[95]) for page, took in one.took_ms.items()), key=lambda pair: pair[1])
+    goal = f"{one.name}: 95 % of the looks at each page take at most {PAGE_MS:g} ms beside {number(one.jobs)} jobs"
+    return Goal(goal, f"{number(took)} ms, {page}", took <= PAGE_MS)

@@ -12,6 +12,8 @@ BEGIN, END = "<!-- bench: written by `python -m bench --docs` -->", "<!-- /bench
 BEGIN_FOREIGN = "<!-- bench of foreign formats: written by `python -m bench --docs` -->"
 END_FOREIGN = "<!-- /bench of foreign formats -->"
 BEGIN_SQL, END_SQL = "<!-- bench of SQL: written by `python -m bench --docs` -->", "<!-- /bench of SQL -->"
+BEGIN_CONSOLE = "<!-- bench of the console: written by `python -m bench --docs` -->"
+END_CONSOLE = "<!-- /bench of the console -->"
 QUIET = 0.5
 """A machine with more load than this is shared with others."""
 
@@ -30,6 +32,8 @@ def write(results: Results, docs: Path = DOCS) -> None:
         text = replaced(text, sql_block(results, results.sql), BEGIN_SQL, END_SQL)
     if results.foreign:
         text = replaced(text, foreign_block(results), BEGIN_FOREIGN, END_FOREIGN)
+    if results.console:
+        text = replaced(text, console_block(results), BEGIN_CONSOLE, END_CONSOLE)
     page.write_text(text)
 
 
@@ -115,6 +119,25 @@ def foreign_sections(results: Results) -> list[tuple[str, str]]:
     return found
 
 
+def console_block(results: Results) -> str:
+    """All of the web console."""
+    parts = [
+        f"{results.date}. {results.machine}; {results.software}. {results.console[0].looks} looks at each page."
+        + (f" {_busy(results)}" if results.load > QUIET else ""),
+        *(f"### {title}\n\n{text}" for title, text in console_sections(results)),
+    ]
+    return "\n\n".join(parts)
+
+
+def console_sections(results: Results) -> list[tuple[str, str]]:
+    """(title, table) of all figures of the web console."""
+    if not results.console:
+        return []
+    jobs = tables.number(results.console[0].jobs)
+    found = goals.text(goals.of_console(results.console))
+    return [("Goals of the console", found), (f"Pages beside {jobs} jobs", tables.pages(results.console))]
+
+
 def runs(results: Results) -> str:
     """How much was measured, and what speaks against it."""
     rounds = f"{results.rounds} rounds" if results.rounds > 1 else "one round"
@@ -122,7 +145,9 @@ def runs(results: Results) -> str:
     if results.quick:
         doubts.append("Small numbers (QUICK): good for a look, not for publishing.")
     if results.load > QUIET:
-        doubts.append(
-            f"Others were at work on the machine (load {results.load:.1f} before the start), so no figure is exact."
-        )
+        doubts.append(_busy(results))
     return " ".join(doubts)
+
+
+def _busy(results: Results) -> str:
+    return f"Others were at work on the machine (load {results.load:.1f} before the start), so no figure is exact."

@@ -140,6 +140,19 @@ class Sql(msgspec.Struct, kw_only=True):
     backlogs: list[Backlog]
 
 
+class Pages(msgspec.Struct, kw_only=True):
+    """How long the pages of the console take on one backend."""
+
+    name: str
+    """Of the backend."""
+    jobs: int
+    """In its store."""
+    looks: int
+    """At each page."""
+    took_ms: dict[str, dict[int, float]]
+    """Page -> percent -> so many of the looks took so many milliseconds at most."""
+
+
 class Results(msgspec.Struct, kw_only=True):
     """One run of the bench; None is what it was not asked for."""
 
@@ -156,6 +169,7 @@ class Results(msgspec.Struct, kw_only=True):
     sql: Sql | None = None
     foreign: list[Field] = []
     """In the formats of others, beside their own workers."""
+    console: list[Pages] = []
 
     def fields(self) -> list[Field]:
         """All there are."""

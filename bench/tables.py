@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from bench.results import Alone, Backlog, Cell, Field, Quiet, Ratio, Subject
+from bench.results import Alone, Backlog, Cell, Field, Pages, Quiet, Ratio, Subject
 
 NONE = "-"
 
@@ -142,6 +142,15 @@ def backlogs(found: Sequence[Backlog]) -> str:
     ]
     claims = [f"{percent}, {side}, ms" for percent in ("half", "99 %") for side in ("empty", "full")]
     return table(["", "jobs of either state", *claims, "memory, empty, MB", "full, MB"], rows)
+
+
+def pages(found: Sequence[Pages]) -> str:
+    """How long each page of the console takes."""
+    rows = [
+        (page, *(" / ".join(number(one.took_ms[page][percent]) for percent in (50, 95)) for one in found))
+        for page in found[0].took_ms
+    ]
+    return table(["half / 95 % within, ms", *(one.name for one in found)], rows)
 
 
 def alone(found: Alone) -> str:

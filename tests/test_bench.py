@@ -26,12 +26,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench import backlog, chart, environments, goals, page, tables  # noqa: E402
+from bench.console import PATHS, looked  # noqa: E402
 from bench.databases import Mariadb, Postgres, Sqlite  # noqa: E402
 from bench.gocraft import Gocraft, build  # noqa: E402
 from bench.goworker import Goworker  # noqa: E402
 from bench.plan import Match, Measuring, matches  # noqa: E402
 from bench.processes import Crew, Ended  # noqa: E402
-from bench.results import Alone, Backlog, Cell, Field, Pair, Quiet, Results, Sql, Subject, percentile  # noqa: E402
+from bench.results import Alone, Backlog, Cell, Field, Pages, Pair, Quiet, Results, Sql, Subject, percentile  # noqa: E402
 from bench.server import RedisServer, ResqueServer  # noqa: E402
 from bench.system import Description, Drained, Failed, PythonSystem  # noqa: E402
 from bench.tally import PLACE, Tally  # noqa: E402
@@ -241,6 +242,28 @@ def test_the_formats_of_others_have_their_place_on_the_page(tmp_path: Path) -> N
     assert "| Resque: drained at least 3 times as fast as goworker | 2.9 times | no |" in text
     assert "### Drained jobs on Resque" in text
     assert "Enqueued" not in text
+
+
+def test_the_console_has_its_place_on_the_page_and_the_goal_is_that_of_its_slowest_page(tmp_path: Path) -> None:
+    # Given two backends, of which one has a slow page
+    found = results()
+    found.redis = None
+    found.console = [
+        Pages(name=name, jobs=100_000, looks=60, took_ms={"queues": {50: 4.0, 95: 9.0}, "errors": {50: 60.0, 95: slow}})
+        for name, slow in (("SQLite", 80.0), ("Redis", 120.0))
+    ]
+    # When they are written down
+    written = tmp_path / "performance.md"
+    written.write_text(f"{page.BEGIN_CONSOLE}\nformer\n{page.END_CONSOLE}\n")
+    page.write(found, tmp_path)
+    # Then with the goal that is kept by one of them
+    text = re.sub(" +", " ", written.read_text())
+    assert (
+        "| SQLite: 95 % of the looks at each page take at most 100 ms beside 100\u202f000 jobs | 80 ms, errors | yes |"
+        in text
+    )
+    assert "| 120 ms, errors | no |" in text
+    assert "| queues | 4.0 / 9.0 | 4.0 / 9.0 |" in text
 
 
 # what is measured
@@ -463,6 +486,12 @@ async def waiting(url: str) -> tuple[int, int]:
     counts = await backend.counts()
     await backend.close()
     return counts[State.QUEUED], counts[State.SCHEDULED]
+
+
+async def test_every_page_of_the_console_is_timed() -> None:
+    took = await looked("memory://", 200, 2)
+    assert took.keys() == PATHS.keys()
+    assert all(0 < of_page[50] <= of_page[95] for of_page in took.values())
 
 
 async def test_claims_are_timed_on_both_sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 
 import worksong
+from worksong import testing
 from worksong.domain import record
 from worksong.domain.lifecycle import MOVES
 from worksong.registry import Options
@@ -130,6 +131,29 @@ def test_every_public_name_is_in_the_reference() -> None:
     written = set(re.findall(r"^::: worksong\.(\w+)$", (ROOT / "docs/reference/api.md").read_text(), re.MULTILINE))
     errors = {name for name in worksong.__all__ if is_error(getattr(worksong, name))}
     assert written | errors >= set(worksong.__all__)
+
+
+def test_every_name_for_tests_is_in_the_reference() -> None:
+    reference = (ROOT / "docs/reference/api.md").read_text()
+    assert set(re.findall(r"^::: worksong\.testing\.(\w+)$", reference, re.MULTILINE)) == set(testing.__all__)
+
+
+def test_what_the_pages_do_with_a_worker_is_in_the_reference() -> None:
+    section = (ROOT / "docs/reference/api.md").read_text().partition("::: worksong.Worker\n")[2].partition("##")[0]
+    listed = set(re.findall(r"^        - (\w+)$", section, re.MULTILINE))
+    for page in PAGES:
+        used = set(re.findall(r"\bworker\.(\w+)", page.read_text())) & set(dir(worksong.Worker))
+        assert used <= listed, page
+    assert listed <= set(dir(worksong.Worker))
+
+
+def test_every_module_that_how_it_works_names_is_there() -> None:
+    page = (ROOT / "docs" / "how-it-works.md").read_text()
+    named = [name for group in re.findall(r"\[(`[a-z_.`, ]+`)\]", page) for name in re.findall(r"`([a-z_.]+)`", group)]
+    assert len(named) > 20
+    for name in named:
+        place = ROOT / "src" / "worksong" / name.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").exists(), name
 
 
 def test_every_command_is_in_the_reference_and_every_command_shown_exists() -> None:

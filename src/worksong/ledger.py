@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence, Set
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -23,6 +23,10 @@ from worksong.wire.record import decode, encode, ref_of
 
 RETENTION = 7 * 86400.0
 """Seconds that records of what has ended, results and used keys are kept."""
+
+
+Write: TypeAlias = Callable[[Sequence[Change]], Awaitable[bool]]
+"""Carries out changes of records as `Records.write` does, and takes the jobs they are of in with the same step."""
 
 
 class Edit(msgspec.Struct, frozen=True):
@@ -65,26 +69,39 @@ class Ledger:
 
     # what is created
 
-    async def open_job(self, job: JobRecord, key: KeyRecord | None = None) -> KeyRecord | None:
-        """Keep a new job, which is not in the queue yet; its key too, and if that was used before, only say so."""
-        return await self.open_jobs([job], key)
+    async def open_job(
+        self, job: JobRecord, key: KeyRecord | None = None, *, write: Write | None = None
+    ) -> KeyRecord | None:
+        """Keep a new job; its key too, and if that was used before, only say so. None for `write`: it is missing in
+        the queue until it is `sent`."""
+        return await self.open_jobs([job], key, write=write)
 
-    async def open_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> KeyRecord | None:
+    async def open_jobs(
+        self, jobs: Sequence[JobRecord], key: KeyRecord | None = None, *, write: Write | None = None
+    ) -> KeyRecord | None:
         """Several of them in one step; a key stands for all."""
-        return await self._open(jobs, {job.id for job in jobs}, key)
+        return await self._open(jobs, {job.id for job in jobs}, key, write)
 
     async def open_pipeline(
-        self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
+        self,
+        pipeline: PipelineRecord,
+        jobs: Sequence[JobRecord],
+        key: KeyRecord | None = None,
+        *,
+        write: Write | None = None,
     ) -> KeyRecord | None:
         """Keep a new pipeline and its jobs; the rest as for `open_job`."""
-        return await self._open([pipeline, *jobs], {pipeline.id}, key)
+        return await self._open([pipeline, *jobs], {pipeline.id}, key, write)
 
-    async def _open(self, documents: Sequence[Document], sent: Set[str], key: KeyRecord | None) -> KeyRecord | None:
+    async def _open(
+        self, documents: Sequence[Document], sent: Set[str], key: KeyRecord | None, write: Write | None
+    ) -> KeyRecord | None:
         now = self.clock.now()
-        records = [encode(one, unsent_since=now if one.id in sent else 0.0) for one in documents]
+        missing = set[str]() if write else sent
+        records = [encode(one, unsent_since=now if one.id in missing else 0.0) for one in documents]
         if key:
             records.append(encode(key, until=now + self.retention))
-        if await self.store.write([Change(record.ref, None, record) for record in records]):
+        if await (write or self.store.write)([Change(record.ref, None, record) for record in records]):
             return None
         used = await self.entries.get(KeyRecord, key.id) if key else None
         if used is None:

@@ -23,9 +23,11 @@ from worksong.domain.pipeline import MOST, Step
 from worksong.domain.record import PipelineRecord, stamped
 from worksong.enqueueing import Delay, seconds_of
 from worksong.handle import Handle
-from worksong.ledger import Ledger
+from worksong.ledger import Ledger, Write
 from worksong.perloop import PerLoop
+from worksong.ports.backend import Beside, Intake
 from worksong.ports.clock import Clock
+from worksong.ports.records import Change
 from worksong.ports.results import Results
 from worksong.wire import gotime
 from worksong.wire.record import ref_of
@@ -59,7 +61,8 @@ class Sender(Keeper, Protocol):
     def admin(self) -> Canceller: ...
     @property
     def rolls(self) -> PerLoop[Ledger] | None: ...
-    async def aperform_many(self, jobs: Sequence[Job]) -> list[Handle[Any] | None]: ...
+    def beside(self, ledger: Ledger) -> Beside | None: ...
+    async def enqueue(self, jobs: Sequence[Job], into: Intake | None = None) -> list[Handle[Any] | None]: ...
     def handle(self, job_id: str, handler: str = "") -> Handle[Any]: ...
 
 
@@ -124,18 +127,22 @@ class Pipeline:
         if rolls:
             await self._enrol(pipeline_id, jobs, rolls.here())
         else:
-            await self._sender.aperform_many(jobs)
+            await self._sender.enqueue(jobs)
         return PipelineHandle(pipeline_id, self._stages, self._sender)
 
     async def _enrol(self, pipeline_id: str, jobs: Sequence[Job], ledger: Ledger) -> None:
-        """The records first, then the messages. Where those are refused nothing is kept, and a message that got there
-        all the same is dropped by whoever is given it."""
+        """Records and messages in one step, or the records first. Where the messages are refused nothing is kept, and
+        one that got there all the same is dropped by whoever is given it."""
         now, due = self._sender.clock.now(), jobs[0].run_at
         run_at = gotime.write(due) if due else ""
         record, steps = records_of(pipeline_id, self.name, self._stages, now, due=due, run_at=run_at)
-        await ledger.open_pipeline(record, steps)
+        messages, beside = [stamped(job, new_id()) for job in jobs], self._sender.beside(ledger)
         try:
-            await self._sender.aperform_many([stamped(job, new_id()) for job in jobs])
+            if beside:
+                await ledger.open_pipeline(record, steps, write=self._written(beside, messages))
+                return
+            await ledger.open_pipeline(record, steps)
+            await self._sender.enqueue(messages)
         except BaseException:
             with contextlib.suppress(WorksongError):
                 await ledger.remove_pipeline(record)
@@ -144,6 +151,12 @@ class Pipeline:
             BackendUnavailable
         ):  # then it counts as missing, and whoever finds that sends it again
             await ledger.sent([ref_of(PipelineRecord, pipeline_id)])
+
+    def _written(self, beside: Beside, messages: Sequence[Job]) -> Write:
+        async def write(changes: Sequence[Change]) -> bool:
+            return all(await self._sender.enqueue(messages, beside(changes)))
+
+        return write
 
     def __repr__(self) -> str:
         return f"<Pipeline {self.name or '(no name)'}: {len(self._stages)} stages>"

@@ -29,7 +29,7 @@ from worksong.jobtype import Decorate, DecorateUnique, Enqueuer, JobType
 from worksong.ledger import RETENTION, Ledger
 from worksong.lifespan import lifespan
 from worksong.perloop import PerLoop
-from worksong.ports.backend import Backend, Broker, Intake
+from worksong.ports.backend import Backend, Beside, Broker, Intake
 from worksong.ports.clock import Clock, SystemClock
 from worksong.ports.context import Context
 from worksong.ports.handler import Middleware
@@ -76,8 +76,8 @@ class Worker:
         `records`: the URL of a store for what the job service knows of the jobs it created, their results included.
         `patience`: how many seconds enqueueing waits for a server that is away before it raises `BackendUnavailable`.
         `buffer`: how many jobs are kept in memory instead, while it is away; those are lost if the process dies.
-        `history`: whether the backend, where it can, is told each second what jobs did, for charts of 30 days; that
-        costs a microsecond per job. None: when `worksong run` or `serve` runs it.
+        `history`: whether the backend, where it can, is told every ten seconds what jobs did, for charts of 30 days;
+        that costs a microsecond per job. None: when `worksong run` or `serve` runs it.
         """
         _check(name, concurrency, queues, context)
         self.name: str = name
@@ -271,6 +271,10 @@ class Worker:
     def runs_inline(self) -> bool:
         """Whether `worksong.testing.inline` has lent it a broker: jobs run where they are enqueued."""
         return self.broker != self.backend
+
+    def beside(self, ledger: Ledger) -> Beside | None:
+        """For records that are kept in the same place as the jobs; None: they are not, or jobs go elsewhere."""
+        return self.backend().beside(ledger.store) if self.broker == self.backend else None
 
     @property
     def keeps_results(self) -> bool:

@@ -344,7 +344,7 @@ async def test_a_pool_has_no_more_sent_than_it_has_slots(backend: AmqpBackend) -
 async def test_a_delay_queue_declared_otherwise_is_refused_with_the_mend(
     backend: AmqpBackend, rabbitmq_url: str, namespace: str
 ) -> None:
-    # Given a delay queue of somebody else under the name of ours: what is refused closes a channel, and Go has one (B10)
+    # Given a delay queue of somebody else under the name of ours: what is refused closes a channel: Go has one (B10)
     with connected(rabbitmq_url) as channel:
         channel.queue_declare(f"{namespace}.send.delay.51200", durable=True)
     # When a job for later needs it, then the refusal says which, why and what to do

@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -33,6 +35,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 PATIENCE = 1200.0
 PICTURES = Path(os.environ.get("WORKSONG_PICTURES", "") or HERE / "pictures")
 """Where to put pictures of the pages."""
+TOKEN = "a-token-of-sixteen-or-more"
 PAGES = ("/", "/queues", "/jobs", "/workers", "/cron", "/errors", "/audit")
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(PATIENCE)]
@@ -62,7 +65,9 @@ def missing() -> str:
 
 
 @contextmanager
-def serving(prepare: Callable[[], Awaitable[tuple[Worker | Store, asyncio.Task[None]]]]) -> Iterator[str]:
+def serving(
+    prepare: Callable[[], Awaitable[tuple[Worker | Store, asyncio.Task[None]]]], token: str | None = None
+) -> Iterator[str]:
     """The address of a console over what was prepared, in a thread of its own; the task keeps its pools alive."""
     if reason := missing():
         pytest.skip(f"no browser: {reason}")
@@ -71,7 +76,7 @@ def serving(prepare: Callable[[], Awaitable[tuple[Worker | Store, asyncio.Task[N
 
     async def serve() -> None:
         jobs, beating = await prepare()
-        config = uvicorn.Config(Console(jobs), port=0, log_level="error", lifespan="off", ws="none")
+        config = uvicorn.Config(Console(jobs, token=token), port=0, log_level="error", lifespan="off", ws="none")
         started.append(Announcing(config, ready))
         await started[0].serve()
         beating.cancel()
@@ -103,6 +108,18 @@ def test_nothing_is_wrong_on_any_stretch() -> None:
     with serving(seeded) as address:
         found = node("walk.mjs", address, str(CHROMIUM), str(PICTURES.resolve()))
     assert len(found) >= 37
+    assert {name: problems for name, problems in found.items() if problems} == {}
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite", "redis"])
+def test_every_page_opens_and_every_order_is_carried_out(
+    scheme: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/jobs.db"}
+    url = urls.get(scheme) or request.getfixturevalue("redis_url")
+    with serving(partial(seeded, url, f"shop-{uuid.uuid4().hex}"), TOKEN) as address:
+        found = node("acts.mjs", address, str(CHROMIUM), TOKEN)
+    assert len(found) >= 40
     assert {name: problems for name, problems in found.items() if problems} == {}
 
 

@@ -2,47 +2,22 @@
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { DESKTOP, begin, until } from "./stretches.mjs";
 
 const [address, program, pictures] = process.argv.slice(2);
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const PATIENCE = 60_000;
 const PAGES = {
   overview: "/", queues: "/queues", queued: "/jobs?state=queued", running: "/jobs?state=running", dead: "/jobs?state=dead",
   job: "/job?id=dead-0", "running-job": "/job?id=run-0", workers: "/workers", cron: "/cron", handlers: "/handlers",
   day: "/?period=24h", month: "/?period=30d", history: "/history", errors: "/errors", audit: "/audit", pipelines: "/pipelines", pipeline: "/pipeline?id=pipe-1", login: "/login",
 };
 const SHAPES = [
-  ["light", { colorScheme: "light", viewport: { width: 1360, height: 860 } }],
+  ["light", DESKTOP],
   ["dark", { colorScheme: "dark", viewport: { width: 1360, height: 860 } }],
   ["phone", { colorScheme: "light", viewport: { width: 390, height: 844 } }],
 ];
 
-const found = {};
-const browser = await chromium.launch({ executablePath: program, args: ["--no-sandbox"] });
-
-/** A page that notes whatever no page of ours may do. */
-async function open(shape, problems) {
-  const context = await browser.newContext({ ...shape, reducedMotion: "reduce" });
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE);
-  page.on("console", (told) => ["error", "warning"].includes(told.type()) && problems.push(`console: ${told.text()}`));
-  page.on("pageerror", (error) => problems.push(`error: ${error}`));
-  page.on("dialog", (dialog) => (problems.push(`script ran: ${dialog.message()}`), dialog.dismiss()));
-  page.on("request", (request) => request.url().startsWith(address) || request.url().startsWith("data:") || problems.push(`left: ${request.url()}`));
-  return page;
-}
-
-async function stretch(name, shape, walk) {
-  const problems = (found[name] = []);
-  const page = await open(shape, problems);
-  try {
-    await walk(page, problems);
-  } catch (error) {
-    problems.push(String(error).slice(0, 500));
-  }
-  await page.context().close();
-}
+const { found, stretch, end } = await begin(address, program);
 
 for (const [tag, shape] of SHAPES) {
   for (const [name, path] of Object.entries(PAGES)) {
@@ -51,7 +26,6 @@ for (const [tag, shape] of SHAPES) {
       await page.screenshot({ path: `${pictures}/${name}-${tag}.png` });
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       if (wide > 0) problems.push(`${wide} pixels too wide`);
-      if (tag === "phone") return;
       await page.evaluate(axe);
       const { violations } = await page.evaluate(() => globalThis.axe.run());
       for (const each of violations) problems.push(`${each.id}: ${each.nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
@@ -59,10 +33,8 @@ for (const [tag, shape] of SHAPES) {
   }
 }
 
-const light = SHAPES[0][1];
+const light = DESKTOP;
 const figure = (state) => `.counters .${state} .figure`;
-const until = (page, selector, text) =>
-  page.waitForFunction(([where, what]) => document.querySelector(where)?.textContent.includes(what), [selector, text], { timeout: PATIENCE });
 
 await stretch("a page that is open follows the jobs", light, async (page) => {
   await page.goto(address + "/");
@@ -171,5 +143,5 @@ await stretch("everything is read and done without JavaScript", { ...light, java
   await page.waitForSelector(".notice");
 });
 
-await browser.close();
+await end();
 console.log(JSON.stringify(found));

@@ -36,6 +36,7 @@ WHAT = {
     "C1": "the server killed and away",
     "C2": "twelve network faults:",
     "C6": "a server that takes nothing in, and queues deleted under those who consume",
+    "C6-long": "jobs that run longer than the server leaves a delivery with anybody",
     "C7": "a full disk",
     "C8": "a server that refuses:",
     "C9": "callers cancelled anywhere in a call",

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import Delivery, Job
 from worksong.domain.outcome import Settlement
-from worksong.ports.backend import Backend, Pool, Want
-from worksong.ports.records import Change, Record, Records, Ref
+from worksong.ports.backend import Backend, Beside, Intake, Pool, Want
+from worksong.ports.records import Change, Record, RecordStore, Ref
 
 T = TypeVar("T")
 
@@ -50,11 +50,17 @@ class Life:
 class MortalBackend:
     """A backend as a process uses it that may die; its beats go on, since nobody waits for those to fail."""
 
-    def __init__(self, inner: Backend, life: Life) -> None:
-        self._inner, self._life = inner, life
+    def __init__(self, inner: Backend, life: Life, *, apart: bool = False) -> None:
+        """`apart`: as if the records were kept elsewhere."""
+        self._inner, self._life, self._apart = inner, life, apart
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+    def beside(self, records: MortalRecords) -> Beside | None:
+        """A push together with records is one operation."""
+        beside = None if self._apart else self._inner.beside(records.inner)
+        return None if beside is None else lambda changes: _MortalIntake(beside(changes), self._life)
 
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
         return await self._life.do(lambda: self._inner.push(jobs, now, once=once))
@@ -71,14 +77,22 @@ class MortalBackend:
         return await self._inner.leave(pool, now)
 
 
+class _MortalIntake:
+    def __init__(self, inner: Intake, life: Life) -> None:
+        self._inner, self._life = inner, life
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        return await self._life.do(lambda: self._inner.push(jobs, now, once=once))
+
+
 class MortalRecords:
     """The same of a store of records."""
 
-    def __init__(self, inner: Records, life: Life) -> None:
-        self._inner, self._life = inner, life
+    def __init__(self, inner: RecordStore, life: Life) -> None:
+        self.inner, self._life = inner, life
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        return getattr(self.inner, name)
 
     def sibling(self) -> MortalRecords:
         return self
@@ -87,7 +101,7 @@ class MortalRecords:
         """It is another one's."""
 
     async def write(self, changes: Sequence[Change]) -> bool:
-        return await self._life.do(lambda: self._inner.write(changes))
+        return await self._life.do(lambda: self.inner.write(changes))
 
     async def read(self, refs: Sequence[Ref]) -> list[Record | None]:
-        return await self._life.do(lambda: self._inner.read(refs))
+        return await self._life.do(lambda: self.inner.read(refs))

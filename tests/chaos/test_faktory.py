@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import pytest
 from chaos.certificates import Certify
 from chaos.fleet import Fleet
 from chaos.ledger import Verdict, judge
+from chaos.outage import at_work, processes, waited_out
 from chaos.producer import Producer, mixed_job
 from chaos.scale import FULL, sized, timeout
-from chaos.test_network_outage import AT_ONCE, CONCURRENCY, OUTAGE, PROCESSES, TIMEOUT, processes
-from chaos.test_network_outage import Producer as Enqueuer
 from chaos.theatre_faktory import FaktoryTheatre, quiet
 from gotool import BUILT
 from worksong import Job
@@ -195,55 +194,19 @@ async def test_b1_rolling_restarts_lose_nothing_and_run_nothing_twice(
 async def test_c1_an_outage_is_told_in_time_waited_out_quietly_and_costs_nothing(
     theatre: FaktoryTheatre, tmp_path: Path, certify: Certify
 ) -> None:
-    enqueuer = Enqueuer(theatre.server.url, tmp_path / "ledger")
-    with processes(theatre.server.url, tmp_path) as workers:
-        # Given two workers, and somebody who enqueues
-        for _ in workers:
-            await enqueuer.one_more_runs()
-        await enqueuer.until(lambda: all("outage" in "".join(worker.lines) for worker in workers))
-        enqueuing = asyncio.create_task(enqueuer.enqueue_all_the_time())
-        await enqueuer.until(lambda: len(enqueuer.runs) > 100)
-        said, cpu = [len(worker.lines) for worker in workers], [worker.cpu for worker in workers]
-
-        # When the server is killed and comes back after a while
+    async def kill() -> None:
         await theatre.kill(lambda: set(map(str, enqueuer.acked - set(enqueuer.runs))), as_=_number)
-        await asyncio.sleep(OUTAGE)
-        spent = [worker.cpu - before for worker, before in zip(workers, cpu, strict=True)]
-        await theatre.restart()
-        back = time.monotonic()
-        await enqueuer.one_more_runs()
-        resumed = time.monotonic() - back
-        enqueuing.cancel()
-        await asyncio.wait([enqueuing])
 
-        # Then everything that was taken in runs, what it was asked for in vain when its reservation is over
+    async def taken() -> Set[int]:
+        """What it was killed with in its hands; what was asked for in vain comes when its reservation is over."""
         await enqueuer.until(lambda: not theatre.count())
         theatre.expire()
-        await enqueuer.until(lambda: not enqueuer.acked - set(enqueuer.runs) - set(map(int, theatre.taken)))
-        doubled = sum(times - 1 for times in enqueuer.runs.values())
-        assert doubled <= PROCESSES * CONCURRENCY
-        assert enqueuer.refused
-        assert enqueuer.longest <= TIMEOUT * 1.1
-        assert all(worker.alive for worker in workers)
-        lines = [len(worker.lines) - before for worker, before in zip(workers, said, strict=True)]
-        assert max(lines) <= OUTAGE + AT_ONCE, [worker.lines[-20:] for worker in workers]
-        assert resumed <= 10.0
-        assert max(spent) <= 0.05 * OUTAGE
-        assert [worker.stop() for worker in workers] == [0] * PROCESSES
-    await enqueuer.close()
-    certify(
-        "C1",
-        outage=OUTAGE,
-        taken_in=len(enqueuer.acked),
-        lost=0,
-        lost_by_the_server_itself=len(theatre.taken),
-        doubled=doubled,
-        refused=len(enqueuer.refused),
-        longest_call=enqueuer.longest,
-        resumed=resumed,
-        lines_per_process=max(lines),
-        cpu_per_process=max(spent),
-    )
+        return frozenset(map(int, theatre.taken))
+
+    with processes(theatre.server.url, tmp_path) as workers:
+        async with at_work(theatre.server.url, tmp_path, workers) as enqueuer:
+            figures = await waited_out(enqueuer, workers, kill=kill, restart=theatre.restart, lost=taken)
+    certify("C1", **figures, lost_by_the_server_itself=len(theatre.taken))
 
 
 def _number(job: dict[str, Any]) -> str:

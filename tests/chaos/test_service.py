@@ -1,4 +1,4 @@
-"""G2, G3, G5, G6: jobs of the job service, whose records and messages lie in two stores, through crashes and races."""
+"""G2, G3, G5, G6: jobs of the job service, records and messages in one place or two, through crashes and races."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,16 +50,31 @@ class Place(NamedTuple):
     name: str
     queue: Backend
     records: RecordStore
+    apart: bool = True
+    """Whether they are changed one after the other, as what is in two places has to be."""
 
 
 @pytest.fixture(params=[("memory", "memory"), ("sqlite", "redis"), ("redis", "sqlite")], ids="-".join)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """Queue and records, each in a place of its own."""
+    async with opened(*request.param, request, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+async def one_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """Both in one place."""
+    async with opened(request.param, request.param, request, tmp_path) as found:
+        yield found._replace(apart=False, name=request.param)
+
+
+@asynccontextmanager
+async def opened(queue: str, records: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/service.db?synchronous=NORMAL"}
-    if "redis" in request.param:
+    if "redis" in (queue, records):
         urls["redis"] = request.getfixturevalue("redis_url")
-    queue, records = (urls[one] for one in request.param)
-    namespace, name = new_id(), f"{request.param[0]}, records in {request.param[1]}"
-    found = Place(name, connect(queue, namespace=namespace), connect_records(records, namespace=namespace))
+    namespace, name = new_id(), f"{queue}, records in {records}"
+    found = Place(name, connect(urls[queue], namespace=namespace), connect_records(urls[records], namespace=namespace))
     yield found
     await found.queue.close()
     await found.records.close()
@@ -70,7 +86,7 @@ class Process:
     def __init__(self, place: Place, clock: FakeClock, runs: list[str], life: Life | None = None) -> None:
         self.place, self.life, self.runs = place, life or Life(), runs
         self.worker = Worker(clock=clock, concurrency=1)
-        backend: Any = MortalBackend(place.queue, self.life)
+        backend: Any = MortalBackend(place.queue, self.life, apart=place.apart)
         records: Any = MortalRecords(place.records, self.life)
         self.worker.backend = self.worker.broker = lambda: backend  # type: ignore[method-assign]
         self.ledger = Ledger(records, clock)
@@ -104,10 +120,8 @@ class Process:
         await self.outbox.close()
 
     async def _work(self, engine: Engine, job: JobRecord, pipeline: PipelineRecord, jobs: Sequence[JobRecord]) -> None:
-        await self.ledger.open_job(job)
-        await self.outbox.send_job(job)
-        await self.ledger.open_pipeline(pipeline, jobs)
-        await self.outbox.send_pipeline(pipeline, jobs)
+        await self.outbox.post_jobs([job])
+        await self.outbox.post_pipeline(pipeline, jobs)
         await self.outbox.flush()
         await engine.start(burst=True)
         await engine.finished.wait()
@@ -142,6 +156,17 @@ async def completed(ledger: Ledger) -> set[str]:
 async def test_g2_whatever_operation_a_process_dies_of_nothing_is_stuck_and_nothing_runs_again(
     place: Place, chance: random.Random, certify: Certify, *, after: bool
 ) -> None:
+    await die_of_each_operation(place, chance, certify, after=after)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_g2_where_both_are_in_one_place_nothing_is_missing_in_the_queue_at_any_time(
+    one_place: Place, chance: random.Random, certify: Certify, *, after: bool
+) -> None:
+    await die_of_each_operation(one_place, chance, certify, after=after)
+
+
+async def die_of_each_operation(place: Place, chance: random.Random, certify: Certify, *, after: bool) -> None:
     trials = again = 0
     stride = 1 if "memory" in place.name else STRIDE
     for dies_at in range(1 + chance.randrange(stride), MOST_OPERATIONS, stride):
@@ -159,7 +184,8 @@ async def test_g2_whatever_operation_a_process_dies_of_nothing_is_stuck_and_noth
         before, through = Counter(runs), await completed(heir.ledger)
         clock.advance(MISSING_FOR)
         await place.queue.reap(clock.now(), clock.monotonic(), dead=first.pools)
-        await heir.outbox.sweep()
+        swept = await heir.outbox.sweep()
+        assert place.apart or not swept
         await adrain(heir.worker)
 
         # Then all that was created is through, in order, and only what was under way has run twice

@@ -65,6 +65,10 @@ class RabbitmqTheatre:
         """Of the machine's, that the server may use before it takes nothing more in."""
         self._broker.call("vm_memory_monitor", "set_vm_memory_high_watermark", share)
 
+    async def patience(self, seconds: float, look_every: float) -> None:
+        """How long channels that are opened from now on may keep a delivery, and how often the server looks."""
+        await self._ask(_PATIENCE % (1000 * look_every, 1000 * seconds))
+
     async def disorder(self) -> list[str]:
         """Jobs in the hands of a connection, and jobs that wait, when nothing is left to do."""
         return [line for line in (await self._ask(_HELD % f"{self._namespace}.")).splitlines() if line]
@@ -112,6 +116,9 @@ end"""
 _LENT = f"""begin {_OURS}
     integer_to_list(lists:sum([Lent || Queue <- Ours,
         [{{messages_unacknowledged, Lent}}] <- [rabbit_amqqueue:info(Queue, [messages_unacknowledged])]]))
+end"""
+_PATIENCE = """begin
+    ok = application:set_env([{rabbit, [{channel_tick_interval, %d}, {consumer_timeout, %d}]}]), []
 end"""
 _DELETE = f"""begin {_OURS}
     [rabbit_amqqueue:delete_immediately_by_resource([amqqueue:get_name(Queue)]) || Queue <- Ours], ""

@@ -228,6 +228,19 @@ async def test_from_the_page_of_a_job_one_comes_back_to_it() -> None:
         assert "queued 1 dead job" in text_of(answer.text)
 
 
+async def test_from_the_page_of_a_job_that_is_deleted_one_comes_to_the_others() -> None:
+    worker = Worker()
+    await stock(worker)
+    async with visiting(worker) as visitor:
+        order = {"state": "dead", "act": "delete", "id": "d1", "back": "job"}
+        # When the question is answered with no, then the job is shown again
+        assert 'href="/job?id=d1"' in (await visitor.send("/act/jobs", **order)).text
+        # When it is answered with yes, then there is no job to be shown
+        answer = await visitor.send("/act/jobs", **order, sure="yes", count="1")
+        assert (answer.status_code, answer.url.path, answer.url.params["state"]) == (200, "/jobs", "dead")
+        assert "deleted 1 dead job" in text_of(answer.text)
+
+
 async def test_what_was_done_cannot_be_made_up_by_an_address() -> None:
     async with visiting(Worker()) as visitor:
         assert "all is lost" not in await visitor.read("/?notice=all+is+lost")

@@ -234,7 +234,7 @@ async def test_guarded_jobs_of_which_some_are_there_are_not_told_of_as_refused(
     backend: GocraftBackend, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a server that goes away when it has taken in two of three jobs with ids of their own
-    send, sent = backend._parts.broker._intake._sent, list[object]()
+    send, sent = backend._parts.broker._intake.sent, list[object]()
 
     async def goes_away(*args: Any) -> Any:
         sent.append(args)
@@ -242,7 +242,7 @@ async def test_guarded_jobs_of_which_some_are_there_are_not_told_of_as_refused(
             raise NotSent("the server went away")
         return await send(*args)
 
-    monkeypatch.setattr(backend._parts.broker._intake, "_sent", goes_away)
+    monkeypatch.setattr(backend._parts.broker._intake, "sent", goes_away)
     jobs = [a_job(id=f"own-{number}") for number in range(3)]
 
     # When they are pushed

@@ -788,6 +788,16 @@ SCENES = [
         for record in (("2 5.0 4 0 9.5\n{}", "5.0", "4", "0", "9.5"), ("", "0", "0", "0", "0"))
     ),
     *(
+        Scene("record_push", there(list=("j",), unsent=("job:j",), rec="1 5.0 2 1 0\n", q=["w"], **{"list:2": ("j",)}),
+              ("unsent", "until", "new", "list", "rec", "list", "known", "q", "once", lock, held,
+               "known", "scheduled", "once2", "known", "known"),
+              (2, "job:k", "k", "", "1 5.0 1 0 0\n{}", "5.0", "1", "7.5", "0",
+               "job:j", "j", "1", "2 5.0 4 0 9.5\n{}", "5.0", "4", "0", "9.5",
+               "a", "doc", "", "id", 9, "1", 9, "a", "doc2", 5, "i", 9, "1", 9),
+              ("list:0", "list:1", "list:2", "list:4"))
+        for lock, held in (("known", "known"), ("unique", "known"), ("unique", "held"))
+    ),
+    *(
         Scene("record_page", there(list=("a", "c")), ("list",), last)
         for last in (("", "", 5), (1, "a", 5), (1, "b", 5))
     ),

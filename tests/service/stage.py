@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+import pytest
 
 from worksong import Worker
+from worksong.adapters.memory.beside import MemoryBeside
 from worksong.domain.record import JobRecord
 from worksong.service.forms import JobForm, PipelineForm
 from worksong.service.jobservice import JobService
 from worksong.service.refusals import Missing
+
+Where: TypeAlias = Literal["queue", "records", "one place"]
 
 
 class Firm:
@@ -70,6 +77,25 @@ class Firm:
         except Missing:
             return True
         return False
+
+
+@contextmanager
+def trouble(firm: Firm, where: Where, failure: Exception) -> Iterator[None]:
+    """Meanwhile whoever creates meets this failure: of the queue or of the records, as if they were in two places,
+    or of the place where both are."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    assert firm.worker.ledgers is not None
+    backend, store = firm.worker.backend(), firm.worker.ledgers.here().store
+    with pytest.MonkeyPatch.context() as patch:
+        if where == "one place":
+            patch.setattr(MemoryBeside, "push", fail)
+        else:
+            patch.setattr(backend, "beside", lambda _: None)
+            patch.setattr(*((backend, "push") if where == "queue" else (store, "write")), fail)
+        yield
 
 
 def a_job(task: str = "double", **fields: Any) -> JobForm:

@@ -16,16 +16,18 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from google.protobuf.message import Message
+from google.protobuf import descriptor_pool
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 import servers
 from patience import PATIENCE
-from service.caller import ANSWERS, TOKENS, Caller, bearer, params, served
+from service.caller import TOKENS, Caller, bearer, params, served
 from service.grpc_driver import GrpcDriver
+from service.leave import GRPC
 from service.player import play
 from service.scenarios import SCENARIOS, Scenario
-from service.stage import Firm, a_job
+from service.stage import Firm, Where, a_job, trouble
 from worksong.domain.errors import BackendFull, BackendUnavailable, ConfigError
 from worksong.faces.grpc import GrpcServer, Options
 from worksong.faces.grpc.health import WATCHERS
@@ -104,25 +106,21 @@ async def test_a_pipeline_with_jobs_side_by_side_is_told_as_any_other(firm: Firm
 
 
 async def test_a_queue_that_is_full_and_a_store_that_is_away_are_told_and_nothing_is_kept(
-    firm: Firm, call: Caller, monkeypatch: pytest.MonkeyPatch
+    firm: Firm, call: Caller
 ) -> None:
-    async def full(*_: object, **__: object) -> None:
-        raise BackendFull
-
-    async def away(*_: object) -> None:
-        raise BackendUnavailable("nobody answers at postgresql://me:secret@there")
-
+    away = BackendUnavailable("nobody answers at postgresql://me:secret@there")
+    troubles: list[tuple[Where, Exception, str]] = [
+        ("queue", BackendFull(), "job queue is full - try again later"),
+        ("records", away, "nobody answers at postgresql://***@there"),
+        ("one place", BackendFull(), "job queue is full - try again later"),
+        ("one place", away, "nobody answers at postgresql://***@there"),
+    ]
     job = job_pb2.CreateJobRequest(name="a", task_name="double")
     pipeline = pipeline_pb2.CreatePipelineRequest(name="p", jobs=[job, job])
-    assert firm.worker.ledgers is not None
-    for owner, verb, failing, text in (
-        (firm.worker.backend(), "push", full, "job queue is full - try again later"),
-        (firm.worker.ledgers.here().store, "write", away, "nobody answers at postgresql://***@there"),
-    ):
-        monkeypatch.setattr(owner, verb, failing)
-        for method, request in (("job.Job/Create", job), ("pipeline.Pipeline/Create", pipeline)):
-            assert await call.refused(method, request) == (grpc.StatusCode.UNAVAILABLE, text)
-        monkeypatch.undo()
+    for where, failure, text in troubles:
+        with trouble(firm, where, failure):
+            for method, request in (("job.Job/Create", job), ("pipeline.Pipeline/Create", pipeline)):
+                assert await call.refused(method, request) == (grpc.StatusCode.UNAVAILABLE, text)
     assert (await firm.service.jobs(), await firm.service.pipelines()) == ([], [])
 
 
@@ -211,29 +209,31 @@ async def test_a_job_that_there_is_not_cannot_be_watched(call: Caller) -> None:
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-SCOPES = {
-    "Create": "enqueue",
-    "Get": "read",
-    "GetJobs": "read",
-    "GetPipelines": "read",
-    "GetPipelineJobs": "read",
-    "GetTasks": "read",
-    "Update": "manage",
-    "Delete": "manage",
-}
-
-
 async def test_every_method_asks_for_a_token_that_allows_it(firm: Firm) -> None:
-    for method in ANSWERS:
-        async with served(firm.service, Access(tokens=list(TOKENS.values()))) as call:
-            needed = SCOPES[method.partition("/")[2]]
-            request = task_pb2.GetTasksRequest()  # empty: whoever comes in is told that something is missing
+    for method, needed in GRPC.items():
+        async with served(firm.service, Access(tokens=list(TOKENS.values())), reflection=True) as call:
             for token in ("", "wrong", "Bearer", "x" * 5000):
-                assert (await call.refused(method, request, token))[0] is grpc.StatusCode.UNAUTHENTICATED, method
+                refused = await ended(call, method, token) is grpc.StatusCode.UNAUTHENTICATED
+                assert refused == (needed is not None), (method, token)
             for held in TOKENS:
-                status = await ended(call, method, request, f"token-of-who-may-{held}")
-                assert (status is not grpc.StatusCode.PERMISSION_DENIED) == (needed in held.split("+")), (method, held)
+                status = await ended(call, method, f"token-of-who-may-{held}")
+                may = needed is None or needed in held.split("+")
+                assert (status is grpc.StatusCode.PERMISSION_DENIED) is not may, (method, held)
                 assert status is not grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_each_method_has_a_row_in_the_table_of_who_may_call_it(firm: Firm) -> None:
+    # Given what the server tells of itself
+    async with served(firm.service, reflection=True) as call:
+        services = await reflected(call)
+    # Then it offers nothing that is not in the table, but what newer versions of the health service have beside it
+    methods = {
+        f"{service.full_name}/{method.name}"
+        for name in services
+        for service in [descriptor_pool.Default().FindServiceByName(name)]
+        for method in service.methods
+    }
+    assert methods - {"grpc.health.v1.Health/List"} == set(GRPC)
 
 
 async def test_callers_may_need_a_certificate(firm: Firm, tmp_path: Path) -> None:
@@ -292,11 +292,14 @@ async def test_one_token_cannot_call_without_end(firm: Firm) -> None:
         assert (await call("task.Task/GetTasks", request, "token-of-who-may-read+manage")).tasks
 
 
-async def ended(call: Caller, method: str, request: Message, token: str) -> grpc.StatusCode:
+async def ended(call: Caller, method: str, token: str) -> grpc.StatusCode:
+    """How the first answer to an empty request ends, of any kind of method."""
+    answers = call.channel.unary_stream(f"/{method}")(b"", metadata=bearer(token), timeout=PATIENCE)
     try:
-        await call(method, request, token)
+        await answers.read()
     except grpc.aio.AioRpcError as error:
         return error.code()
+    answers.cancel()
     return grpc.StatusCode.OK
 
 
@@ -326,23 +329,23 @@ async def test_health_is_told_to_everybody(firm: Firm) -> None:
 
 
 async def test_reflection_tells_what_there_is_when_it_is_on(firm: Firm) -> None:
-    from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
-
-    async def asked(call: Caller) -> list[str]:
-        ask = call.channel.stream_stream(
-            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-            request_serializer=ServerReflectionRequest.SerializeToString,
-            response_deserializer=ServerReflectionResponse.FromString,
-        )
-        answers = ask(iter([ServerReflectionRequest(list_services="")]))
-        return [one.name async for answer in answers for one in answer.list_services_response.service]
-
     async with served(firm.service, reflection=True) as call:
-        assert {"job.Job", "pipeline.Pipeline", "worksong.events.Events"} <= set(await asked(call))
+        assert {"job.Job", "pipeline.Pipeline", "worksong.events.Events"} <= set(await reflected(call))
     async with served(firm.service) as call:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await asked(call)
+            await reflected(call)
         assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def reflected(call: Caller) -> list[str]:
+    """The services that the server tells of."""
+    ask = call.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        request_serializer=ServerReflectionRequest.SerializeToString,
+        response_deserializer=ServerReflectionResponse.FromString,
+    )
+    answers = ask(iter([ServerReflectionRequest(list_services="")]))
+    return [one.name async for answer in answers for one in answer.list_services_response.service]
 
 
 async def test_frames_that_are_none_do_no_harm(firm: Firm) -> None:

@@ -9,7 +9,9 @@ from starlette.routing import Mount
 from service.browser import asking
 from service.player import play
 from service.scenarios import DOUBLE, NOBODY, SCENARIOS, Scenario, job
-from service.stage import Firm
+from service.stage import Firm, Where, trouble
+from worksong import BackendUnavailable
+from worksong.domain.errors import BackendFull
 from worksong.domain.record import JobRecord, PipelineRecord, Status
 from worksong.faces.http import HttpFace
 from worksong.faces.http.views import Viewer
@@ -105,36 +107,23 @@ async def test_it_can_be_mounted_in_another_application(firm: Firm) -> None:
     assert 'href="docs.css"' in shown.text
 
 
-async def test_a_store_that_is_away_is_told_with_when_to_come_back(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
-    from worksong import BackendUnavailable
-
-    async def away(*_: object) -> None:
-        raise BackendUnavailable("nobody answers at postgresql://me:secret@there")
-
+@pytest.mark.parametrize("where", ["records", "one place"])
+async def test_a_store_that_is_away_is_told_with_when_to_come_back(firm: Firm, where: Where) -> None:
+    away = BackendUnavailable("nobody answers at postgresql://me:secret@there")
     async with asking(HttpFace(firm.service)) as browser:
-        ledgers = firm.worker.ledgers
-        assert ledgers is not None
-        monkeypatch.setattr(ledgers.here().store, "write", away)
-        answer = await browser.post("/api/jobs", job())
-        monkeypatch.undo()
+        with trouble(firm, where, away):
+            answer = await browser.post("/api/jobs", job())
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert answer.json()["message"] == "nobody answers at postgresql://***@there"
         assert await firm.service.jobs() == []
 
 
-async def test_a_queue_that_is_full_takes_nothing_and_nothing_is_kept(
-    firm: Firm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from worksong.domain.errors import BackendFull
-
-    async def full(*_: object, **__: object) -> None:
-        raise BackendFull
-
+@pytest.mark.parametrize("where", ["queue", "one place"])
+async def test_a_queue_that_is_full_takes_nothing_and_nothing_is_kept(firm: Firm, where: Where) -> None:
     async with asking(HttpFace(firm.service)) as browser:
-        monkeypatch.setattr(firm.worker.backend(), "push", full)
-        answer = await browser.post("/api/jobs", job())
-        batch = await browser.post("/api/v1/records", {"jobs": [job(), job()]})
-        monkeypatch.undo()
+        with trouble(firm, where, BackendFull()):
+            answer = await browser.post("/api/jobs", job())
+            batch = await browser.post("/api/v1/records", {"jobs": [job(), job()]})
         assert (answer.status_code, answer.json()["message"]) == (503, "job queue is full - try again later")
         assert (batch.status_code, batch.json()["error"]["type"]) == (503, "busy")
         assert await firm.service.jobs() == []

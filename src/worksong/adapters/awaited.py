@@ -47,6 +47,7 @@ class Awaited(Generic[T]):
             self._watching = asyncio.get_running_loop().create_task(self._tell())
 
     async def _tell(self) -> None:
+        rang = False
         while self._waiting:
             rings = self._bells.rings
             try:
@@ -59,7 +60,10 @@ class Awaited(Generic[T]):
                     if not told.done():
                         told.set_result(ending)
             nap = min(LONGEST_NAP, FIRST_NAP * 2 ** min(self._idle, 10))
-            self._idle += not await self._bells.hear(nap, rings)
+            if rang and not found:  # it rings for others: a look for each of their endings would be in their way
+                await asyncio.sleep(FIRST_NAP)
+            rang = await self._bells.hear(nap, rings)
+            self._idle += not rang
 
     def _fail(self, failure: Exception) -> None:
         """Everybody who waits hears what is wrong."""

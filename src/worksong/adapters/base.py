@@ -22,6 +22,7 @@ from worksong.ports.backend import (
     Allowance,
     Backend,
     Beat,
+    Beside,
     BusyView,
     Deed,
     Direction,
@@ -37,6 +38,7 @@ from worksong.ports.backend import (
 )
 from worksong.ports.cargo import Known, Landing, Load
 from worksong.ports.notebook import Line
+from worksong.ports.records import RecordStore
 
 
 class BaseBackend:
@@ -69,6 +71,9 @@ class BaseBackend:
 
     def within(self, connection: object) -> Transaction:
         self.refuse(Capability.TRANSACTION)
+
+    def beside(self, records: RecordStore) -> Beside | None:
+        return None
 
     async def begin(self, *, blocks: bool) -> Deed:
         self.refuse(Capability.EFFECT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worksong.client.answers import Job, Page, Pipeline, Status
+from worksong.client.answers import Job, JobEvent, Moved, Page, Pipeline, PipelineEvent, Status
 from worksong.client.client import Client
 from worksong.client.errors import Conflict, Forbidden, NotFound, NotNow, TooManyRequests
 from worksong.client.requests import Step
@@ -12,10 +12,13 @@ __all__ = [
     "Conflict",
     "Forbidden",
     "Job",
+    "JobEvent",
+    "Moved",
     "NotFound",
     "NotNow",
     "Page",
     "Pipeline",
+    "PipelineEvent",
     "Status",
     "Step",
     "TooManyRequests",

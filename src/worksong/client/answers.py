@@ -66,6 +66,34 @@ class Pipeline(_Record, frozen=True, kw_only=True):
     """How many of its jobs run side by side, one stage after the other; empty: each by itself."""
 
 
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that has changed, or whose handler has said something."""
+
+    job: Job
+    checkin: str = ""
+    """What its handler said last of its progress, if that is new."""
+
+
+class JobEvent(Moved, frozen=True, kw_only=True):
+    """Something that has become of a job."""
+
+    kind: str = ""
+    """`status`, `progress`, or `end`, after which nothing comes."""
+
+
+class PipelineEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that has become of a pipeline, or of its jobs."""
+
+    kind: str = ""
+    """`status` of the pipeline, `progress` of its jobs, or `end`, after which nothing comes."""
+    pipeline: Pipeline
+    done: int
+    """How many of its jobs have succeeded."""
+    total: int
+    jobs: tuple[Moved, ...]
+    """Those that have moved since the event before, in order; in the first one all."""
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Some jobs, the oldest first."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from types import NoneType, TracebackType
 from typing import Any, Self, TypeVar
 
 from worksong.blocking import Background
-from worksong.client.answers import Found, Job, Jobs, Page, Pipeline, Status, Tasks
+from worksong.client import stream
+from worksong.client.answers import Found, Job, JobEvent, Jobs, Page, Pipeline, PipelineEvent, Status, Tasks
 from worksong.client.connection import Connection
 from worksong.client.errors import NotFound
 from worksong.client.requests import (
@@ -216,6 +217,24 @@ class Client:
             return await self._ask(Request("GET", path, Found, query=query, patience=wait))
         except NotFound:
             return None
+
+    # following
+
+    def follow_job(self, job_id: str) -> Iterator[JobEvent]:
+        """What becomes of a job as it happens, until it has ended; a stream that breaks off is taken up again."""
+        return stream.each(self.afollow_job(job_id), self._background)
+
+    def afollow_job(self, job_id: str) -> AsyncGenerator[JobEvent]:
+        """`follow_job` for async code."""
+        return stream.events(self._connections, stream.of("jobs", job_id, JobEvent))
+
+    def follow_pipeline(self, pipeline_id: str) -> Iterator[PipelineEvent]:
+        """The same of a pipeline, with those of its jobs that have moved."""
+        return stream.each(self.afollow_pipeline(pipeline_id), self._background)
+
+    def afollow_pipeline(self, pipeline_id: str) -> AsyncGenerator[PipelineEvent]:
+        """`follow_pipeline` for async code."""
+        return stream.events(self._connections, stream.of("pipelines", pipeline_id, PipelineEvent))
 
     # changing
 

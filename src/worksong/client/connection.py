@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from types import NoneType
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 from worksong.client.answers import read, text_of
 from worksong.client.errors import NotNow, error_of
 from worksong.client.requests import Request, check_key
-from worksong.domain.errors import BackendUnavailable, ConfigError
+from worksong.domain.errors import BackendUnavailable, ConfigError, WorksongError
 from worksong.ports import chance
 from worksong.service.redaction import shown_url
 
@@ -45,7 +46,7 @@ class Connection:
             try:
                 return await self._send_once(request)
             except BackendUnavailable as away:
-                await asyncio.sleep(_pause(attempt, away.retry_after if isinstance(away, NotNow) else 0.0))
+                await asyncio.sleep(pause(attempt, away))
         return await self._send_once(request)
 
     async def _send_once(self, request: Request[T]) -> T:
@@ -64,7 +65,29 @@ class Connection:
             raise _unreachable(self._url, request, failure) from failure
         if answer.is_success:
             return cast("T", None) if request.answer is NoneType else read(answer.content, request.answer)
-        raise error_of(answer.status_code, text_of(answer.content), _seconds(answer.headers.get("retry-after", "")))
+        raise _error_of(answer, answer.content)
+
+    async def lines(self, request: Request[T], seen: str) -> AsyncGenerator[str]:
+        """The lines of a stream of events behind the one that was `seen`, until it ends or breaks off."""
+        import httpx2
+
+        timeout = httpx2.Timeout(self._timeout, read=self._timeout + request.patience)
+        headers = {"Last-Event-ID": seen} if seen else {}
+        try:
+            async with self._connected().stream(
+                request.method, request.path, headers=headers, timeout=timeout
+            ) as answer:
+                if not answer.is_success:
+                    raise _error_of(answer, await answer.aread())
+                async for line in answer.aiter_lines():
+                    yield line
+        except (httpx2.TransportError, httpx2.DecodingError) as failure:
+            raise _unreachable(self._url, request, failure) from failure
+
+    @property
+    def attempts(self) -> int:
+        """How often what may be sent twice is sent while the service is away."""
+        return self._attempts
 
     def _connected(self) -> Any:
         if self._http is None:
@@ -109,10 +132,15 @@ def _unreachable(url: str, request: Request[T], failure: Exception) -> BackendUn
     return BackendUnavailable(f"{cause}; it may or may not have been done: {hint}")
 
 
+def _error_of(answer: Any, body: bytes) -> WorksongError:
+    return error_of(answer.status_code, text_of(body), _seconds(answer.headers.get("retry-after", "")))
+
+
 def _seconds(retry_after: str) -> float:
     return float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else 0.0
 
 
-def _pause(attempt: int, told: float) -> float:
-    """Longer each time, and different for each caller; not shorter than was told."""
+def pause(attempt: int, away: BackendUnavailable) -> float:
+    """Seconds until the next attempt: longer each time, different for each caller, and not shorter than was told."""
+    told = away.retry_after if isinstance(away, NotNow) else 0.0
     return min(LONGEST_PAUSE, told) + chance.uniform(0.5, 1.0) * min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt)

@@ -217,10 +217,18 @@ def ended(record: JobRecord, result: Result) -> JobRecord:
     return replace(
         record,
         status=Status.FAILED if failure else Status.COMPLETED,
+        scheduled_at=_handed_over(record),
         started_at=record.started_at or result.at,
         completed_at=result.at,
         failure_reason=reason_of(result),
     )
+
+
+def _handed_over(record: JobRecord) -> float:
+    """When its last run was handed over: a failure that was the last one puts off a run that never comes."""
+    if record.status is not Status.SCHEDULED or not record.started_at:
+        return record.scheduled_at
+    return record.started_at if record.due else 0.0
 
 
 def reason_of(result: Result) -> str:

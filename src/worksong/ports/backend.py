@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from worksong.domain.capability import Capability
 from worksong.domain.finding import Finding
@@ -25,6 +25,7 @@ from worksong.ports.cargo import Cargo
 from worksong.ports.chronicle import Chronicle
 from worksong.ports.notebook import Notebook
 from worksong.ports.pool import Allowance, Beat, Direction, Orders, Pool, Reaped, Running, Want
+from worksong.ports.records import Change, RecordStore
 from worksong.ports.results import Results
 from worksong.ports.views import BusyView, Listing, PoolView, QueueView, Trace, Window
 
@@ -39,6 +40,7 @@ __all__ = [
     "Backend",
     "BackendFactory",
     "Beat",
+    "Beside",
     "Broker",
     "BusyView",
     "Deed",
@@ -78,6 +80,15 @@ class Intake(Protocol):
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
         """As `Broker.push`."""
         ...
+
+
+Beside: TypeAlias = Callable[[Sequence[Change]], Intake]
+"""Makes the intake for one push of jobs that come into being together with these changes of records.
+
+The push carries out the changes and takes in all the jobs in one step, and answers True for each; or it does nothing,
+and answers False for each: a record was not as it was said to be, or one of the jobs is a refused duplicate. What
+raises has done nothing either; `EnqueueOutcomeUnknown` means all or nothing.
+"""
 
 
 class Transaction(Intake, Protocol):
@@ -296,6 +307,10 @@ class Backend(Broker, Upkeep, Inspector, Admin, Results, Doctor, Cargo, Chronicl
 
     def within(self, connection: object) -> Transaction:
         """For a connection of the application to the same database; raises `Unsupported` for any other."""
+        ...
+
+    def beside(self, records: RecordStore) -> Beside | None:
+        """For records that are kept in the same place as the jobs; None: a step cannot change both."""
         ...
 
     async def erase(self) -> None:

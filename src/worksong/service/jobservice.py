@@ -28,6 +28,7 @@ from worksong.service.forms import BatchForm, JobForm, PipelineForm, StagedForm
 from worksong.service.health import Health, examine
 from worksong.service.lookup import Part, Sought, find_jobs, find_pipelines
 from worksong.service.outbox import Outbox
+from worksong.service.progress import Advance
 from worksong.service.refusals import Busy, Conflict, Invalid, Refusal, TooLarge
 from worksong.worker import Worker
 
@@ -84,12 +85,9 @@ class JobService:
         """Keep a job and enqueue it. `key`: whoever gave the same one before is answered the job of that time."""
         job = self._drafts.job(form)
         asked = keys.record(key, form, job.id, job.created_at) if key is not None else None
-        used = await self._ledger.open_job(job, asked)
-        if asked and used:
-            return await self._created_before(asked, used)
         with _refused():
-            await self._outbox.send_job(job, asked)
-        return job
+            used = await self._outbox.post_jobs([job], asked)
+        return await self._created_before(asked, used) if asked and used else job
 
     async def _created_before(self, asked: KeyRecord, used: KeyRecord) -> JobRecord:
         keys.check_same(asked, used)
@@ -109,12 +107,9 @@ class JobService:
         """Keep several jobs in one step, and enqueue them. `key`: as for one job."""
         batch_id, jobs = self._drafts.batch(form)
         asked = keys.record(key, form, batch_id, jobs[0].created_at) if key is not None else None
-        used = await self._ledger.open_jobs(jobs, asked)
-        if asked and used:
-            return await self._batched_before(asked, used, form)
         with _refused():
-            await self._outbox.send_jobs(jobs, asked)
-        return jobs
+            used = await self._outbox.post_jobs(jobs, asked)
+        return await self._batched_before(asked, used, form) if asked and used else jobs
 
     async def _batched_before(self, asked: KeyRecord, used: KeyRecord, form: BatchForm) -> list[JobRecord]:
         keys.check_same(asked, used)
@@ -198,12 +193,9 @@ class JobService:
         """Keep a pipeline and enqueue what it begins with. `key`: as for a job."""
         pipeline, jobs = self._drafts.pipeline(form)
         asked = keys.record(key, form, pipeline.id, pipeline.created_at) if key is not None else None
-        used = await self._ledger.open_pipeline(pipeline, jobs, asked)
-        if asked and used:
-            return await self._piped_before(asked, used)
         with _refused():
-            await self._outbox.send_pipeline(pipeline, jobs, asked)
-        return pipeline, jobs
+            used = await self._outbox.post_pipeline(pipeline, jobs, asked)
+        return await self._piped_before(asked, used) if asked and used else (pipeline, jobs)
 
     async def _piped_before(self, asked: KeyRecord, used: KeyRecord) -> tuple[PipelineRecord, list[JobRecord]]:
         keys.check_same(asked, used)
@@ -234,6 +226,12 @@ class JobService:
     async def pipeline_jobs(self, pipeline_id: str) -> list[JobRecord]:
         """The jobs of a pipeline, in order."""
         return await self._ledger.jobs_of(await self.pipeline(pipeline_id))
+
+    def follow_pipeline(self, pipeline_id: str, seen: str = "") -> AsyncGenerator[Advance | None]:
+        """What becomes of a pipeline and its jobs, as `follow` tells it of one."""
+        if not _is_id(pipeline_id):
+            raise refusals.no_pipeline(pipeline_id)
+        return self._follower.follow_pipeline(pipeline_id, seen)
 
     async def edit_pipeline(self, pipeline_id: str, edit: Edit) -> None:
         """Call a pipeline otherwise."""

@@ -1,6 +1,7 @@
 """The outbox: what was created gets into the queue, whatever fails between the record and the message.
 
-A record is kept first, and says since when its job is missing in the queue; then the job is pushed under its own id.
+Where both are in one place, nothing is between them. Elsewhere a record is kept first, and says since when its job is
+missing in the queue; then the job is pushed under its own id.
 Whatever still counts as missing after some seconds is pushed again, by whoever looks first.
 """
 
@@ -28,9 +29,10 @@ from worksong.domain.outcome import Failure
 from worksong.domain.record import JobRecord, KeyRecord, PipelineRecord, queued, stamped
 from worksong.domain.result import Result
 from worksong.engine.reminder import Reminder
-from worksong.ledger import Ledger
+from worksong.ledger import Ledger, Write
 from worksong.ports import chance
-from worksong.ports.records import Ref
+from worksong.ports.backend import Intake
+from worksong.ports.records import Change, Ref
 from worksong.service.audit import Audit
 from worksong.service.missing import Missing
 from worksong.together import Sendable
@@ -80,6 +82,41 @@ class Outbox:
         self._noting: asyncio.Task[None] | None = None
 
     # what was just created
+
+    async def post_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> KeyRecord | None:
+        """Keep new jobs with their key, and enqueue them; of a key that was used before, only say so.
+
+        Where records and queue are in one place, both are one step: what raises has left nothing, but for a
+        `BackendUnavailable` that comes of a lost answer. Elsewhere the records are kept first, and then `send_jobs`.
+        """
+        if write := self._one_step(list(map(_letter, jobs))):
+            return await self._ledger.open_jobs(jobs, key, write=write)
+        used = await self._ledger.open_jobs(jobs, key)
+        if used is None:
+            await self.send_jobs(jobs, key)
+        return used
+
+    async def post_pipeline(
+        self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
+    ) -> KeyRecord | None:
+        """The same for a pipeline, of which the first jobs are enqueued."""
+        if write := self._one_step([_first(pipeline, jobs)]):
+            return await self._ledger.open_pipeline(pipeline, jobs, key, write=write)
+        used = await self._ledger.open_pipeline(pipeline, jobs, key)
+        if used is None:
+            await self.send_pipeline(pipeline, jobs, key)
+        return used
+
+    def _one_step(self, letters: Sequence[_Letter]) -> Write | None:
+        """How their records are written together with them; None: that cannot be done in one step."""
+        beside = self._worker.beside(self._ledger)
+        if beside is None:
+            return None
+
+        async def write(changes: Sequence[Change]) -> bool:
+            return all(await self._push(letters, beside(changes)))
+
+        return write
 
     async def send_job(self, job: JobRecord, key: KeyRecord | None = None) -> None:
         """Push a job whose record is kept already, together with its key.
@@ -135,9 +172,9 @@ class Outbox:
         for letter in letters:
             self._note(letter.ref)
 
-    async def _push(self, letters: Sequence[_Letter]) -> None:
+    async def _push(self, letters: Sequence[_Letter], into: Intake | None = None) -> list[Job | None]:
         messages = [stamped(job, new_id()) for letter in letters for job in letter.jobs]
-        await enqueueing.enqueue(self._worker.broker(), messages, self._clock.now())
+        return await enqueueing.enqueue(into or self._worker.broker(), messages, self._clock.now())
 
     @property
     def _ledger(self) -> Ledger:

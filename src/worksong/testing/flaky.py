@@ -21,9 +21,11 @@ from worksong.ports.backend import (
     Allowance,
     Backend,
     Beat,
+    Beside,
     BusyView,
     Deed,
     Direction,
+    Intake,
     Listing,
     Orders,
     Pool,
@@ -37,6 +39,7 @@ from worksong.ports.backend import (
 )
 from worksong.ports.cargo import Known, Landing, Load
 from worksong.ports.notebook import Line
+from worksong.ports.records import Change, RecordStore
 
 T = TypeVar("T")
 
@@ -95,6 +98,11 @@ class FlakyBackend:
 
     def within(self, connection: object) -> Transaction:
         return self.inner.within(connection)
+
+    def beside(self, records: RecordStore) -> Beside | None:
+        """Its pushes are planned as all pushing is."""
+        inner = self.inner.beside(records)
+        return None if inner is None else lambda changes: _FlakyBeside(self._do, inner, changes)
 
     async def erase(self) -> None:
         await self.inner.erase()
@@ -259,6 +267,15 @@ class FlakyBackend:
 
     async def lines(self, page: str) -> list[str]:
         return await self._do("lines", lambda: self.inner.lines(page))
+
+
+class _FlakyBeside:
+    def __init__(self, do: Callable[..., Awaitable[list[bool]]], inner: Beside, changes: Sequence[Change]) -> None:
+        self._do, self._inner, self._changes = do, inner, changes
+
+    async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
+        intake: Intake = self._inner(self._changes)
+        return await self._do("push", lambda: intake.push(jobs, now, once=once), jobs)
 
 
 class _FlakyDeed:

@@ -17,7 +17,7 @@ from worksong.adapters.amqp.address import Address
 from worksong.adapters.amqp.channel import Channel, answered
 from worksong.adapters.amqp.frames import read_frame
 from worksong.adapters.amqp.outage import Outage
-from worksong.adapters.amqp.reader import Reader
+from worksong.adapters.amqp.reader import OTHER_VERSION, Reader
 from worksong.adapters.tls import trust
 from worksong.adapters.url import Node
 from worksong.domain.errors import BackendUnavailable, ConfigError
@@ -236,6 +236,9 @@ def _translated(failure: BaseException, address: Address) -> Exception:
             )
         if "NOT_ALLOWED" in text:
             return ConfigError(f"{address.shown} refuses the vhost: {text}; create it, and give the user permissions")
+        if OTHER_VERSION in text:
+            mend = "upgrade the server, or give the port where it speaks that: RabbitMQ does on 5672, 5671 with TLS"
+            return ConfigError(f"{address.shown} cannot be used: {text}; {mend}")
         told = text or told
     return Lost(f"{address.shown} cannot be reached: {told}")
 

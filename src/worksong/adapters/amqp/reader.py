@@ -20,6 +20,8 @@ _HEAD = Struct(">BHI")
 """How a frame begins: its kind, its channel, the size of what it carries."""
 _END = 0xCE
 """The byte that ends it."""
+_GREETING, _SPOKEN = b"AMQP", b"\x00\x00\x09\x01"
+OTHER_VERSION = "the server does not speak AMQP 0-9-1, and asks for the protocol"
 _DELIVER = bytes((0, 60, 0, 60))
 """Class and method of a delivery."""
 _TAG, _BODY_SIZE = Struct(">QB"), Struct(">Q")
@@ -116,8 +118,17 @@ def _frame(data: bytes, at: int) -> _Frame | None:
     end = begin + size
     there = end < len(data)
     if kind not in _KINDS or size > LARGEST or (there and data[end] != _END):
+        if data.startswith(_GREETING, at):
+            raise _InvalidFrame(_versions(data[at + 4 : at + 8]))
         raise _InvalidFrame(f"the server sent {data[at : at + 20]!r}, which is no frame")
     return _Frame(kind, channel, begin, end) if there else None
+
+
+def _versions(wanted: bytes) -> str:
+    """What a server means that answers a greeting with one of its own, and hangs up."""
+    if wanted == _SPOKEN:
+        return "the server did not understand what it was greeted with"
+    return f"{OTHER_VERSION} {'.'.join(map(str, wanted))}"
 
 
 def _told(consumers: dict[bytes, Heard], data: bytes, at: int, content: _Content) -> bool:

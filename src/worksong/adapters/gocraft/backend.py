@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
+from worksong.adapters.gocraft.beside import GocraftBeside
 from worksong.adapters.gocraft.broker import GocraftBroker
 from worksong.adapters.gocraft.cargo import GocraftCargo
 from worksong.adapters.gocraft.doctor import GocraftDoctor, Tracer
+from worksong.adapters.gocraft.intake import GocraftIntake
 from worksong.adapters.gocraft.mover import Mover
 from worksong.adapters.gocraft.pulse import Pulse
 from worksong.adapters.gocraft.reaper import Reaper
@@ -16,6 +19,7 @@ from worksong.adapters.redis.address import Address, parse
 from worksong.adapters.redis.backend import Parts, RedisBackend
 from worksong.adapters.redis.client import Arg, Redis
 from worksong.adapters.redis.lookout import Lookout
+from worksong.adapters.redis.records import RedisRecords
 from worksong.domain.capability import Capability
 from worksong.domain.errors import InvalidArguments
 from worksong.domain.finding import Finding
@@ -23,7 +27,9 @@ from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.parcel import Parcel
 from worksong.domain.poison import Poison
+from worksong.ports.backend import Beside
 from worksong.ports.cargo import Known, Landing, Load
+from worksong.ports.records import RecordStore
 from worksong.wire import gocraft
 from worksong.wire.gocraft_keys import Keys
 
@@ -60,6 +66,7 @@ class GocraftBackend(RedisBackend):
         views = self._views = Views(space, mover)
         reaper, self._cargo = Reaper(space, new_id()), GocraftCargo(space)
         doctor = self._doctor = GocraftDoctor(space, views, reaper)
+        self._intake = GocraftIntake(space, lookout)
         broker, pulse, tracer = GocraftBroker(space, lookout), Pulse(space), Tracer(space, views)
         return Parts(space, space.keys, lookout, broker, pulse, mover, reaper, views, doctor, tracer)
 
@@ -67,6 +74,12 @@ class GocraftBackend(RedisBackend):
         other = GocraftBackend.__new__(GocraftBackend)
         other._use(self._address, self._namespace)
         return other
+
+    def beside(self, records: RecordStore) -> Beside | None:
+        """In one namespace only: other keys may lie in another slot of a cluster."""
+        if not isinstance(records, RedisRecords) or (records.name, records.namespace) != (self.name, self._namespace):
+            return None
+        return partial(GocraftBeside, self._space, self._intake, ring=self._parts.broker.ring)
 
     # Upkeep
 

@@ -76,7 +76,7 @@ class GocraftIntake:
             args += (2, len(scheduled) // 2, *scheduled)
         for place, documents in enumerate(queued.values(), start=3):
             args += (place, len(documents), *documents)
-        await self._sent(PUSH, keys, args, [job for job, _ in jobs])
+        await self.sent(PUSH, keys, args, [job for job, _ in jobs])
         self._told.update(dict.fromkeys(new, now + KNOWN_FOR))
         self._lookout.ring()
 
@@ -101,6 +101,12 @@ class GocraftIntake:
         return found
 
     async def _push_guarded(self, job: Job, raw: bytes, now: float, *, once: bool) -> bool:
+        new = bool(await self.sent(PUSH_GUARDED, *self.guarded(job, raw, now, once=once), [job]))
+        self._lookout.ring()
+        return new
+
+    def guarded(self, job: Job, raw: bytes, now: float, *, once: bool) -> tuple[list[Arg], list[Arg]]:
+        """The keys and arguments of the script `push_guarded`."""
         k = self._space.keys
         at = score(job.run_at) if job.run_at else ""
         value: Arg = raw if job.unique and job.unique_by is not None else "1"
@@ -112,12 +118,10 @@ class GocraftIntake:
             job.unique_key or k.known_jobs,
             self._space.held(job) or k.known_jobs,
         ]
-        args: list[Arg] = [job.handler, raw, at, job.id, max(ONCE_KEPT, kept + LOCK_KEPT), value, kept]
-        new = bool(await self._sent(PUSH_GUARDED, keys, args, [job]))
-        self._lookout.ring()
-        return new
+        return keys, [job.handler, raw, at, job.id, max(ONCE_KEPT, kept + LOCK_KEPT), value, kept]
 
-    async def _sent(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], jobs: Sequence[Job]) -> Any:
+    async def sent(self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], jobs: Sequence[Job]) -> Any:
+        """What a script answers that takes these jobs in."""
         try:
             return await self._space.run(script, keys, args)
         except NoAnswer as lost:

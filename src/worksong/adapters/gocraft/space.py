@@ -28,6 +28,7 @@ PUSH, PUSH_GUARDED, FETCH, SETTLE, MOVE, REMOVE, BEAT, STRIKE, REPAIR = (
     for name in ("push", "push_guarded", "fetch", "settle", "move", "remove", "beat", "strike", "repair")
 )
 LOAD, UNLOAD, RELEASE, FOLLOW = (Script.named(name) for name in ("load", "unload", "release", "follow"))
+RECORD_PUSH = Script.named("record_push")
 
 _SUFFIXES = (":paused", ":lock", ":lock_info", ":max_concurrency", ":inprogress")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
@@ -10,6 +11,8 @@ from msgspec.structs import replace
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.bells import Bells
 from worksong.adapters.memory import cargo
+from worksong.adapters.memory.beside import MemoryBeside
+from worksong.adapters.memory.records import MemoryRecords
 from worksong.adapters.memory.store import Member, Record, Store
 from worksong.adapters.memory.views import busy_view, counts, job_view, pool_view, queue_views, trace_of
 from worksong.domain.capability import Capability
@@ -25,6 +28,7 @@ from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     SILENT_FOR,
     Beat,
+    Beside,
     BusyView,
     Direction,
     Listing,
@@ -39,6 +43,7 @@ from worksong.ports.backend import (
 )
 from worksong.ports.cargo import Known, Landing, Load
 from worksong.ports.notebook import Line
+from worksong.ports.records import RecordStore
 from worksong.wire import gojson
 
 LARGEST = 1 << 20
@@ -78,6 +83,11 @@ class MemoryBackend(BaseBackend):
         other = MemoryBackend(namespace=self._namespace)
         other._store, other._bells = self._store, self._bells
         return other
+
+    def beside(self, records: RecordStore) -> Beside | None:
+        if not isinstance(records, MemoryRecords):
+            return None
+        return partial(MemoryBeside, self._store, records, check=self._checked, ring=self._bells.ring)
 
     async def erase(self) -> None:
         with self._store.guard:

@@ -25,7 +25,7 @@ class MemoryRecords:
     def __init__(self, url: str = "memory://", *, namespace: str = "") -> None:
         if url.partition(":")[2].removeprefix("//"):
             raise ConfigError("memory:// takes nothing behind it: each worker keeps records of its own")
-        self._guard = threading.Lock()
+        self.guard = threading.Lock()
         self._kept: dict[Ref, Record] = {}
         self._lists: defaultdict[tuple[Kind, int | None], list[After]] = defaultdict(list)
         """All of a kind that is `ORDERED`, and those of each status."""
@@ -40,17 +40,27 @@ class MemoryRecords:
         """Nothing to let go of."""
 
     async def write(self, changes: Sequence[Change]) -> bool:
-        with self._guard:
-            for ref, was, _ in changes:
-                kept = self._kept.get(ref)
-                if (kept.version if kept else None) != was:
-                    return False
-            for ref, _, record in changes:
-                if record:
-                    self._put(ref, record)
-                else:
-                    self._forget(ref)
+        with self.guard:
+            fit = self.fit(changes)
+            if fit:
+                self.carry_out(changes)
+        return fit
+
+    def fit(self, changes: Sequence[Change]) -> bool:
+        """Whether each record is as it is said to be; for who has the guard."""
+        for ref, was, _ in changes:
+            kept = self._kept.get(ref)
+            if (kept.version if kept else None) != was:
+                return False
         return True
+
+    def carry_out(self, changes: Sequence[Change]) -> None:
+        """Changes that fit; for who has the guard."""
+        for ref, _, record in changes:
+            if record:
+                self._put(ref, record)
+            else:
+                self._forget(ref)
 
     def _put(self, ref: Ref, record: Record) -> None:
         old = self._kept.get(ref)
@@ -81,13 +91,13 @@ class MemoryRecords:
         self._passing.pop(ref, None)
 
     async def read(self, refs: Sequence[Ref]) -> list[Record | None]:
-        with self._guard:
+        with self.guard:
             return [self._kept.get(ref) for ref in refs]
 
     async def listed(
         self, kind: Kind, *, status: int | None = None, after: After | None = None, most: int = 100
     ) -> list[Record]:
-        with self._guard:
+        with self.guard:
             order = self._lists[kind, status] if kind in ORDERED else self._in_order(kind, status)
             first = bisect_right(order, after) if after else 0
             return [self._kept[Ref(kind, one.id)] for one in order[first : first + most]]
@@ -97,12 +107,12 @@ class MemoryRecords:
         return sorted(After(one.created_at, one.ref.id) for one in found if status in (None, one.status))
 
     async def unsent(self, since: float, most: int) -> list[Record]:
-        with self._guard:
+        with self.guard:
             due = sorted((at, ref) for ref, at in self._unsent.items() if at <= since)
             return [self._kept[ref] for _, ref in due[:most]]
 
     async def prune(self, now: float) -> int:
-        with self._guard:
+        with self.guard:
             over = [ref for ref, until in self._passing.items() if until <= now][:AT_ONCE]
             for ref in over:
                 self._forget(ref)

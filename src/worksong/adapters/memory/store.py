@@ -110,7 +110,7 @@ class Store:
 
     def push(self, job: Job, now: float, *, once: bool) -> bool:
         """Take in one checked job; False: refused."""
-        if job.id in self.records or (once and self.once.get(job.id, 0.0) > now):
+        if self._is_known(job, now, once=once):
             return False
         if job.unique and not self._take_lock(job):
             return False
@@ -122,6 +122,14 @@ class Store:
         else:
             self.queue(Record(job, State.QUEUED, job.enqueued_at, next(self._orders)))
         return True
+
+    def refuses(self, job: Job, now: float, *, once: bool) -> bool:
+        """Whether it would be refused now."""
+        is_locked = bool(job.unique) and self.locks.get(job.unique_key, "") in self.records
+        return is_locked or self._is_known(job, now, once=once)
+
+    def _is_known(self, job: Job, now: float, *, once: bool) -> bool:
+        return job.id in self.records or (once and self.once.get(job.id, 0.0) > now)
 
     def _take_lock(self, job: Job) -> bool:
         """Take the lock; if it is taken by a waiting job unique by key, that one gets this job's data."""

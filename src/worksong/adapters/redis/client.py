@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Sequence
 from importlib import resources
 
@@ -29,6 +30,7 @@ __all__ = ["Arg", "NoAnswer", "NotSent", "Redis", "Reply", "Script", "ServerErro
 
 _log = logging.getLogger("worksong.redis")
 _HOPS = 5
+_PART = re.compile(r"^--: (\S+)\n", re.MULTILINE)
 _SENTINEL_PATIENCE = 1.0
 
 
@@ -41,8 +43,13 @@ class Script:
 
     @classmethod
     def named(cls, name: str, *, package: str = "worksong.adapters.redis") -> Script:
-        """The script in scripts/NAME.lua of the package."""
-        return cls(resources.files(package).joinpath("scripts", f"{name}.lua").read_text("utf-8"))
+        """The script in scripts/NAME.lua of the package, with other files of that directory where it names them."""
+        scripts = resources.files(package).joinpath("scripts")
+
+        def text(file: str) -> str:
+            return _PART.sub(lambda hit: text(hit[1]), scripts.joinpath(f"{file}.lua").read_text("utf-8"))
+
+        return cls(text(name))
 
 
 class Redis:

@@ -27,12 +27,12 @@ class RedisRecords:
 
     def _use(self, address: Address, namespace: str) -> None:
         self.name = address.shown
-        self._address, self._namespace, self._keys = address, namespace, Keys(namespace)
+        self._address, self.namespace, self._keys = address, namespace, Keys(namespace)
         self._redis = Redis(address)
 
     def sibling(self) -> RedisRecords:
         other = RedisRecords.__new__(RedisRecords)
-        other._use(self._address, self._namespace)
+        other._use(self._address, self.namespace)
         return other
 
     async def close(self) -> None:
@@ -42,13 +42,7 @@ class RedisRecords:
     async def write(self, changes: Sequence[Change]) -> bool:
         if not changes:
             return True
-        keys: list[Arg] = [self._keys.records_unsent, self._keys.records_until]
-        args: list[Arg] = []
-        for change in changes:
-            keys += (self._key(change.ref), self._keys.records(change.ref.kind))
-            args += (_name(change.ref), change.ref.id, "" if change.was is None else change.was)
-            args += _told(change.record)
-        return bool(await self._redis.script(WRITE, keys, args))
+        return bool(await self._redis.script(WRITE, *written(self._keys, changes)))
 
     async def read(self, refs: Sequence[Ref]) -> list[Record | None]:
         found = await self._bytes(refs)
@@ -97,6 +91,17 @@ class RedisRecords:
 
     def _key(self, ref: Ref) -> str:
         return self._keys.record(ref.kind, ref.id)
+
+
+def written(names: Keys, changes: Sequence[Change]) -> tuple[list[Arg], list[Arg]]:
+    """The keys and arguments of the script `record_write`."""
+    keys: list[Arg] = [names.records_unsent, names.records_until]
+    args: list[Arg] = []
+    for change in changes:
+        keys += (names.record(change.ref.kind, change.ref.id), names.records(change.ref.kind))
+        args += (_name(change.ref), change.ref.id, "" if change.was is None else change.was)
+        args += _told(change.record)
+    return keys, args
 
 
 def _name(ref: Ref) -> str:

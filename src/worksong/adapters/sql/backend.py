@@ -9,6 +9,7 @@ from functools import partial
 
 from worksong.adapters.base import BaseBackend
 from worksong.adapters.sql.admin import SqlAdmin
+from worksong.adapters.sql.beside import SqlBeside
 from worksong.adapters.sql.broker import SqlBroker
 from worksong.adapters.sql.cargo import SqlCargo
 from worksong.adapters.sql.chronicle import SqlChronicle
@@ -21,11 +22,12 @@ from worksong.adapters.sql.inspector import Finished, SqlInspector
 from worksong.adapters.sql.intake import SqlIntake
 from worksong.adapters.sql.lent import joined
 from worksong.adapters.sql.notebook import SqlNotebook
+from worksong.adapters.sql.records import SqlRecords
 from worksong.adapters.sql.results import SqlResults
 from worksong.adapters.sql.rows import checked
 from worksong.adapters.sql.shortest import Shortest
 from worksong.adapters.sql.steps import CHUNK, Space
-from worksong.adapters.sql.store import RETRIES, MaybeDone, Refused, Store, shared
+from worksong.adapters.sql.store import RETRIES, MaybeDone, Refused, Store, is_same_place, shared
 from worksong.adapters.sql.upkeep import SqlUpkeep
 from worksong.domain.capability import Capability
 from worksong.domain.course import Grain, Slot
@@ -39,6 +41,7 @@ from worksong.domain.result import Result
 from worksong.domain.tally import Tally
 from worksong.ports.backend import (
     Beat,
+    Beside,
     BusyView,
     Direction,
     Listing,
@@ -53,6 +56,7 @@ from worksong.ports.backend import (
 )
 from worksong.ports.cargo import Known, Landing, Load
 from worksong.ports.notebook import Line
+from worksong.ports.records import RecordStore
 
 
 class SqlBackend(BaseBackend):
@@ -117,6 +121,11 @@ class SqlBackend(BaseBackend):
 
     def within(self, connection: object) -> SqlIntake:
         return SqlIntake(self._broker, joined(self._store, connection), self._shared.bells)
+
+    def beside(self, records: RecordStore) -> Beside | None:
+        if not (isinstance(records, SqlRecords) and is_same_place(self._store, records.store)):
+            return None
+        return partial(SqlBeside, self._store, self._broker, records.pages, ring=self._ring)
 
     async def fetch(self, want: Want, now: float) -> list[Delivery]:
         started, waited, idle = time.monotonic(), 0.0, 0

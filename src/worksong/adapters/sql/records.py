@@ -24,20 +24,20 @@ class SqlRecords:
 
     def __init__(self, store: Store, namespace: str) -> None:
         self.name = store.address.shown
-        self._store, self._namespace = store, namespace
-        self._pages = Pages(Space(namespace))
+        self.store, self._namespace = store, namespace
+        self.pages = Pages(Space(namespace))
 
     def sibling(self) -> SqlRecords:
-        return SqlRecords(self._store.sibling(), self._namespace)
+        return SqlRecords(self.store.sibling(), self._namespace)
 
     async def close(self) -> None:
-        await self._store.close()
+        await self.store.close()
 
     async def write(self, changes: Sequence[Change]) -> bool:
         if not changes:
             return True
         try:
-            await self._store.run(lambda: self._pages.write(changes))
+            await self.store.run(lambda: self.pages.write(changes))
         except Unlike:
             return False
         return True
@@ -45,24 +45,24 @@ class SqlRecords:
     async def read(self, refs: Sequence[Ref]) -> list[Record | None]:
         if not refs:
             return []
-        found = await self._store.run(lambda: self._pages.read(refs), write=False)
+        found = await self.store.run(lambda: self.pages.read(refs), write=False)
         known = {record.ref: record for record in map(record_of, found)}
         return [known.get(ref) for ref in refs]
 
     async def listed(
         self, kind: Kind, *, status: int | None = None, after: After | None = None, most: int = 100
     ) -> list[Record]:
-        found = await self._store.run(
-            lambda: self._pages.listed(kind, status, after or BEFORE_ALL, most), write=False, alone=True
+        found = await self.store.run(
+            lambda: self.pages.listed(kind, status, after or BEFORE_ALL, most), write=False, alone=True
         )
         return list(map(record_of, found))
 
     async def unsent(self, since: float, most: int) -> list[Record]:
-        found = await self._store.run(lambda: self._pages.unsent(since, most), write=False, alone=True)
+        found = await self.store.run(lambda: self.pages.unsent(since, most), write=False, alone=True)
         return list(map(record_of, found))
 
     async def prune(self, now: float) -> int:
-        return await self._store.run(lambda: self._pages.prune(now))
+        return await self.store.run(lambda: self.pages.prune(now))
 
 
 class Pages:

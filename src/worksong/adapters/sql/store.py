@@ -162,6 +162,17 @@ def never_alone(what: str, shown: str) -> Unsupported:
     )
 
 
+def is_same_place(one: Store, other: Store) -> bool:
+    """Whether a transaction of one reaches the tables of the other, and promises as much."""
+    return _whereabouts(one) == _whereabouts(other)
+
+
+def _whereabouts(store: Store) -> tuple[object, ...]:
+    a = store.address
+    server = (a.host, a.port, a.user, a.database) if a.host else store.place
+    return store.dialect, server, *map(a.options.get, ("host", "unix_socket", "synchronous"))
+
+
 class Shared:
     """What all backends of one process share that serve one namespace of one database."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import contextlib
 import math
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -17,25 +16,20 @@ from worksong.domain.result import Result
 from worksong.faces.asgi.refused import Refused
 from worksong.faces.http.answers import Answer, Asked, Bodies, Parameter, Route, json, route
 from worksong.faces.http.limits import Limits
+from worksong.faces.http.streams import EVENTS, Streams
 from worksong.faces.http.valet import KEY_PARAMETER, key_of
 from worksong.faces.http.views import Job, JobResult, Jobs, Page, Pipeline, PipelinePage, Problem, Viewer
 from worksong.faces.http.views import result as result_of
 from worksong.ports.records import After
 from worksong.service.access import Scope
-from worksong.service.following import Event
 from worksong.service.forms import BatchForm, Reader, StagedForm
 from worksong.service.jobservice import JobService, status_of
 from worksong.service.lookup import Sought
-from worksong.service.refusals import Missing
 
 PAGE, LARGEST_PAGE = 50, 200
 LONGEST_SEARCH = 500
 """Characters of a search."""
 DIGITS = 9
-BEAT = 15.0
-"""Seconds without an event after which a stream says that it is still there."""
-STILL_HERE = b": still here\n\n"
-EVENTS = "text/event-stream"
 
 Ask: TypeAlias = Callable[[str, float], Coroutine[Any, Any, Result]]
 """Takes an id, and for how many seconds to wait."""
@@ -51,8 +45,9 @@ class Additions:
     def __init__(self, service: JobService, viewer: Viewer, limits: Limits) -> None:
         self._service, self._viewer, self._limits = service, viewer, limits
         self._batches, self._pipelines = Reader(BatchForm), Reader(StagedForm)
-        self._streams = self._waits = 0
         self._leaving = asyncio.Event()
+        self._streams = Streams(service.worker.clock, limits.streams, self._leaving)
+        self._waits = 0
 
     def leave(self) -> None:
         """End what goes on for long."""
@@ -94,6 +89,14 @@ class Additions:
                 "What came of it, waited for",
                 result,
                 asks=[_WAIT],
+            ),
+            route(
+                f"GET {pipeline}/events",
+                read,
+                self.pipeline_events,
+                "Events of it and its jobs until it has ended",
+                stream,
+                asks=[_LAST],
             ),
             route(f"POST {pipeline}/cancel", manage, self.cancel_pipeline, "End a pipeline where it is", piped),
         ]
@@ -155,45 +158,7 @@ class Additions:
                 one.cancel()
 
     async def events(self, asked: Asked) -> Answer:
-        if self._streams >= self._limits.streams:
-            raise Refused(503, "busy", "too many streams of events at once", wait=1.0)
-        seen = asked.header(b"last-event-id") or ""
-        stream = self._streamed(self._service.follow(asked.id, seen), seen)
-        first = await anext(stream, None)  # it has begun, so however it is closed, it is counted no more
-        if first is None:
-            return Answer(204)  # a browser asks again after every end, until it is told this
-        return Answer(200, first, EVENTS, stream=stream)
-
-    async def _streamed(self, events: AsyncGenerator[Event | None], seen: str) -> AsyncGenerator[bytes]:
-        """The events as they are sent; none at all where the end was seen."""
-        self._streams += 1
-        try:
-            async with contextlib.aclosing(events):
-                first = await anext(events)
-                if first and first.kind == "end" and first.id == seen:
-                    return
-                yield self._written(first) if first else b""
-                async with contextlib.aclosing(self._later(events)) as later:
-                    with contextlib.suppress(Missing):  # somebody deletes it: whoever asks again is told so
-                        async for text in later:
-                            yield text
-        finally:
-            self._streams -= 1
-
-    async def _later(self, events: AsyncGenerator[Event | None]) -> AsyncGenerator[bytes]:
-        clock = self._service.worker.clock
-        told_at = clock.monotonic()
-        async for event in events:
-            if self._leaving.is_set():
-                return
-            late = clock.monotonic() - told_at >= BEAT
-            text = self._written(event) if event else STILL_HERE if late else b""
-            told_at = clock.monotonic() if text else told_at
-            yield text
-
-    def _written(self, event: Event) -> bytes:
-        told = Told(self._viewer.job(event.job), event.checkin or None)
-        return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode(), event.kind.encode(), _encode(told))
+        return await self._streams.answer(asked, self._service.follow, self._viewer.event)
 
     # pipelines
 
@@ -210,17 +175,12 @@ class Additions:
         pipeline = await self._service.pipeline(asked.id)
         return json(200, self._viewer.pipeline(pipeline, await self._service.pipeline_jobs(asked.id)))
 
+    async def pipeline_events(self, asked: Asked) -> Answer:
+        return await self._streams.answer(asked, self._service.follow_pipeline, self._viewer.advance)
+
     async def cancel_pipeline(self, asked: Asked) -> Answer:
         pipeline = await self._service.cancel_pipeline(asked.id)
         return json(200, self._viewer.pipeline(pipeline), about=(pipeline.id,))
-
-
-class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The data of an event."""
-
-    job: Job
-    checkin: str | None = None
-    """What the handler said last of its progress."""
 
 
 _STATUS = Parameter("status", {"type": "string"}, "Only those of this status, in any case; empty: all.")

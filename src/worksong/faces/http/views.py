@@ -10,7 +10,9 @@ import msgspec
 from worksong.domain.record import JobRecord, PipelineRecord, reason_of
 from worksong.domain.result import Result
 from worksong.registry import Registry
+from worksong.service.following import Event
 from worksong.service.health import Health
+from worksong.service.progress import Advance
 from worksong.service.redaction import without_logins
 from worksong.service.showing import milliseconds, shown_params
 from worksong.wire.gotime import write
@@ -143,6 +145,26 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
     worker: str = ""
 
 
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The data of an event of a job."""
+
+    job: Job
+    checkin: str | None = None
+    """What the handler said last of its progress."""
+
+
+class ToldOfPipeline(msgspec.Struct, frozen=True):
+    """The data of an event of a pipeline."""
+
+    pipeline: Pipeline
+    done: int
+    """How many of its jobs have succeeded."""
+    total: int
+    """How many it has."""
+    jobs: list[Told]
+    """Those that have moved since the event before, in order; in the first one all."""
+
+
 class Viewer:
     """Writes records as they may be shown."""
 
@@ -188,6 +210,15 @@ class Viewer:
             completed_at=_time(record.completed_at),
             duration=milliseconds(record),
         )
+
+    def event(self, event: Event) -> Told:
+        """Something that has become of a job."""
+        return Told(self.job(event.job), event.checkin or None)
+
+    def advance(self, advance: Advance) -> ToldOfPipeline:
+        """Something that has become of a pipeline, or of its jobs."""
+        moved = [Told(self.job(moved.job), moved.checkin or None) for moved in advance.jobs]
+        return ToldOfPipeline(self.pipeline(advance.pipeline), advance.done, len(advance.pipeline.job_ids), moved)
 
 
 def result(found: Result) -> JobResult:

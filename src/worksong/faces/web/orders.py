@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +24,14 @@ CHOSEN = 1_000
 """Jobs in one order, unless it is for all."""
 
 
+class Place(NamedTuple):
+    """A page of the console."""
+
+    path: str
+    query: Mapping[str, str] = {}
+    """What it is asked for."""
+
+
 class Orders:
     """The handlers of forms."""
 
@@ -34,7 +43,7 @@ class Orders:
         try:
             form = await form_of(request)
             act = await self._desk.on_queue(text_in(form, "queue"), text_in(form, "act"))
-            return await self._ask_or_do(request, form, act, "/queues")
+            return await self._ask_or_do(request, form, act, Place("/queues"))
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
@@ -45,10 +54,11 @@ class Orders:
             state, sought = state_of(text_in(form, "state")), text_in(form, "q")
             ids = chosen(form.get("id", ()), every=bool(text_in(form, "all")))
             search = meant(sought, state) if ids is None else Search()
-            act = await self._desk.on_jobs(state, text_in(form, "act"), ids, search)
-            back = "/job" if text_in(form, "back") == "job" and ids else "/jobs"
-            query = {"id": ids[0]} if back == "/job" and ids else {"state": _shown(state, sought), "q": sought}
-            return await self._ask_or_do(request, form, act, back, **query)
+            name = text_in(form, "act")
+            act = await self._desk.on_jobs(state, name, ids, search)
+            listed = Place("/jobs", {"state": _shown(state, sought), "q": sought})
+            asked = Place("/job", {"id": ids[0]}) if text_in(form, "back") == "job" and ids else listed
+            return await self._ask_or_do(request, form, act, asked, asked if _stays(name, state) else listed)
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
@@ -60,7 +70,7 @@ class Orders:
             state, name = state_of(text_in(form, "state")), text_in(form, "act")
             pace = pace_of(text_in(form, "per_minute")) if name == "requeue" else None
             act = await self._desk.on_group(state, name, handler, error, pace)
-            return await self._ask_or_do(request, form, act, "/errors")
+            return await self._ask_or_do(request, form, act, Place("/errors"))
         except Exception as wrong:
             return self._replies.refusal(request, failure_of(wrong))
 
@@ -69,7 +79,7 @@ class Orders:
         try:
             form = await form_of(request)
             act = self._desk.on_trickling(text_in(form, "trickle"))
-            return await self._ask_or_do(request, form, act, "/errors")
+            return await self._ask_or_do(request, form, act, Place("/errors"))
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
@@ -78,7 +88,7 @@ class Orders:
         try:
             form = await form_of(request)
             act = await self._desk.on_pool(text_in(form, "pool"), text_in(form, "act"))
-            return await self._ask_or_do(request, form, act, "/workers")
+            return await self._ask_or_do(request, form, act, Place("/workers"))
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
@@ -88,12 +98,14 @@ class Orders:
             form = await form_of(request)
             name = text_in(form, "act") or "run"
             act = await self._desk.agenda.order(text_in(form, "job"), text_in(form, "spec"), name)
-            return await self._ask_or_do(request, form, act, "/cron")
+            return await self._ask_or_do(request, form, act, Place("/cron"))
         except Exception as error:
             return self._replies.refusal(request, failure_of(error))
 
-    async def _ask_or_do(self, request: Request, form: Form, act: Act, back: str, **query: str) -> Response:
-        """Ask until the answer is about as many as there are now."""
+    async def _ask_or_do(
+        self, request: Request, form: Form, act: Act, back: Place, done: Place | None = None
+    ) -> Response:
+        """Ask until the answer is about as many as there are now; `done`: where to go afterwards, if not back."""
         check_may(request, act)
         if act.question and not (text_in(form, "sure") and act.reach <= _number(text_in(form, "count"))):
             given = [(name, value) for name, values in form.items() for value in values]
@@ -104,11 +116,17 @@ class Orders:
                 title="Sure?",
                 question=act.question,
                 fields=[*fields, ("count", str(act.reach))],
-                back=back,
-                query=query,
+                back=back.path,
+                query=back.query,
             )
         deed = await do(request, self._desk, act)
-        return self._replies.told(request, deed.text, back, **query)
+        place = done or back
+        return self._replies.told(request, deed.text, place.path, **place.query)
+
+
+def _stays(act: str, state: State) -> bool:
+    """Whether a job still has a page when that was done to it."""
+    return act == "requeue" or state is State.RUNNING
 
 
 def chosen(ids: Sequence[str], *, every: bool) -> Sequence[str] | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from worksong.testing.contract.explain import THEMES
 from worksong.testing.contract.judge import BackendContract
+from worksong.testing.contract.one_place import OnePlaceContract
 from worksong.testing.contract.records import RecordStoreContract
 from worksong.testing.contract.results import ResultStoreContract
 from worksong.testing.contract.suite import Suite, needs
@@ -23,6 +24,7 @@ from worksong.testing.contract.table import capability_table
 __all__ = [
     "THEMES",
     "BackendContract",
+    "OnePlaceContract",
     "RecordStoreContract",
     "ResultStoreContract",
     "Suite",

@@ -19,6 +19,7 @@ THEMES = (
     "loading",
     "notebooks",
     "once",
+    "one_place",
     "operating",
     "record_lists",
     "record_steps",

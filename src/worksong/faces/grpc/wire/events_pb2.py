@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%worksong/faces/grpc/wire/events.proto\x12\x0fworksong.events\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1e\n\x0cWatchRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xa0\x01\n\x05\x45vent\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12&\n\x06result\x18\x05 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x0f\n\x07\x63heckin\x18\x06 \x01(\t2J\n\x06\x45vents\x12@\n\x05Watch\x12\x1d.worksong.events.WatchRequest\x1a\x16.worksong.events.Event0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%worksong/faces/grpc/wire/events.proto\x12\x0fworksong.events\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1e\n\x0cWatchRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xa0\x01\n\x05\x45vent\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x66\x61ilure_reason\x18\x04 \x01(\t\x12&\n\x06result\x18\x05 \x01(\x0b\x32\x16.google.protobuf.Value\x12\x0f\n\x07\x63heckin\x18\x06 \x01(\t\"+\n\x14WatchPipelineRequest\x12\x13\n\x0bpipeline_id\x18\x01 \x01(\t\"\x9f\x01\n\rPipelineEvent\x12\x13\n\x0bpipeline_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12&\n\x02\x61t\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x64one\x18\x04 \x01(\x05\x12\r\n\x05total\x18\x05 \x01(\x05\x12$\n\x04jobs\x18\x06 \x03(\x0b\x32\x16.worksong.events.Event2\xa4\x01\n\x06\x45vents\x12@\n\x05Watch\x12\x1d.worksong.events.WatchRequest\x1a\x16.worksong.events.Event0\x01\x12X\n\rWatchPipeline\x12%.worksong.events.WatchPipelineRequest\x1a\x1e.worksong.events.PipelineEvent0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_end=151
   _globals['_EVENT']._serialized_start=154
   _globals['_EVENT']._serialized_end=314
-  _globals['_EVENTS']._serialized_start=316
-  _globals['_EVENTS']._serialized_end=390
+  _globals['_WATCHPIPELINEREQUEST']._serialized_start=316
+  _globals['_WATCHPIPELINEREQUEST']._serialized_end=359
+  _globals['_PIPELINEEVENT']._serialized_start=362
+  _globals['_PIPELINEEVENT']._serialized_end=521
+  _globals['_EVENTS']._serialized_start=524
+  _globals['_EVENTS']._serialized_end=688
 # @@protoc_insertion_point(module_scope)
