@@ -50,7 +50,9 @@ class Holds:
         return gone or now - held.since >= self.allowed * SHARE
 
     def failed(self, held: Held, why: Exception, now: float) -> None:
-        """Say so, and leave the server alone for a while: there is time for more tries."""
+        """Say so, once for all that failed together, and leave the server alone for a while: there is time for more."""
+        if now < self._rests_until:
+            return
         pause = self.allowed / TRIES
         self._rests_until = now + pause
         left = max(0.0, self.allowed - (now - held.since))
