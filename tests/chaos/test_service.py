@@ -51,13 +51,24 @@ class Place(NamedTuple):
     records: RecordStore
 
 
-@pytest.fixture(params=[("memory", "memory"), ("sqlite", "redis"), ("redis", "sqlite")], ids="-".join)
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+PLACES = [("memory", "memory"), ("sqlite", "redis"), ("redis", "sqlite")]
+TOGETHER = [("sqlite", "sqlite"), ("redis", "redis"), ("postgres", "postgres"), ("mariadb", "mariadb")]
+"""Queue and records in one store."""
+
+
+@pytest.fixture(params=[*PLACES, *(TOGETHER if FULL else ())], ids="-".join)
+def stores(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """The URLs of a queue and of a store of records."""
     urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/service.db?synchronous=NORMAL"}
-    if "redis" in request.param:
-        urls["redis"] = request.getfixturevalue("redis_url")
-    queue, records = (urls[one] for one in request.param)
-    namespace, name = new_id(), f"{request.param[0]}, records in {request.param[1]}"
+    queue, records = (urls.get(one) or request.getfixturevalue(f"{one}_url") for one in request.param)
+    return queue, records
+
+
+@pytest.fixture
+async def place(stores: tuple[str, str]) -> AsyncIterator[Place]:
+    queue, records = stores
+    shown = [f"{url.partition(':')[0].partition('+')[0]}://" for url in stores]
+    namespace, name = new_id(), f"`{shown[0]}`, records in `{shown[1]}`"
     found = Place(name, connect(queue, namespace=namespace), connect_records(records, namespace=namespace))
     yield found
     await found.queue.close()
@@ -241,7 +252,7 @@ async def test_g5_of_many_callers_with_one_key_one_creates(store_url: str, certi
     assert [job.id for job in await ledgers[0].jobs()] == [f"j{created[0]}"]
     for ledger in ledgers:
         await ledger.close()
-    certify("G5", backend=store_url.partition(":")[0], callers=CALLERS, created=1)
+    certify("G5", backend=f"`{store_url.partition(':')[0]}://`, keys", callers=CALLERS, created=1)
 
 
 class Chronicle:
