@@ -80,6 +80,8 @@ def serving(
         started.append(Announcing(config, ready))
         await started[0].serve()
         beating.cancel()
+        await asyncio.wait([beating])
+        await jobs.backend().close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="console")
     thread.start()
