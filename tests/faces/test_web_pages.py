@@ -102,8 +102,8 @@ async def test_an_empty_console_says_so_on_every_page() -> None:
         for path, words in zip(
             PAGES,
             (
-                *("No queues yet", "No queues yet", "No queued jobs", "No worker runs", "no periodic jobs"),
-                *("Nothing fails", "Nobody has ordered"),
+                *("No queues yet", "No queues yet", "No queued jobs", "No worker runs", "Nothing ran"),
+                *("Nothing ran", "no periodic jobs", "Nothing fails", "Nobody has ordered"),
             ),
             strict=True,
         ):
