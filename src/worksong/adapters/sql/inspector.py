@@ -66,8 +66,10 @@ class SqlInspector:
     def _waiting(self, window: Window) -> Program[list[Row]]:
         """The index has each queue of each type in order: merging their beginnings sorts no more than is shown."""
         lines = yield from self._space.ask("all_lines")
+        if not lines:
+            return []
         end = window.offset + window.limit
-        places = (yield from self._beginnings(lines, end)) if lines else []
+        places = yield from self._beginnings(lines, end)
         rows = yield from self._space.ask("by_seq", [(seq,) for _, seq, *_ in sorted(places)[window.offset : end]])
         return sorted(rows, key=_by_place)
 
