@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,8 @@ import pytest
 
 from patience import PATIENCE
 
-EXTRAS: dict[str, list[str]] = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
-    "optional-dependencies"
-]
+ROOT = Path(__file__).parents[2]
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 NEEDED_HERE = {"dev", "docs"}
 """Extras for whoever works on worksong."""
 ALONE = """
@@ -68,8 +68,9 @@ def missing(extras: tuple[str, ...]) -> set[str]:
 def run(extras: tuple[str, ...], program: str, *args: str, place: Path) -> subprocess.CompletedProcess[str]:
     """A program of its own, where nothing but these extras is installed."""
     text = ALONE.format(missing=missing(extras), program=program)
-    command = [sys.executable, "-c", text, *args]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=2 * PATIENCE, check=False)
+    env = {name: value for name, value in os.environ.items() if name != "WORKSONG_URL"}
+    command, patience = [sys.executable, "-c", text, *args], 2 * PATIENCE
+    return subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=patience, check=False)
 
 
 def test_what_is_missing_is_missing() -> None:
@@ -102,7 +103,7 @@ def test_every_command_tells_of_itself_with_the_command_line_alone(tmp_path: Pat
     [(("cli", "redis"), ()), (("cli", "metrics"), ("--metrics", "127.0.0.1:0"))],
     ids=["redis", "metrics"],
 )
-def test_a_worker_runs_with_what_the_readme_installs(
+def test_a_worker_runs_with_these_extras(
     extras: tuple[str, ...], options: tuple[str, ...], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     # Given an application, and where its jobs are
@@ -115,6 +116,22 @@ def test_a_worker_runs_with_what_the_readme_installs(
     ran = run(extras, COMMAND, "run", "app:worker", "--burst", *options, *place, place=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "packed 7" in ran.stdout
+
+
+def test_the_first_program_of_the_readme_runs_as_it_says(tmp_path: Path) -> None:
+    # Given the program, and the commands below it
+    readme = (ROOT / "README.md").read_text()
+    program, typed = re.findall(r"^```(?:python|sh)\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)[:2]
+    (tmp_path / "app.py").write_text(program)
+    installs, enqueues, runs = (line.partition("#")[0].strip() for line in typed.splitlines())
+    extras = re.fullmatch(r"pip install 'worksong\[([a-z,]+)\]'", installs)
+    assert extras
+    # When they are typed, then the job runs
+    assert enqueues == "python app.py"
+    alone = tuple(extras[1].split(","))
+    assert run(alone, "import runpy\nrunpy.run_path('app.py', run_name='__main__')", place=tmp_path).returncode == 0
+    ran = run(alone, COMMAND, *runs.split()[1:], "--burst", place=tmp_path)
+    assert ran.stdout == "to 123: hi\n", ran.stderr
 
 
 @pytest.mark.parametrize(("command", "extra"), [("ui", "web"), ("serve app:worker", "service")])
