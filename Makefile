@@ -45,11 +45,11 @@ machine: $(DEV) ## run the stateful property tests on every backend
 
 interop: $(DEV) ## build the real peers with Go, and run the tests against them (says so when it has none)
 	@$(BIN)/python tests/servers.py
-	@WORKSONG_INTEROP=1 WORKSONG_FAKTORY=1 $(BIN)/pytest tests/interop tests/resque/test_goworker.py $(ARGS)
+	@WORKSONG_INTEROP=1 WORKSONG_FAKTORY=1 CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/interop tests/resque $(ARGS)
 
 rabbitmq: $(DEV) ## run the tests of amqp://, and those beside Go, which `make test` leaves out
 	@$(BIN)/python tests/servers.py
-	@WORKSONG_RABBITMQ=1 $(BIN)/pytest tests/amqp tests/contract/test_amqp.py tests/interop/test_amqp_go.py $(ARGS)
+	@WORKSONG_RABBITMQ=1 CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/amqp tests/contract/test_amqp.py tests/interop/test_amqp_go.py $(ARGS)
 
 # What the tests call MariaDB is MySQL then. Nothing is installed: it is unpacked beside .venv, with its own libraries.
 mysql: $(DEV) ## fetch the real MySQL 8+ (Debian only), and run the tests of mariadb:// on it
@@ -58,7 +58,7 @@ mysql: $(DEV) ## fetch the real MySQL 8+ (Debian only), and run the tests of mar
 
 faktory: $(DEV) ## build the real Faktory with Go, and run the tests of faktory:// on it, and beside Go
 	@$(BIN)/python tests/servers.py
-	@WORKSONG_FAKTORY=1 $(BIN)/pytest tests/faktory tests/contract/test_faktory.py tests/interop/test_faktory_go.py $(ARGS)
+	@WORKSONG_FAKTORY=1 CHAOS_SCALE=$(SCALE) $(BIN)/pytest tests/faktory tests/contract/test_faktory.py tests/interop/test_faktory_go.py $(ARGS)
 
 chaos: $(DEV) ## kill workers and servers, and write what was measured into docs/guarantees.md; SCALE=10 for longer
 	@$(BIN)/python tests/servers.py

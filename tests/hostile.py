@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import time
 from collections.abc import Sequence
 
@@ -13,14 +14,23 @@ from msgspec.structs import replace
 from worksong import Worker
 from worksong.domain import cron
 from worksong.domain.job import Delivery, Job
-from worksong.domain.outcome import Buried, Failure, Outcome, Retried, Settlement
+from worksong.domain.outcome import Buried, Done, Failure, Outcome, Retried, Settlement
 from worksong.domain.result import Result
+from worksong.domain.tally import QUEUE
 from worksong.domain.turns import Share
+from worksong.engine.attempts import Attempts
+from worksong.engine.current import CURRENT
 from worksong.engine.firings import page_of
+from worksong.engine.releases import announce
+from worksong.engine.scribe import Scribe
 from worksong.ports.backend import Backend, Beat, Pool, Running, Want
+from worksong.ports.clock import SystemClock
+from worksong.ports.context import Context
 from worksong.ports.notebook import FOR_GOOD, Line
 from worksong.registry import Periodic
 from worksong.service.desk import Store
+from worksong.service.journal import Journal, Order
+from worksong.testing.contract.chronicles import a_tally
 from worksong.wire import gojson
 
 WAYS_OUT = ("", '">', "'>", "--></title></style></textarea></template></noscript>", "`]]>*/;//")
@@ -102,6 +112,7 @@ async def hostile_store() -> tuple[Store, list[Beat]]:
     for text in TEXTS:
         worker.registry.add_periodic(Periodic(replace(daily, spec=text), text, {text: text}, text))
     await _told(backend, worker.registry.periodic, now)
+    await _remembered(backend, now)
     return Store(lambda: backend, worker.clock, VECTORS[0], VECTORS[-1], registry=worker.registry), beats
 
 
@@ -112,6 +123,26 @@ async def _told(backend: Backend, entries: Sequence[Periodic], now: float) -> No
         await backend.jot([Line(page_of(entry.handler, entry.schedule.spec), ending, 5, FOR_GOOD)], now)
     paused = [[entry.handler, entry.schedule.spec, 1, now] for entry in entries[::2]]
     await backend.jot([Line("schedules", json.dumps(paused), 20, FOR_GOOD)], now)
+
+
+async def _remembered(backend: Backend, now: float) -> None:
+    """What was done lately, which releases were started, how dead jobs failed, and who ordered what."""
+    done = {text: a_tally(Done(), 2) + a_tally(Buried(text)) for text in TEXTS}
+    await backend.note(done | {f"{QUEUE}{text}": tally for text, tally in done.items()}, now)
+    await announce(backend, TEXTS[LAST][:200], now - 600)
+    scribe = Scribe()
+    attempts = Attempts(scribe)
+    for job_id, text in zip(ids("d"), TEXTS, strict=True):
+        context, run = Context(), Running(Delivery(Job(text, id=job_id), None, 0), 0, now - 9)
+        context.begin(run, time.time)
+        token = CURRENT.set(context)
+        scribe.handle(logging.LogRecord(text, logging.INFO, "", 0, text, (), None))
+        CURRENT.reset(token)
+        attempts.note(run, Buried(text), now)
+    await attempts.write(backend, now)
+    journal = Journal(lambda: backend, SystemClock())
+    for text in TEXTS:
+        await journal.keep(Order(at=now, who=text, address=text, did=text, status=303, told=text, done=1))
 
 
 async def _in_every_state(backend: Backend, now: float) -> None:

@@ -102,6 +102,14 @@ def test_every_page_is_in_the_navigation_and_every_entry_is_a_page() -> None:
     assert sorted(entries(navigation)) == sorted(pages)
 
 
+@pytest.mark.parametrize("backend", ["memory", "sql", "redis", "gocraft", "resque", "faktory", "rabbitmq"])
+def test_the_guide_of_a_backend_has_a_table_of_what_it_guarantees(backend: str) -> None:
+    guide = (ROOT / "docs" / "guides" / f"{backend}.md").read_text()
+    assert re.search(
+        r"^## What (?:it guarantees|they guarantee|is kept when something ends)\n\n(?:[^#\n].*\n+)?\|", guide, re.M
+    )
+
+
 def test_the_drawing_of_the_states_is_the_table_of_moves() -> None:
     drawn = set(re.findall(r"^    (\w+) --> (\w+) : (\w+)$", (ROOT / "docs" / "states.md").read_text(), re.MULTILINE))
     assert drawn == {(here, there, move) for here, moves in MOVES.items() for move, there in moves.items()}

@@ -36,7 +36,7 @@ PATIENCE = 1200.0
 PICTURES = Path(os.environ.get("WORKSONG_PICTURES", "") or HERE / "pictures")
 """Where to put pictures of the pages."""
 TOKEN = "a-token-of-sixteen-or-more"
-PAGES = ("/", "/queues", "/jobs", "/workers", "/cron", "/errors", "/audit")
+PAGES = ("/", "/queues", "/jobs", "/workers", "/handlers", "/history", "/cron", "/errors", "/audit")
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(PATIENCE)]
 
@@ -80,6 +80,8 @@ def serving(
         started.append(Announcing(config, ready))
         await started[0].serve()
         beating.cancel()
+        await asyncio.wait([beating])
+        await jobs.backend().close()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), name="console")
     thread.start()

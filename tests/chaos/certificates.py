@@ -59,6 +59,7 @@ WHAT = {
     "G3": "records without a message, messages without a record",
     "G5": "callers with one and the same key",
     "G6": "jobs cancelled, deleted and retried while they end",
+    "G-restart": "the service killed while it is asked, and back",
     "H2": "a transaction of somebody else that stays open",
     "I3": "tables migrated while workers of the version before are at work",
     "K1": "power cuts, simulated write by write",

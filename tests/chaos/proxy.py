@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from importlib import resources
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import hiredis
 
@@ -180,7 +180,7 @@ class Proxy:
         server: asyncio.StreamWriter | None = None
         try:
             answering, server = await asyncio.open_connection("127.0.0.1", self.upstream)
-            await self._talk(reader, client, answering, server)
+            await self._talk(Ends(reader, client, answering, server))
         except (OSError, asyncio.IncompleteReadError, Over):
             pass
         finally:
@@ -188,15 +188,9 @@ class Proxy:
             for writer in filter(None, (client, server)):
                 _reset(writer)
 
-    async def _talk(
-        self,
-        reader: asyncio.StreamReader,
-        client: asyncio.StreamWriter,
-        answering: asyncio.StreamReader,
-        server: asyncio.StreamWriter,
-    ) -> None:
+    async def _talk(self, ends: Ends) -> None:
         """Pass everything on, until one of them has enough."""
-        await self._exchange(Line(reader, client, answering, server))
+        await self._exchange(Line(ends))
 
     async def _exchange(self, line: Line) -> None:
         """Command by command, each with its answer."""
@@ -277,28 +271,29 @@ class _Rule:
         return not self._answering if answer is None else bool(self._answering) and self._answering in answer
 
 
-class Line:
-    """A client's connection and the server's behind it; both are heard all the time, also when they hang up."""
+class Ends(NamedTuple):
+    """A client's connection and the server's behind it: where each is heard, and where it is spoken to."""
 
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        client: asyncio.StreamWriter,
-        answering: asyncio.StreamReader,
-        server: asyncio.StreamWriter,
-        *,
-        asked: Callable[[asyncio.StreamReader], Awaitable[bytes]] | None = None,
-    ) -> None:
+    reader: asyncio.StreamReader
+    client: asyncio.StreamWriter
+    answering: asyncio.StreamReader
+    server: asyncio.StreamWriter
+
+
+class Line:
+    """Both ends are heard all the time, also when they hang up."""
+
+    def __init__(self, ends: Ends, *, asked: Callable[[asyncio.StreamReader], Awaitable[bytes]] | None = None) -> None:
         """`asked` reads a command, where those do not look like answers."""
-        self.client, self.server = client, server
+        self.client, self.server = ends.client, ends.server
         self._commands: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
         self._answers: asyncio.Queue[tuple[bytes, float] | None] = asyncio.Queue()
         create = asyncio.get_running_loop().create_task
         self.speaking = asyncio.Lock()
         """Held while something is said to the client: what comes unasked must not come into the midst of it."""
         self._pumps = [
-            create(_pump(reader, self._commands, client, read=asked)),
-            create(_pump(answering, self._answers, client, unasked=self._hand_on)),
+            create(_pump(ends.reader, self._commands, ends.client, read=asked)),
+            create(_pump(ends.answering, self._answers, ends.client, unasked=self._hand_on)),
         ]
 
     async def command(self) -> tuple[bytes, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from chaos.proxy import LATENCY, Fault, Over, Proxy
+from chaos.proxy import LATENCY, Ends, Fault, Over, Proxy
 
 METHODS = {
     (50, 10): "queue.declare",
@@ -60,17 +60,11 @@ class AmqpProxy(Proxy):
 
         self._in_its_loop(mend)
 
-    async def _talk(
-        self,
-        reader: asyncio.StreamReader,
-        client: asyncio.StreamWriter,
-        answering: asyncio.StreamReader,
-        server: asyncio.StreamWriter,
-    ) -> None:
+    async def _talk(self, ends: Ends) -> None:
         line = _Line()
         self._lines.add(line)
-        sides = [asyncio.create_task(self._there(line, reader, server))]
-        sides += [asyncio.create_task(self._back(line, answering, client))]
+        sides = [asyncio.create_task(self._there(line, ends.reader, ends.server))]
+        sides += [asyncio.create_task(self._back(line, ends.answering, ends.client))]
         try:
             await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
             if line.silent:  # the server has given it up: nobody tells the client, who goes when it notices by itself

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from chaos.proxy import Line, Proxy
+from chaos.proxy import Ends, Line, Proxy
 
 
 class FaktoryProxy(Proxy):
@@ -12,15 +12,9 @@ class FaktoryProxy(Proxy):
 
     crowded = b"-ERR too many connections\r\n"
 
-    async def _talk(
-        self,
-        reader: asyncio.StreamReader,
-        client: asyncio.StreamWriter,
-        answering: asyncio.StreamReader,
-        server: asyncio.StreamWriter,
-    ) -> None:
-        line = Line(reader, client, answering, server, asked=_line)
-        client.write(await line.answer())
+    async def _talk(self, ends: Ends) -> None:
+        line = Line(ends, asked=_line)
+        ends.client.write(await line.answer())
         await self._exchange(line)
 
     def _called(self, command: bytes) -> str:

@@ -9,18 +9,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from chaos.certificates import Certify
-from chaos.meeting import Met, meeting, repeated
-from chaos.proxy import ON_CONNECTING, Fault
+from chaos.meeting import Met, repeated
+from chaos.proxy import Fault
 from chaos.proxy_faktory import FaktoryProxy
 from chaos.scale import FULL
-from chaos.test_network_faults import LINE, SEEDS, SLACK
-from chaos.test_rabbitmq_faults import CARRIED_OUT, TIMEOUT
 from chaos.theatre_faktory import FaktoryTheatre
+from chaos.trial import CARRIED_OUT, TIMEOUT, Operation, stood
 from gotool import BUILT
 from patience import PATIENCE
 from worksong.adapters.faktory import FaktoryBackend
@@ -68,16 +66,6 @@ class Stage:
     def places(self) -> Counter[tuple[str, str]]:
         """Where every copy of every job is."""
         return self.theatre.places({job.id for job in self.jobs})
-
-
-class Operation(NamedTuple):
-    """A kind of call: what stands before it, the call, and what must be true when it is over and all is healed."""
-
-    command: str
-    """The verb that is struck."""
-    given: Callable[[Stage], Awaitable[None]]
-    act: Callable[[Stage], Awaitable[object]]
-    then: Callable[[Stage, Met, Fault], Awaitable[None]]
 
 
 async def some_jobs(stage: Stage) -> None:
@@ -167,7 +155,7 @@ def put_off() -> Outcome:
     return Snoozed(time.time() + LATER)
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Operation[Stage]] = {
     "enqueue": Operation("PUSHB", some_jobs, enqueue, they_are_there_once_or_not_at_all_and_who_enqueued_knows),
     "fetch": Operation("FETCH", waiting_jobs, fetch, each_comes_back_until_it_is_done),
     "ack": Operation("ACK", lent_jobs, end(Done), each_is("", Done)),
@@ -180,39 +168,20 @@ IN_THE_SMALL = {"enqueue": Fault.CUT_AFTER}
 
 @pytest.mark.parametrize("name", OPERATIONS if FULL else IN_THE_SMALL)
 async def test_every_fault_leaves_it_done_once_or_told(name: str, faktory_program: Path, certify: Certify) -> None:
-    operation, slowest, slowest_heal = OPERATIONS[name], 0.0, 0.0
-    faults = list(Fault) if FULL else [IN_THE_SMALL[name]]
     async with FaktoryTheatre.open(faktory_program) as theatre:
-        for fault in faults:
-            for seed in SEEDS:
-                async with staged(theatre, seed) as (stage, proxy):
-                    # Given what the call needs, and a fault that waits for it
-                    await operation.given(stage)
-                    proxy.strike(operation.command, fault)
-                    # When it is made
-                    met = await meeting(operation.act, stage)
-                    # Then it has not hung, and after the fault is healed
-                    about = f"{name}, {fault.name}, seed {seed}: {met}"
-                    print(about)
-                    assert proxy.struck.total() or fault in ON_CONNECTING, about
-                    assert met.seconds <= 2 * TIMEOUT + SLACK, about
-                    assert met.error is None or fault not in LINE, about
-                    proxy.heal()
-                    healed = await repeated(lambda stage: stage.us.counts(), stage)
-                    # it is done once, or its caller knows
-                    await operation.then(stage, met, fault)
-                    slowest, slowest_heal = max(slowest, met.seconds), max(slowest_heal, healed)
+        figures = await stood(
+            name,
+            OPERATIONS[name],
+            list(Fault) if FULL else [IN_THE_SMALL[name]],
+            staged=lambda seed: staged(theatre, seed),
+            healthy=lambda stage: stage.us.counts(),
+        )
     certify(
         f"C2 {name}",
         backend="`faktory://`, network and server",
         versions=FaktoryTheatre.version,
-        faults=len(faults),
-        seeds=len(SEEDS),
-        lost=0,
+        **figures,
         second_copies=0,
-        longest_call=slowest,
-        command_timeout=TIMEOUT,
-        longest_until_healthy=slowest_heal,
     )
 
 

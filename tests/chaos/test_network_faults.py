@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import servers
 from chaos.meeting import Met, meeting, repeated
 from chaos.proxy import ON_CONNECTING, Fault, Proxy, our_scripts
 from chaos.scale import FULL
-from worksong.adapters import connect
+from worksong.adapters import connect, connect_records
 from worksong.adapters.gocraft import space as gocraft
 from worksong.adapters.redis.backend import RedisBackend
 from worksong.adapters.redis.client import Script
@@ -27,6 +27,9 @@ from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Done, Outcome, Retried, Settlement
 from worksong.domain.turns import Share
 from worksong.ports.backend import Beat, Pool, Want, Window
+from worksong.ports.records import RecordStore
+from worksong.testing.contract.one_place import intake, records_of
+from worksong.testing.contract.record_steps import new
 
 TIMEOUT = 2.0 if FULL else 1.0
 """Seconds, of the address: what any command may take."""
@@ -47,8 +50,11 @@ Places = Counter[tuple[State, str]]
 class Stage:
     """One namespace, seen through the proxy by `us`, and as it is by `them`."""
 
-    def __init__(self, us: RedisBackend, them: RedisBackend, chance: random.Random) -> None:
-        self.us, self.them, self.chance = us, them, chance
+    def __init__(
+        self, us: RedisBackend, them: RedisBackend, records: tuple[RecordStore, RecordStore], chance: random.Random
+    ) -> None:
+        """`records`: of the same namespace, seen in both ways."""
+        self.us, self.them, self.records, self.chance = us, them, records, chance
         self.jobs: list[Job] = []
         self.pool = Pool(id=new_id(), handlers=("a",), started_at=T)
         self.lent: list[Delivery] = []
@@ -79,8 +85,8 @@ class Format(NamedTuple):
     scheme: str
     scripts: Mapping[str, Script]
     """By what they are called in gocraft/work's format."""
-    lacks: str = ""
-    """The kind of call that it refuses."""
+    lacks: Collection[str] = ()
+    """The kinds of calls that it refuses."""
 
     @property
     def name(self) -> str:
@@ -99,6 +105,7 @@ FORMATS = {
             "move": gocraft.MOVE,
             "beat": gocraft.BEAT,
             "strike": gocraft.STRIKE,
+            "record_push": gocraft.RECORD_PUSH,
         },
     ),
     "resque": Format(
@@ -112,7 +119,7 @@ FORMATS = {
             "beat": resque.BEAT,
             "strike": resque.STRIKE,
         },
-        lacks="enqueue unique",
+        lacks={"enqueue unique", "create"},
     ),
 }
 
@@ -181,6 +188,19 @@ async def repeated_it_is_there_once(stage: Stage, met: Met, fault: Fault) -> Non
         assert set(met.error.job_ids) <= {job.id for job in stage.jobs}
     await repeated(enqueue_once, stage)
     assert await stage.places() == stage.all_in(State.QUEUED)
+
+
+async def create(stage: Stage) -> None:
+    """With a record of each."""
+    changes = new(*records_of(stage.jobs))
+    await intake(stage.us, stage.records[0], changes).push(stage.jobs, T, once=True)
+
+
+async def they_are_there_with_their_records_or_not_at_all(stage: Stage, met: Met, fault: Fault) -> None:
+    await they_are_there_once_or_not_at_all_and_who_enqueued_knows(stage, met, fault)
+    there = bool(await stage.places())
+    kept = await stage.records[1].read([record.ref for record in records_of(stage.jobs)])
+    assert [record is not None for record in kept] == [there] * len(kept)
 
 
 # fetching: what was lent in an answer that got lost is found by the pool's own beats
@@ -296,6 +316,7 @@ OPERATIONS = {
     "heartbeat": Operation("beat", lent_jobs, beat, it_lives_and_holds_what_it_held),
     "promote": Operation("move", due_jobs, promote, each_is_queued_once),
     "reap": Operation("settle", a_dead_pool, reap, each_is_queued_once_and_the_pool_is_gone),
+    "create": Operation("record_push", some_jobs, create, they_are_there_with_their_records_or_not_at_all),
 }
 
 
@@ -306,7 +327,7 @@ OPERATIONS = {
         pytest.param(format_, name, id=f"{key}-{name}")
         for key, format_ in FORMATS.items()
         for name in OPERATIONS
-        if name != format_.lacks and (FULL or key == "gocraft")
+        if name not in format_.lacks and (FULL or key == "gocraft")
     ],
 )
 async def test_every_fault_leaves_it_done_once_or_told(
@@ -360,16 +381,21 @@ async def staged(server: servers.Redis, format_: Format, seed: int) -> AsyncIter
             _opened(format_, port, f"namespace={namespace}{more}")
             for port, more in ((proxy.port, f"&timeout={TIMEOUT}"), (server.port, ""))
         )
+        ours, theirs = (
+            connect_records(f"redis://127.0.0.1:{port}/0", namespace=namespace) for port in (proxy.port, server.port)
+        )
         try:
             for script in format_.scripts.values():
                 await them._space.call("SCRIPT", "LOAD", script.text)
             await us.counts()
-            yield Stage(us, them, random.Random(seed)), proxy
+            yield Stage(us, them, (ours, theirs), random.Random(seed)), proxy
         finally:
             proxy.heal()
             await us.close()
             await them.erase()
             await them.close()
+            await ours.close()
+            await theirs.close()
 
 
 def _opened(format_: Format, port: int, options: str) -> RedisBackend:

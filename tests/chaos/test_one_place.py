@@ -1,24 +1,26 @@
-"""Creators that are killed: where records and queue are in one place, neither is there without the other."""
+"""Creators that are killed, and many with one key: where records and queue are in one place, all comes at once."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
 
-from chaos.creator import a_service
+from chaos.creator import FORM, a_service
 from chaos.scale import SEED, sized, timeout
 from patience import PATIENCE
+from worksong.domain.errors import BackendUnavailable
 from worksong.domain.job import new_id
 from worksong.domain.lifecycle import State
 from worksong.ports.backend import Window
 from worksong.service.jobservice import JobService
 
 KILLS = sized(40, 4)
+CALLERS, PROCESSES = 50, 5
 MOST = 100_000
 
 pytestmark = pytest.mark.timeout(timeout(900))
@@ -68,6 +70,27 @@ async def test_whoever_creates_and_is_killed_leaves_no_record_without_a_message_
     # And all that he was told is created is there
     assert told
     assert {job.id for job in await service.jobs()} >= told
+
+
+async def test_g5_of_many_callers_of_several_services_with_one_key_one_creates(url: str, stack: AsyncExitStack) -> None:
+    # Given several processes that create in one place
+    namespace = new_id()
+    services = [a_service(url, namespace) for _ in range(PROCESSES)]
+    for service in services:
+        stack.push_async_callback(service.worker.astop)
+
+    async def ask(number: int) -> str:
+        """Again, where it was not answered."""
+        while True:
+            with suppress(BackendUnavailable):
+                return (await services[number % PROCESSES].create_job(FORM, "key")).id
+
+    # When all callers ask at once, with the same key
+    told = await asyncio.gather(*map(ask, range(CALLERS)))
+    # Then all are told of the same job, whose message is the only one
+    assert len(set(told)) == 1
+    assert [view.id for view in await services[0].worker.backend().jobs(State.QUEUED, Window(limit=MOST))] == told[:1]
+    assert [job.id for job in await services[0].jobs()] == told[:1]
 
 
 async def until_killed(creator: asyncio.subprocess.Process, seed: int) -> set[str]:

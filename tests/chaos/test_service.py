@@ -54,27 +54,40 @@ class Place(NamedTuple):
     """Whether they are changed one after the other, as what is in two places has to be."""
 
 
-@pytest.fixture(params=[("memory", "memory"), ("sqlite", "redis"), ("redis", "sqlite")], ids="-".join)
+APART = [("memory", "memory"), ("sqlite", "redis"), ("redis", "sqlite")]
+TOGETHER = [(one, one) for one in ["sqlite", "redis", *(["postgres", "mariadb"] if FULL else [])]]
+
+
+@pytest.fixture(params=APART, ids="-".join)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Queue and records, each in a place of its own."""
-    async with opened(*request.param, request, tmp_path) as found:
+    async with opened(request, tmp_path, apart=True) as found:
         yield found
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(params=[("memory", "memory"), *TOGETHER], ids="-".join)
 async def one_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Both in one place."""
-    async with opened(request.param, request.param, request, tmp_path) as found:
-        yield found._replace(apart=False, name=request.param)
+    async with opened(request, tmp_path, apart=False) as found:
+        yield found
+
+
+@pytest.fixture(params=[*APART, *(TOGETHER if FULL else [])], ids="-".join)
+async def any_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """Either of them."""
+    async with opened(request, tmp_path, apart=request.param in APART) as found:
+        yield found
 
 
 @asynccontextmanager
-async def opened(queue: str, records: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    urls = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/service.db?synchronous=NORMAL"}
-    if "redis" in (queue, records):
-        urls["redis"] = request.getfixturevalue("redis_url")
-    namespace, name = new_id(), f"{queue}, records in {records}"
-    found = Place(name, connect(urls[queue], namespace=namespace), connect_records(urls[records], namespace=namespace))
+async def opened(request: pytest.FixtureRequest, tmp_path: Path, *, apart: bool) -> AsyncIterator[Place]:
+    here = {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/service.db?synchronous=NORMAL"}
+    urls = [here.get(one) or request.getfixturevalue(f"{one}_url") for one in request.param]
+    queue, records = (f"`{url.partition(':')[0].partition('+')[0]}://`" for url in urls)
+    namespace, name = new_id(), f"{queue}, records in {records}" if apart else f"{queue}, records in the same place"
+    found = Place(
+        name, connect(urls[0], namespace=namespace), connect_records(urls[1], namespace=namespace), apart=apart
+    )
     yield found
     await found.queue.close()
     await found.records.close()
@@ -215,29 +228,29 @@ def ref(document: JobRecord | PipelineRecord) -> Ref:
 
 
 async def test_g3_rows_without_a_message_run_once_and_messages_without_a_row_never(
-    place: Place, certify: Certify
+    any_place: Place, certify: Certify
 ) -> None:
     # Given rows nobody sent, rows that were sent though nobody noted it, and messages of rows that are gone
     clock, runs = FakeClock(), list[str]()
-    process = Process(place, clock, runs)
+    process = Process(any_place, clock, runs)
     rows, sent = ([a_job(new_id()) for _ in range(UNEVEN)] for _ in range(2))
     for row in (*rows, *sent):
         await process.ledger.open_job(row)
-    await place.queue.push([queued(row) for row in sent], clock.now(), once=True)
+    await any_place.queue.push([queued(row) for row in sent], clock.now(), once=True)
     strays = [queued(a_job(new_id())) for _ in range(UNEVEN)]
-    await place.queue.push(strays, clock.now(), once=True)
+    await any_place.queue.push(strays, clock.now(), once=True)
 
     # When two look after them, and they run
     clock.advance(MISSING_FOR)
-    swept = await asyncio.gather(process.outbox.sweep(), Process(place, clock, runs).outbox.sweep())
+    swept = await asyncio.gather(process.outbox.sweep(), Process(any_place, clock, runs).outbox.sweep())
     await adrain(process.worker)
 
     # Then each row has run once, and no message without one
     assert sum(swept) == 2 * UNEVEN
     assert Counter(runs) == Counter(row.id for row in (*rows, *sent))
     assert len(await completed(process.ledger)) == 2 * UNEVEN
-    assert sum((await place.queue.counts()).values()) == 0
-    certify("G3", backend=place.name, rows=UNEVEN, messages=UNEVEN, twice=0)
+    assert sum((await any_place.queue.counts()).values()) == 0
+    certify("G3", backend=any_place.name, rows=UNEVEN, messages=UNEVEN, twice=0)
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis", "postgres", "mariadb"])
@@ -267,7 +280,7 @@ async def test_g5_of_many_callers_with_one_key_one_creates(store_url: str, certi
     assert [job.id for job in await ledgers[0].jobs()] == [f"j{created[0]}"]
     for ledger in ledgers:
         await ledger.close()
-    certify("G5", backend=store_url.partition(":")[0], callers=CALLERS, created=1)
+    certify("G5", backend=f"`{store_url.partition(':')[0]}://`, keys", callers=CALLERS, created=1)
 
 
 class Chronicle:
@@ -329,11 +342,11 @@ def allowed(history: Sequence[Status | None]) -> bool:
 
 
 async def test_g6_whatever_races_with_the_end_of_a_job_its_history_is_a_path_of_the_states(
-    place: Place, chance: random.Random, certify: Certify
+    any_place: Place, chance: random.Random, certify: Certify
 ) -> None:
     # Given a worker at work, and jobs that succeed, try again, or fail for good
-    worker, chronicle = Worker(concurrency=8), Chronicle(place.records)
-    backend: Any = place.queue
+    worker, chronicle = Worker(concurrency=8), Chronicle(any_place.records)
+    backend: Any = any_place.queue
     worker.backend = worker.broker = lambda: backend  # type: ignore[method-assign]
     records: Any = chronicle
     ledger = Ledger(records, worker.clock)
@@ -381,7 +394,7 @@ async def test_g6_whatever_races_with_the_end_of_a_job_its_history_is_a_path_of_
     # Then the history of each, at whose end it has ended or is gone, is a path of the states
     wrong = {one: history for one in ids if not allowed(history := chronicle.history(one))}
     assert wrong == {}
-    certify("G6", backend=place.name, races=RACES, wrong=0)
+    certify("G6", backend=any_place.name, races=RACES, wrong=0)
 
 
 async def _together(race: Any, start: int, end: int) -> list[str]:

@@ -39,7 +39,11 @@ async def test_no_hostile_text_is_markup_on_any_page() -> None:
     async with visiting(store) as visitor:
         # When every page is read
         full = [
-            await visitor.read(path) for path in ("/queues", "/workers", "/cron", "/errors", f"/job?id={ids('d')[-1]}")
+            await visitor.read(path)
+            for path in (
+                *("/queues", "/workers", "/cron", "/errors", "/handlers", "/audit"),
+                f"/job?id={ids('d')[-1]}",
+            )
         ]
         full.append(" ".join([await visitor.read(f"/jobs?state=dead&page={page}") for page in range(1, LISTS + 1)]))
         pages = [await visitor.read(path) for path in ("/", *(f"/jobs?state={each}&page={LISTS}" for each in STATES))]

@@ -32,7 +32,7 @@ from worksong.ports.clock import SystemClock
 from worksong.service.desk import Store
 from worksong.testing.flaky import FlakyBackend, error
 
-PAGES = ("/", "/queues", "/jobs", "/workers", "/cron", "/errors", "/audit")
+PAGES = ("/", "/queues", "/jobs", "/workers", "/handlers", "/history", "/cron", "/errors", "/audit")
 STATES = ("queued", "running", "scheduled", "retry", "dead")
 QUESTIONS = ("/counts", "/queues", "/jobs", "/pools", "/busy", "/errors", "/audit")
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}\x1b[31m\u202e\ud800`x`"
@@ -102,8 +102,8 @@ async def test_an_empty_console_says_so_on_every_page() -> None:
         for path, words in zip(
             PAGES,
             (
-                *("No queues yet", "No queues yet", "No queued jobs", "No worker runs", "no periodic jobs"),
-                *("Nothing fails", "Nobody has ordered"),
+                *("No queues yet", "No queues yet", "No queued jobs", "No worker runs", "Nothing ran"),
+                *("Nothing ran", "no periodic jobs", "Nothing fails", "Nobody has ordered"),
             ),
             strict=True,
         ):

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,7 @@ async def test_jobs_of_go_run_here(worker: Worker, server: servers.Faktory, peer
     jobs = [{"jid": new_id(), "jobtype": "send", "queue": queue, "args": arguments(chance)} for _ in range(JOBS)]
     jobs[0]["args"] = [None]  # how fwa writes no arguments
     jobs[1]["custom"] = {"locale": "de"}
+    jobs[2]["at"] = datetime.fromtimestamp(time.time() + 1.0, UTC).isoformat()  # which the server has to wait for
     peer.push(jobs[:20])
     peer.push(jobs[20:], "-many", "200")
 

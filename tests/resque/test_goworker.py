@@ -17,6 +17,7 @@ from resque.goworker import Goworker
 from resque.test_doctor import examined
 from worksong import Job
 from worksong.adapters.resque import crew
+from worksong.domain.lifecycle import State
 
 pytestmark = pytest.mark.timeout(LIMIT)
 MANY = 5000 if FULL else 300
@@ -124,6 +125,33 @@ async def test_failures_of_goworker_are_listed_retried_and_removed_by_worksong(
     async with running(worker):
         await eventually(lambda: left(worker), lambda states: states == {})
     assert seen == [[1, "é"]]
+
+
+# retries and delays, which goworker knows nothing of: they are ours until they are due
+
+
+async def test_what_failed_here_and_what_is_for_later_is_worked_by_goworker(
+    goworker: Goworker, new_worker: NewWorker, stored: Stored
+) -> None:
+    # Given a job that failed here, and one for later
+    worker = new_worker()
+
+    def mixed(n: int) -> None:
+        raise ValueError(n)
+
+    worker.register("mixed", mixed, max_fails=9, backoff=lambda job: 3600.0)
+    await worker.aperform(Job("mixed", [1], queue="critical"))
+    await worker.aperform_in(Job("mixed", [2, "später"], queue="critical"), 7200)
+    async with running(worker):
+        await eventually(lambda: left(worker), lambda states: states == {State.RETRY: 1, State.SCHEDULED: 1})
+    # When they are due, and somebody of ours moves them
+    backend = worker.backend()
+    assert await backend.promote(4e9, 100) == 2
+    async with goworker.work("critical") as pool:
+        await pool.until_ended(2)
+        # Then both run there as they were
+        assert sorted(start["args"] for start in pool.named("start")) == [[1], [2, "später"]]
+    assert stored.redis.llen(stored.key("queue:critical")) == 0
 
 
 # workers

@@ -176,6 +176,27 @@ async def test_the_tries_that_node_counted_go_on_here(node: NodeResque, new_work
     assert attempts == [2]
 
 
+async def test_what_failed_here_is_tried_again_by_node(node: NodeResque, new_worker: NewWorker) -> None:
+    # Given a job that failed here, and waits on the common schedule
+    worker = new_worker()
+
+    def mixed(n: int) -> None:
+        raise ValueError(n)
+
+    worker.register("mixed", mixed, max_fails=9, backoff=lambda job: 1.0)
+    await worker.aperform(Job("mixed", [7], queue="critical"))
+    async with running(worker):
+        await eventually(lambda: asyncio.sleep(0, worker.stats.retried), lambda count: count >= 1)
+    # When node-resque schedules and works
+    await node.ask("schedule")
+    await node.ask("work", ["critical"])
+    # Then it runs there as it was
+    await node.until(lambda events: any(event["event"] == "success" for event in events))
+    assert node.ran() == [[7]]
+    await node.ask("rest")
+    await node.ask("unschedule")
+
+
 # workers
 
 

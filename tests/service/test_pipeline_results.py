@@ -80,7 +80,7 @@ async def test_what_is_not_there_has_none(firm: Firm) -> None:
         await browser.client.delete(f"/api/jobs/{created['jobs'][1]['id']}/results")
         forgotten = await browser.get(path(created["id"]))
     assert (nobody.status_code, nobody.json()["error"]["message"]) == (404, f"pipeline with ID: {NOBODY} not found")
-    assert forgotten.status_code == 404
+    assert (forgotten.status_code, forgotten.json()["error"]["type"]) == (410, "gone")
 
 
 async def test_who_waits_is_told_when_it_is_deleted(firm: Firm) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -43,3 +44,30 @@ async def test_a_connection_that_breaks_at_the_second_try_is_told_by_what_was_co
     # Then "nothing is there" is said only where nothing is
     assert type(raised.value) is told
     assert tries == [2, 2 - confirmed]
+
+
+class Line:
+    """A connection to a server that says nothing, but perhaps why."""
+
+    def __init__(self, blocked: str) -> None:
+        self.blocked = blocked
+
+
+@pytest.mark.parametrize(("blocked", "waited"), [("low on memory", [4.0]), ("", [4.0, 1.0])])
+async def test_a_server_that_takes_nothing_in_is_waited_for_less_long_than_any_other(
+    monkeypatch: pytest.MonkeyPatch, blocked: str, waited: list[float]
+) -> None:
+    # Given a message that is not confirmed, and a bar of five seconds for whoever enqueued it
+    line: Any = Line(blocked)
+    nothing: Any = None
+    publisher, waits = Publisher(line, nothing, 5.0), list[float]()
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def passes(answers: list[asyncio.Future[None]], **within: float) -> tuple[set[Any], list[Any]]:
+        waits.append(within["timeout"])
+        return set(), answers
+
+    monkeypatch.setattr(asyncio, "wait", passes)
+    # When it is waited for, then a server that says why it does not answer gets four of them
+    assert not await publisher._patiently(answer)
+    assert waits == pytest.approx(waited)

@@ -19,6 +19,10 @@ class NotFound(WorksongError, LookupError):
     """the service knows no such job, pipeline or result"""
 
 
+class Gone(NotFound):
+    """the job or the pipeline has ended, and its result was deleted"""
+
+
 class Conflict(WorksongError):
     """what was asked does not go together with what is there; nothing was done"""
 
@@ -46,6 +50,7 @@ KINDS: dict[int, type[WorksongError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    410: Gone,
     413: PayloadTooLarge,
 }
 """By the status of an answer."""

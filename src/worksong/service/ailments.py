@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from worksong.service.fields import last_line
 from worksong.service.redaction import without_logins
 
 LONGEST = 200
+REMEMBERED = 5_000
+"""Errors whose group is known without a look: pages that stay open show the same ones again and again."""
 
 _VARYING = re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b|\d+|[\"*]+", re.IGNORECASE)
 
@@ -52,6 +55,7 @@ def _sample(view: JobView) -> str:
     return without_logins(view.reason or last_line(view.job.error)).strip()[:LONGEST]
 
 
+@lru_cache(REMEMBERED)
 def _common(sample: str) -> str:
     return _VARYING.sub("*", sample)
 

@@ -271,11 +271,17 @@ class JobService:
     # results
 
     async def result(self, job_id: str, wait: float = 0.0) -> Result:
-        """What a job returned, or why it failed; waits `wait` seconds at most for a job that goes on."""
+        """What a job returned, or why it failed; waits `wait` seconds at most for a job that goes on.
+
+        Raises `Missing` for one that has none yet, and `Gone` for one whose result was deleted.
+        """
         job = await self._ledger.job(job_id) if _is_id(job_id) else None
         found = await self._ledger.wait_result(job_id, 0.0 if job.status.ended else wait) if job else None
         if found is None:
-            raise refusals.no_result(job_id)
+            again = await self._ledger.job(job_id) if job and job.status.ended else None
+            # One that was retried meanwhile goes on, and will have a result.
+            is_gone = again is not None and job == again
+            raise refusals.no_result_any_more(job_id) if is_gone else refusals.no_result(job_id)
         return found
 
     async def pipeline_result(self, pipeline_id: str, wait: float = 0.0) -> Result:

@@ -86,30 +86,32 @@ class Outbox:
     async def post_jobs(self, jobs: Sequence[JobRecord], key: KeyRecord | None = None) -> KeyRecord | None:
         """Keep new jobs with their key, and enqueue them; of a key that was used before, only say so.
 
-        Where records and queue are in one place, both are one step: what raises has left nothing, but for a
-        `BackendUnavailable` that comes of a lost answer. Elsewhere the records are kept first, and then `send_jobs`.
+        Where records and queue are in one place, both are one step: what raises has left nothing, but for an
+        `EnqueueOutcomeUnknown`. Elsewhere the records are kept first, and what comes then is as for `send_jobs`.
         """
-        if write := self._one_step(list(map(_letter, jobs))):
-            return await self._ledger.open_jobs(jobs, key, write=write)
-        used = await self._ledger.open_jobs(jobs, key)
+        ledger, letters = self._ledger, list(map(_letter, jobs))
+        if write := self._one_step(ledger, letters):
+            return await ledger.open_jobs(jobs, key, write=write)
+        used = await ledger.open_jobs(jobs, key)
         if used is None:
-            await self.send_jobs(jobs, key)
+            await self._send(jobs, letters, key)
         return used
 
     async def post_pipeline(
         self, pipeline: PipelineRecord, jobs: Sequence[JobRecord], key: KeyRecord | None = None
     ) -> KeyRecord | None:
         """The same for a pipeline, of which the first jobs are enqueued."""
-        if write := self._one_step([_first(pipeline, jobs)]):
-            return await self._ledger.open_pipeline(pipeline, jobs, key, write=write)
-        used = await self._ledger.open_pipeline(pipeline, jobs, key)
+        ledger, letters = self._ledger, [_first(pipeline, jobs)]
+        if write := self._one_step(ledger, letters):
+            return await ledger.open_pipeline(pipeline, jobs, key, write=write)
+        used = await ledger.open_pipeline(pipeline, jobs, key)
         if used is None:
-            await self.send_pipeline(pipeline, jobs, key)
+            await self._send([pipeline], letters, key)
         return used
 
-    def _one_step(self, letters: Sequence[_Letter]) -> Write | None:
+    def _one_step(self, ledger: Ledger, letters: Sequence[_Letter]) -> Write | None:
         """How their records are written together with them; None: that cannot be done in one step."""
-        beside = self._worker.beside(self._ledger)
+        beside = self._worker.beside(ledger)
         if beside is None:
             return None
 

@@ -29,6 +29,10 @@ class Missing(Refusal):
     """there is no such job, pipeline or result"""
 
 
+class Gone(Missing):
+    """there was such a result; it was deleted"""
+
+
 class Conflict(Refusal):
     """what is asked does not go together with what is there; nothing was done"""
 
@@ -71,9 +75,19 @@ def no_result(job_id: str) -> Missing:
     return Missing(f"job result with ID: {job_id} not found")
 
 
+def no_result_any_more(job_id: str) -> Gone:
+    """The job has ended, and its result is not there any more. The text is that of any other: Valet knows one only."""
+    return Gone(str(no_result(job_id)))
+
+
 def no_pipeline_result(pipeline_id: str) -> Missing:
-    """There is no such pipeline, or it has not ended, or what it returned was deleted."""
+    """The pipeline has not ended."""
     return Missing(f"pipeline result with ID: {pipeline_id} not found")
+
+
+def no_pipeline_result_any_more(pipeline_id: str) -> Gone:
+    """The pipeline has ended, and what it returned is not there any more."""
+    return Gone(str(no_pipeline_result(pipeline_id)))
 
 
 def no_pipeline(pipeline_id: str) -> Missing:

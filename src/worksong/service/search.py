@@ -23,7 +23,7 @@ LISTED = (State.QUEUED, State.RUNNING, State.SCHEDULED, State.RETRY, State.DEAD)
 """The states in which a job can be found."""
 LOOKED_AT = 2_000
 """A search reads so many jobs of the state at most: backends have no index for it."""
-CHUNK = 500
+CHUNK = 1_000
 AT_A_TIME = 10
 """Jobs that are compared before others of the event loop have a turn: arguments may be long."""
 LONGEST = 500

@@ -50,7 +50,9 @@ class Holds:
         return gone or now - held.since >= self.allowed * SHARE
 
     def failed(self, held: Held, why: Exception, now: float) -> None:
-        """Say so, and leave the server alone for a while: there is time for more tries."""
+        """Say so, once for all that failed together, and leave the server alone for a while: there is time for more."""
+        if now < self._rests_until:
+            return
         pause = self.allowed / TRIES
         self._rests_until = now + pause
         left = max(0.0, self.allowed - (now - held.since))
@@ -110,11 +112,17 @@ class Holds:
         for key in [key for key in self._queues if key[0] == channel.number]:
             del self._queues[key]
         for coming in self._coming.values():
-            if coming.channel is channel and not coming.copy.done():
-                coming.copy.set_result(None)
+            if coming.channel is channel:
+                coming.gone()
         said = _SAID.search(channel.closed.text) if channel.closed else None
         if said:
             self.allowed = min(self.allowed, int(said[1]) / 1000)
+
+    def lost(self) -> None:
+        """The connection is gone, and all its channels."""
+        self._queues.clear()
+        for coming in self._coming.values():
+            coming.gone()
 
 
 class _Coming:
@@ -125,3 +133,8 @@ class _Coming:
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.copy: asyncio.Future[Held | None] = asyncio.get_running_loop().create_future()
+
+    def gone(self) -> None:
+        """Its channel is."""
+        if not self.copy.done():
+            self.copy.set_result(None)

@@ -323,6 +323,7 @@ class Lendings:
     def lost(self) -> None:
         """The connection is gone."""
         self._lent.clear()
+        self._holds.lost()
         for member in self.members.values():
             member.tap.lost()
 

@@ -281,6 +281,7 @@ class Tap:
         self._channel = None
         if channel:
             await channel.close()
+            self._on_closed(channel)
 
     def lost(self) -> None:
         """The connection is gone."""

@@ -29,7 +29,7 @@ class MemoryBeside:
     async def push(self, jobs: Sequence[Job], now: float, *, once: bool = False) -> list[bool]:
         ready = [self._check(job) for job in jobs]
         with self._records.guard, self._store.guard:
-            fit = self._records.fit(self._changes) and self._are_new(ready, now, once=once)
+            fit = self._fit(ready, now, once=once)
             if fit:
                 self._records.carry_out(self._changes)
                 for job in ready:
@@ -38,8 +38,16 @@ class MemoryBeside:
             self._ring()
         return [fit] * len(ready)
 
-    def _are_new(self, jobs: Sequence[Job], now: float, *, once: bool) -> bool:
-        """Whether none of them is a duplicate, of one that is there or of another of them."""
-        ids, locks = {job.id for job in jobs}, [job.unique_key for job in jobs if job.unique]
-        alike = len(ids) < len(jobs) or len(set(locks)) < len(locks)
-        return not alike and not any(self._store.refuses(job, now, once=once) for job in jobs)
+    def _fit(self, jobs: Sequence[Job], now: float, *, once: bool) -> bool:
+        """Whether the records are as they were said to be, and none of the jobs is a duplicate."""
+        if not self._records.fit(self._changes) or _alike(jobs):
+            return False
+        return not any(self._store.refuses(job, now, once=once) for job in jobs)
+
+
+def _alike(jobs: Sequence[Job]) -> bool:
+    """Whether one of them is a duplicate of another."""
+    if len(jobs) == 1:
+        return False
+    ids, locks = {job.id for job in jobs}, [job.unique_key for job in jobs if job.unique]
+    return len(ids) < len(jobs) or len(set(locks)) < len(locks)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
-import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -68,21 +66,20 @@ class SqlInspector:
     def _waiting(self, window: Window) -> Program[list[Row]]:
         """The index has each queue of each type in order: merging their beginnings sorts no more than is shown."""
         lines = yield from self._space.ask("all_lines")
+        if not lines:
+            return []
         end = window.offset + window.limit
-        places = (yield from self._beginnings(lines, end)) if lines else []
-        shown = heapq.nsmallest(end, places)[window.offset :]
-        rows = yield from self._space.ask("by_seq", [(seq,) for _, seq in shown])
+        places = yield from self._beginnings(lines, end)
+        rows = yield from self._space.ask("by_seq", [(seq,) for _, seq, *_ in sorted(places)[window.offset : end]])
         return sorted(rows, key=_by_place)
 
-    def _beginnings(self, lines: Sequence[Row], end: int) -> Program[list[Row]]:
+    def _beginnings(self, lines: Sequence[Row], end: int) -> Program[Sequence[Row]]:
         """Places among which are the first `end` of all: of each line twice its share, and more where that is too
         few, since most of those that go first are in one line."""
         most = min(end, 2 * -(-end // len(lines)))
         while True:
-            found = yield from self._space.ask("places", lines, most=most)
-            places = [(place, seq) for place, seq, _, _ in found]
-            until = _known_until(found, most)
-            if most == end or sum(place <= until for place in places) >= end:
+            places = yield from self._space.ask("places", lines, most=most)
+            if most == end or _reaches(places, most, end):
                 return places
             most = min(end, 4 * most)
 
@@ -143,12 +140,15 @@ class SqlInspector:
         return [Finished(**dict(zip(names, row, strict=True))) for row in rows], total
 
 
-def _known_until(found: Sequence[Row], most: int) -> Row:
-    """Up to which place all are known, when at most so many of each line were asked for."""
-    lines: defaultdict[Row, list[Row]] = defaultdict(list)
-    for place, seq, *line in found:
-        lines[tuple(line)].append((place, seq))
-    return min((max(places) for places in lines.values() if len(places) == most), default=(math.inf,))
+def _reaches(places: Sequence[Row], most: int, end: int) -> bool:
+    """Whether the first `end` are among them, when at most so many of each line were asked for."""
+    counts = Counter((handler, queue) for _, _, handler, queue in places)
+    cut = {line for line, count in counts.items() if count == most}
+    if not cut:
+        return True
+    last = {(handler, queue): (place, seq) for place, seq, handler, queue in sorted(places)}
+    until = min(last[line] for line in cut)
+    return sum((place, seq) <= until for place, seq, *_ in places) >= end
 
 
 def _by_place(row: Row) -> tuple[int, int]:

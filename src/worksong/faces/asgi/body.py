@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-
-from starlette.types import Receive
+from typing import TYPE_CHECKING
 
 from worksong.faces.asgi.refused import Refused
+
+if TYPE_CHECKING:  # the command line comes by here, and has no Starlette of its own
+    from starlette.types import Receive
 
 SLOWEST = 30.0
 """Seconds a body may take."""

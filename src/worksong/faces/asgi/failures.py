@@ -15,7 +15,7 @@ from worksong.domain.errors import (
 from worksong.domain.names import one_line
 from worksong.faces.asgi.refused import Failure, Refused
 from worksong.service.redaction import without_logins
-from worksong.service.refusals import Busy, Conflict, Invalid, Missing, Refusal, TooLarge
+from worksong.service.refusals import Busy, Conflict, Gone, Invalid, Missing, Refusal, TooLarge
 
 log = logging.getLogger("worksong.web")
 
@@ -23,6 +23,7 @@ SOON = 1.0
 """Seconds after which one may ask again what cannot be answered just now."""
 KINDS: tuple[tuple[type[Exception], int, str], ...] = (
     (Invalid, 400, "bad_request"),
+    (Gone, 410, "gone"),
     (Missing, 404, "not_found"),
     (Conflict, 409, "conflict"),
     (TooLarge, 413, "bad_request"),

@@ -60,7 +60,11 @@ class Additions:
         job, pipeline = "/api/v1/jobs/{id}", "/api/v1/pipelines/{id}"
         changed, piped = {200: Job, **_REFUSED}, {200: Pipeline, **_REFUSED}
         page, pipes, one = {200: Page, **_BAD}, {200: PipelinePage, **_BAD}, {200: Pipeline, **_MISSING}
-        batch, result, told = {202: Jobs, **_REFUSED}, {200: JobResult, **_BAD, **_MISSING}, {204: None, **_MISSING}
+        batch, result, told = (
+            {202: Jobs, **_REFUSED},
+            {200: JobResult, **_BAD, **_MISSING, 410: Problem},
+            {204: None, **_MISSING},
+        )
         sought, stream = (_STATUS, _TASK, _WORDS, _LIMIT, _CURSOR), {200: EVENTS, **told}
         return [
             route("GET /api/v1/records", read, self.records, "Jobs, sought and in pages", page, asks=sought),

@@ -14,6 +14,7 @@ from worksong.service.access import Scope
 from worksong.service.forms import EditForm, JobForm, PipelineForm, Reader
 from worksong.service.jobservice import JobService, status_of
 from worksong.service.keys import LONGEST as LONGEST_KEY
+from worksong.service.refusals import Gone, Missing
 
 KEY = b"idempotency-key"
 
@@ -93,7 +94,10 @@ class Valet:
         return nothing(asked.id)
 
     async def result(self, asked: Asked) -> Answer:
-        return json(200, result_of(await self._service.result(asked.id)))
+        try:
+            return json(200, result_of(await self._service.result(asked.id)))
+        except Gone as gone:  # Valet tells the two not apart
+            raise Missing(str(gone)) from None
 
     async def delete_result(self, asked: Asked) -> Answer:
         await self._service.delete_result(asked.id)
