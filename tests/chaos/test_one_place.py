@@ -19,7 +19,7 @@ from worksong.domain.lifecycle import State
 from worksong.ports.backend import Window
 from worksong.service.jobservice import JobService
 
-KILLS = sized(40, 4)
+KILLS = sized(30, 3)
 CALLERS, PROCESSES = 50, 5
 MOST = 100_000
 

@@ -36,6 +36,7 @@ MOST_OPERATIONS = 400
 """Of one process: far more than it takes."""
 STRIDE = 1 if FULL else 2
 """Of how many operations one is tried where stores are slow."""
+STRIDE_IN_ONE_PLACE = 1 if FULL else 4
 UNEVEN = sized(200, 40)
 """Rows without a message, and messages without a row."""
 CALLERS = 50
@@ -181,7 +182,7 @@ async def test_g2_where_both_are_in_one_place_nothing_is_missing_in_the_queue_at
 
 async def die_of_each_operation(place: Place, chance: random.Random, certify: Certify, *, after: bool) -> None:
     trials = again = 0
-    stride = 1 if "memory" in place.name else STRIDE
+    stride = 1 if "memory" in place.name else STRIDE if place.apart else STRIDE_IN_ONE_PLACE
     for dies_at in range(1 + chance.randrange(stride), MOST_OPERATIONS, stride):
         # Given a process that creates a job and a pipeline and runs them, and dies of one operation or another
         clock, runs, job = FakeClock(), list[str](), a_job(new_id())
