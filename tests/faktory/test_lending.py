@@ -394,9 +394,11 @@ async def test_what_comes_at_the_very_end_goes_back(backend: FaktoryBackend, sta
     waiting.cancel()
     await asyncio.wait([waiting])
     closing = asyncio.create_task(backend.close())
-    await push(backend, job)
+    other = FaktoryBackend(standin.url, namespace="")  # what is unanswered when a client closes, fails
+    await push(other, job)
     async with asyncio.timeout(PATIENCE):
         await closing
+    await other.close()
     (back,) = queued(standin)
     assert json.loads(json.dumps(back["custom"]))["worksong"]["as"] == job.id
     assert not standin.store.working
