@@ -59,6 +59,13 @@ APART = [("memory", "memory"), ("sqlite", "redis"), ("redis", "sqlite")]
 TOGETHER = [(one, one) for one in ["sqlite", "redis", *(["postgres", "mariadb"] if FULL else [])]]
 
 
+@pytest.fixture(autouse=True)
+def servers_first(request: pytest.FixtureRequest) -> None:
+    """Their tables are made in a loop of its own, which cannot run within that of a test."""
+    for name in ("postgres_url", "mariadb_url") if FULL else ():
+        request.getfixturevalue(name)
+
+
 @pytest.fixture(params=APART, ids="-".join)
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Queue and records, each in a place of its own."""
