@@ -129,6 +129,23 @@ async def test_all_jobs_that_are_sought_are_meant_and_counted_before() -> None:
         assert await counts(visitor) == {"queued": 3}
 
 
+async def test_all_waiting_jobs_that_a_search_finds_are_cancelled_after_their_number_was_told() -> None:
+    # Given jobs that wait, some of which nobody wants any more
+    worker = Worker()
+    await Yard(worker.backend()).push(*(Job("mail", {"to": n % 2}, id=f"m{n}") for n in range(6)), Job("charge"))
+    async with visiting(worker) as visitor:
+        # When all are looked at, they are not offered to be cancelled at once; those of a search are
+        assert "Cancel all" not in await visitor.read("/jobs?state=queued")
+        sought = "handler:mail args.to:1"
+        assert "all 3 found Cancel all" in text_of(await visitor.read(f"/jobs?state=queued&q={sought}"))
+        fields = {"state": "queued", "act": "cancel", "all": "1", "q": sought}
+        assert "Cancel 3 queued jobs?" in text_of((await visitor.send("/act/jobs", **fields)).text)
+        answer = await visitor.send("/act/jobs", **fields, sure="yes", count="3")
+        # Then these are gone, and no others
+        assert "cancelled 3 queued jobs" in text_of(answer.text)
+        assert await counts(visitor) == {"queued": 4}
+
+
 @pytest.mark.parametrize(
     ("handler", "error"),
     [("charge", "OSError: disk"), ("charge", ""), ("", "OSError: disk"), ("charge", 'a "b" \x1b\u202e <i> 100*')],
