@@ -125,8 +125,8 @@ await stretch("all that a search finds, after their number was told", DESKTOP, a
 });
 
 await stretch("all waiting jobs that a search finds are cancelled, after their number was told", DESKTOP, async (page) => {
-  await page.goto(`${address}/jobs?state=queued&q=handler:build_report`);
-  await order(page, '.under button[value="cancel"]', "cancelled 2 queued jobs", { sure: true });
+  await page.goto(`${address}/jobs?state=queued&q=handler:send_newsletter+args.locale:fr`);
+  await order(page, '.under button[value="cancel"]', "cancelled 104 queued jobs", { sure: true });
 });
 
 await stretch("lists are paged through", DESKTOP, async (page) => {
