@@ -31,6 +31,7 @@ __all__ = ["Arg", "NoAnswer", "NotSent", "Redis", "Reply", "Script", "ServerErro
 _log = logging.getLogger("worksong.redis")
 _HOPS = 5
 _PART = re.compile(r"^--: (\S+)\n", re.MULTILINE)
+_SCRIPTS = resources.files("worksong.adapters.redis").joinpath("scripts")
 _SENTINEL_PATIENCE = 1.0
 
 
@@ -43,13 +44,20 @@ class Script:
 
     @classmethod
     def named(cls, name: str, *, package: str = "worksong.adapters.redis") -> Script:
-        """The script in scripts/NAME.lua of the package, with other files of that directory where it names them."""
-        scripts = resources.files(package).joinpath("scripts")
+        """The script in scripts/NAME.lua of the package, with parts that several have where it names them first."""
+        there: set[str] = set()
 
-        def text(file: str) -> str:
-            return _PART.sub(lambda hit: text(hit[1]), scripts.joinpath(f"{file}.lua").read_text("utf-8"))
+        def part(hit: re.Match[str]) -> str:
+            name = hit[1]
+            if name in there:
+                return ""
+            there.add(name)
+            return with_parts(_SCRIPTS.joinpath("parts", f"{name}.lua").read_text("utf-8"))
 
-        return cls(text(name))
+        def with_parts(text: str) -> str:
+            return _PART.sub(part, text)
+
+        return cls(with_parts(resources.files(package).joinpath("scripts", f"{name}.lua").read_text("utf-8")))
 
 
 class Redis:

@@ -170,10 +170,9 @@ local function take(index, most)
   end
 end
 
-local dead = redis.call('TYPE', KEYS[2]).ok
-if dead ~= 'none' and dead ~= 'zset' then
-  return redis.error_reply('WRONGTYPE key ' .. KEYS[2] .. ' holds a ' .. dead .. ' where a zset belongs')
-end
+--: misfit
+local unfit = misfit(KEYS[2], 'zset')
+if unfit then return unfit end
 for index = 1, types do
   if count >= limit then break end
   local quota = tonumber(ARGV[8 + types + index])

@@ -5,12 +5,7 @@
 --       id is kept
 -- Answers 1 if the ending was still the pool's, else 0. An id taken in before is passed over; behind a job that was
 -- cancelled nothing follows. Checks everything before the first write.
-local function misfit(key, kind)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
-  end
-end
+--: misfit
 
 local KINDS = {'list', 'string', 'hash', 'zset', 'set'}
 local wrong

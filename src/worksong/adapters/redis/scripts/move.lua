@@ -5,25 +5,14 @@
 --          which ends a cancellation of the job id, where one is given
 -- Answers 1 for each member that was moved; 0: it was gone; -1: its queue is of a wrong kind, nothing was touched.
 -- Checks everything before the first write.
+--: misfit
+--: unlock
 for i = 1, 4 do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= 'zset' then
-    return redis.error_reply('WRONGTYPE key ' .. KEYS[i] .. ' holds a ' .. found .. ' where a zset belongs')
-  end
+  local unfit = misfit(KEYS[i], 'zset')
+  if unfit then return unfit end
 end
 local wrong = {}
-for i = 5, #KEYS do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  wrong[i] = found ~= 'none' and found ~= 'list'
-end
-
-local function unlock(id, lock, held)
-  if held ~= '' then
-    if redis.pcall('GET', held) == id then redis.call('DEL', held, lock) end
-  elseif lock ~= '' then
-    redis.call('DEL', lock)
-  end
-end
+for i = 5, #KEYS do wrong[i] = misfit(KEYS[i], 'list') end
 
 local answers = {}
 for at = 1, #ARGV, 7 do

@@ -2,15 +2,10 @@
 -- KEYS  known_jobs, scheduled, queue ...
 -- ARGV  number of names, name ..., then for each group: index of its queue in KEYS (2: scheduled), count, and so many
 --       documents, on the schedule each preceded by its time
-local function refuse_unless(key, kind)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
-  end
-end
+--: misfit
 
-local wrong = refuse_unless(KEYS[1], 'set') or refuse_unless(KEYS[2], 'zset')
-for i = 3, #KEYS do wrong = wrong or refuse_unless(KEYS[i], 'list') end
+local wrong = misfit(KEYS[1], 'set') or misfit(KEYS[2], 'zset')
+for i = 3, #KEYS do wrong = wrong or misfit(KEYS[i], 'list') end
 if wrong then return wrong end
 
 local names = tonumber(ARGV[1])

@@ -4,5 +4,5 @@
 -- ARGV  name, document, time ('' for a queue), id, seconds an id is kept, value of the lock, seconds a lock is kept
 -- Answers 1: taken in; 0: refused. A refused duplicate renews the lock's value and time, as gocraft/work's does,
 --          but shortens no longer time: that of a job on the schedule.
---: parts/guarded
+--: guarded
 return guarded.wrong(KEYS, ARGV) or guarded.push(KEYS, ARGV)

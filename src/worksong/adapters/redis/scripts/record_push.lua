@@ -2,8 +2,8 @@
 -- KEYS  those of record_write; then for each job those of push_guarded
 -- ARGV  number of changes, the arguments of record_write; then for each job those of push_guarded
 -- Answers 1: done; 0: a record was not as it was said to be, or one of the jobs is a duplicate.
---: parts/records
---: parts/guarded
+--: records
+--: guarded
 local function part(list, first, last)
   local found = {}
   for i = first, last do found[#found + 1] = list[i] end

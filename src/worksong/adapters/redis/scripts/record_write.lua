@@ -5,7 +5,7 @@
 -- A record is a string: version, time of creation, status, unsent since and until in its first line, then its body. The
 -- lists of one status are the list of the kind, a colon and the status.
 -- Answers 1: done; 0: one was not as it was said to be.
---: parts/records
+--: records
 local unfit, before = records.unfit(KEYS, ARGV)
 if unfit then return unfit end
 records.write(KEYS, ARGV, before)

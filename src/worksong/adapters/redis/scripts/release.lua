@@ -4,14 +4,12 @@
 --       for each job that goes back seven: place of its list or set in KEYS, time ('' for a list), its bytes, the same
 --       without its lock, job id, lock or '', the lock's value; those of a list in reverse order
 -- Answers 1; 0: this load is not open.
+--: misfit
 if redis.call('LINDEX', KEYS[1], 0) ~= ARGV[1] then return 0 end
 local gone = tonumber(ARGV[4])
 for at = 5 + gone, #ARGV, 7 do
-  local key, want = KEYS[tonumber(ARGV[at])], ARGV[at + 1] == '' and 'list' or 'zset'
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= want then
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. want .. ' belongs')
-  end
+  local wrong = misfit(KEYS[tonumber(ARGV[at])], ARGV[at + 1] == '' and 'list' or 'zset')
+  if wrong then return wrong end
 end
 
 for i = 5, 4 + gone do

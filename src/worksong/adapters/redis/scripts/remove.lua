@@ -2,13 +2,7 @@
 -- KEYS  queue
 -- ARGV  for each job four: its bytes, id, lock or '', held or ''
 -- Answers how many were removed.
-local function unlock(id, lock, held)
-  if held ~= '' then
-    if redis.pcall('GET', held) == id then redis.call('DEL', held, lock) end
-  elseif lock ~= '' then
-    redis.call('DEL', lock)
-  end
-end
+--: unlock
 
 local removed = 0
 for at = 1, #ARGV, 4 do

@@ -8,12 +8,7 @@
 --          tail: the same, behind the others, one crash counted
 -- Answers 1 for each drop, and then item, of each group that was still the pool's, else 0.
 -- Checks everything before the first write.
-local function misfit(key, kind)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
-  end
-end
+--: misfit
 
 local KINDS = {'zset', 'zset', 'zset', 'zset', 'hash', 'zset'}
 local WRITES = {retry = {1}, schedule = {2}, bury = {3}, tail = {5, 6}} -- which of the first six keys

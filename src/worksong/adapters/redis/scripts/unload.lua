@@ -6,14 +6,12 @@
 -- Answers the receipt: what was left out, then one letter for each job: . taken in, L its lock is taken, K its id is known
 --         as one that was pushed here; and 0 if the load had been taken in before, 1 if not.
 -- Checks everything before the first write.
+--: misfit
 local before = redis.call('GET', KEYS[1])
 if before then return {before, 0} end
 for i = 2, #KEYS do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  local want = i == 2 and 'set' or i <= 5 and 'zset' or 'list'
-  if found ~= 'none' and found ~= want then
-    return redis.error_reply('WRONGTYPE key ' .. KEYS[i] .. ' holds a ' .. found .. ' where a ' .. want .. ' belongs')
-  end
+  local wrong = misfit(KEYS[i], i == 2 and 'set' or i <= 5 and 'zset' or 'list')
+  if wrong then return wrong end
 end
 
 local fates = {}

@@ -16,10 +16,9 @@ local fence = math.max(tonumber(time[1]) * 1e6 + tonumber(time[2]), before + 1)
 
 local held = redis.pcall('GET', KEYS[4])
 if held == 'true' then return {0, {}, {}} end
-local found = redis.call('TYPE', KEYS[3]).ok
-if found ~= 'none' and found ~= 'hash' then
-  return redis.error_reply('WRONGTYPE key ' .. KEYS[3] .. ' holds a ' .. found .. ' where a hash belongs')
-end
+--: misfit
+local unfit = misfit(KEYS[3], 'hash')
+if unfit then return unfit end
 
 local names, ordered = {}, count > 0
 if ordered then

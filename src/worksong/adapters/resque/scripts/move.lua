@@ -7,11 +7,10 @@
 -- holds a lock, and nothing was touched.
 -- Checks everything before the first write.
 local prefix = ARGV[1]
+--: misfit
 for i, kind in ipairs({'set', 'string', 'zset', 'zset', 'list', 'zset', 'string', 'string'}) do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('WRONGTYPE key ' .. KEYS[i] .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
-  end
+  local wrong = misfit(KEYS[i], kind)
+  if wrong then return wrong end
 end
 if ARGV[2] == '1' and redis.call('EXISTS', KEYS[7], KEYS[8]) > 0 then return {-2} end
 
@@ -25,8 +24,7 @@ if not string.match(order, '^%d+$') or #order > 15 or (#order > 1 and string.sub
 end
 
 local function is_list(key)
-  local found = redis.call('TYPE', key).ok
-  return found == 'none' or found == 'list'
+  return not misfit(key, 'list')
 end
 
 local answers, touched = {}, {}

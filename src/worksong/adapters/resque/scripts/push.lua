@@ -5,25 +5,17 @@
 -- Answers for each job 1: taken in, or 0: its id is known.
 -- Checks everything before the first write.
 local prefix, kept = ARGV[1], ARGV[2]
-local checked = {}
-local function misfit(key, kind)
-  if checked[key] then return nil end
-  checked[key] = true
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
-  end
-end
+--: misfit_once
 
-local wrong = misfit(KEYS[1], 'set') or misfit(KEYS[2], 'string') or misfit(KEYS[3], 'zset')
+local wrong = misfit_once(KEYS[1], 'set') or misfit_once(KEYS[2], 'string') or misfit_once(KEYS[3], 'zset')
 local numbered = 0
 for at = 3, #ARGV, 5 do
   if ARGV[at + 2] == '' then
-    wrong = wrong or misfit(prefix .. 'queue:' .. ARGV[at], 'list')
+    wrong = wrong or misfit_once(prefix .. 'queue:' .. ARGV[at], 'list')
     if ARGV[at + 3] == '1' then numbered = numbered + 1 end
   else
-    wrong = wrong or misfit(prefix .. 'delayed:' .. ARGV[at + 2], 'list')
-    wrong = wrong or misfit(prefix .. 'timestamps:' .. ARGV[at + 1], 'set')
+    wrong = wrong or misfit_once(prefix .. 'delayed:' .. ARGV[at + 2], 'list')
+    wrong = wrong or misfit_once(prefix .. 'timestamps:' .. ARGV[at + 1], 'set')
   end
 end
 if wrong then return wrong end

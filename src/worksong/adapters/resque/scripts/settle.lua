@@ -10,29 +10,21 @@
 -- Answers for each ending 1 if the pool still had it, else 0.
 -- Checks everything before the first write.
 local prefix, now = ARGV[1], ARGV[2]
-local checked = {}
-local function misfit(key, kind)
-  if checked[key] then return nil end
-  checked[key] = true
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
-  end
-end
+--: misfit_once
 
-local wrong = misfit(KEYS[1], 'hash') or misfit(KEYS[2], 'zset')
-for i = 9, 12 do wrong = wrong or misfit(KEYS[i], 'string') end
+local wrong = misfit_once(KEYS[1], 'hash') or misfit_once(KEYS[2], 'zset')
+for i = 9, 12 do wrong = wrong or misfit_once(KEYS[i], 'string') end
 for at = 3, #ARGV, 8 do
   local action = string.lower(ARGV[at])
   if action == 'retry' or action == 'snooze' then
-    wrong = wrong or misfit(KEYS[5], 'zset') or misfit(KEYS[6], 'zset')
-    wrong = wrong or misfit(prefix .. 'delayed:' .. ARGV[at + 4], 'list')
-    wrong = wrong or misfit(prefix .. 'timestamps:' .. ARGV[at + 3], 'set')
+    wrong = wrong or misfit_once(KEYS[5], 'zset') or misfit_once(KEYS[6], 'zset')
+    wrong = wrong or misfit_once(prefix .. 'delayed:' .. ARGV[at + 4], 'list')
+    wrong = wrong or misfit_once(prefix .. 'timestamps:' .. ARGV[at + 3], 'set')
   elseif action == 'bury' or action == 'keep' then
-    wrong = wrong or misfit(KEYS[3], 'list')
+    wrong = wrong or misfit_once(KEYS[3], 'list')
   elseif action == 'front' or action == 'tail' then
-    wrong = wrong or misfit(KEYS[4], 'set') or misfit(prefix .. 'queue:' .. ARGV[at + 2], 'list')
-    if action == 'tail' then wrong = wrong or misfit(KEYS[7], 'hash') or misfit(KEYS[8], 'zset') end
+    wrong = wrong or misfit_once(KEYS[4], 'set') or misfit_once(prefix .. 'queue:' .. ARGV[at + 2], 'list')
+    if action == 'tail' then wrong = wrong or misfit_once(KEYS[7], 'hash') or misfit_once(KEYS[8], 'zset') end
   end
 end
 for _, key in ipairs({KEYS[9], KEYS[10], KEYS[11], KEYS[12]}) do

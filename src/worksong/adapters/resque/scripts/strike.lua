@@ -2,11 +2,10 @@
 -- KEYS  pools, beaten, hash of the pool, lent (of the pool), workers, workers:heartbeat
 -- ARGV  pool, prefix, prefix of what the slots do, number of workers as the peers know them, these, then our slots
 -- Answers 1: struck off; 0: there is something left.
+--: misfit
 for i, kind in ipairs({'set', 'zset', 'hash', 'hash', 'set', 'hash'}) do
-  local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= kind then
-    return redis.error_reply('WRONGTYPE key ' .. KEYS[i] .. ' holds a ' .. found .. ' where a ' .. kind .. ' belongs')
-  end
+  local wrong = misfit(KEYS[i], kind)
+  if wrong then return wrong end
 end
 if redis.call('HLEN', KEYS[4]) > 0 then return 0 end
 local prefix, count = ARGV[2], tonumber(ARGV[4])

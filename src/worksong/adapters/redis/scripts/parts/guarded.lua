@@ -1,15 +1,11 @@
 -- One job that may be refused; its keys and arguments are those of push_guarded.
+--: misfit
 local guarded = {}
 
 -- An error where it cannot be taken in.
 function guarded.wrong(keys, args)
   local kind = args[3] == '' and 'list' or 'zset'
-  for key, want in pairs({[keys[1]] = 'set', [keys[2]] = kind}) do
-    local found = redis.call('TYPE', key).ok
-    if found ~= 'none' and found ~= want then
-      return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. want .. ' belongs')
-    end
-  end
+  return misfit(keys[1], 'set') or misfit(keys[2], kind)
 end
 
 -- Takes it in, and answers 1; or refuses it, and answers 0.

@@ -1,12 +1,7 @@
 -- Changes of records; their keys and arguments are those of record_write.
 local records = {}
 
-local function wrong_kind(key, want)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= want then
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' holds a ' .. found .. ' where a ' .. want .. ' belongs')
-  end
-end
+--: misfit
 
 local function note(key, name, time)
   if time == '0' then redis.call('ZREM', key, name) else redis.call('ZADD', key, time, name) end
@@ -15,11 +10,11 @@ end
 -- Why they cannot be carried out, an error or 0 for one that is not as it was said to be; else nil, and the statuses of
 -- those that are there.
 function records.unfit(keys, args)
-  local wrong, before = wrong_kind(keys[1], 'zset') or wrong_kind(keys[2], 'zset'), {}
+  local wrong, before = misfit(keys[1], 'zset') or misfit(keys[2], 'zset'), {}
   for i = 3, #keys, 2 do
     local at = (i - 3) * 4
-    wrong = wrong or wrong_kind(keys[i], 'string') or wrong_kind(keys[i + 1], 'zset')
-      or wrong_kind(keys[i + 1] .. ':' .. args[at + 6], 'zset')
+    wrong = wrong or misfit(keys[i], 'string') or misfit(keys[i + 1], 'zset')
+      or misfit(keys[i + 1] .. ':' .. args[at + 6], 'zset')
     if wrong then return wrong end
     local head = redis.call('GETRANGE', keys[i], 0, 199)
     if head == '' then
@@ -29,7 +24,7 @@ function records.unfit(keys, args)
       if not version then return redis.error_reply('ERR key ' .. keys[i] .. ' holds no record') end
       if version ~= args[at + 3] then return 0 end
       before[i] = status
-      wrong = wrong_kind(keys[i + 1] .. ':' .. status, 'zset')
+      wrong = misfit(keys[i + 1] .. ':' .. status, 'zset')
       if wrong then return wrong end
     end
   end
