@@ -31,7 +31,7 @@ __all__ = ["Arg", "NoAnswer", "NotSent", "Redis", "Reply", "Script", "ServerErro
 _log = logging.getLogger("worksong.redis")
 _HOPS = 5
 _PART = re.compile(r"^--: (\S+)\n", re.MULTILINE)
-_SCRIPTS = resources.files("worksong.adapters.redis").joinpath("scripts")
+_PARTS = resources.files("worksong.adapters.redis").joinpath("scripts", "parts")
 _SENTINEL_PATIENCE = 1.0
 
 
@@ -52,7 +52,7 @@ class Script:
             if name in there:
                 return ""
             there.add(name)
-            return with_parts(_SCRIPTS.joinpath("parts", f"{name}.lua").read_text("utf-8"))
+            return with_parts(_PARTS.joinpath(f"{name}.lua").read_text("utf-8"))
 
         def with_parts(text: str) -> str:
             return _PART.sub(part, text)
