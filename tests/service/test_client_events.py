@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, TypeVar
 
 import pytest
 
+from patience import PATIENCE
 from service.scenarios import NOBODY
 from service.stage import Firm
 from service.test_client import AWAY, JOB, Moody, Said, answering
+from worksong.blocking import Background
 from worksong.client import Client, Forbidden, NotFound, Status, Step
+from worksong.client.answers import JobEvent, read
+from worksong.client.stream import each
 from worksong.domain.errors import BackendRefused, BackendUnavailable
 from worksong.faces.http import HttpFace
 from worksong.service.access import Access, Scope, accepted
 
+T = TypeVar("T")
 KINDS = ("status", "progress", "end")
 
 
@@ -96,6 +104,51 @@ async def test_after_some_attempts_without_any_event_it_gives_up() -> None:
         with pytest.raises(BackendUnavailable, match="ended before what it tells of had"):
             await anext(events)
     assert len(moody.asked) == 2
+
+
+async def test_while_the_service_says_that_it_is_there_it_does_not_give_up() -> None:
+    # Given a job that runs for long behind something that ends long answers
+    still_here = [stream(tail=": still here\n\n") for _ in range(5)]
+    moody = Moody(stream(("1", "status", "IN_PROGRESS")), *still_here, stream(("2", "end", "COMPLETED")))
+    async with answering(moody) as url, Client(url, attempts=2) as client:
+        told = [event.kind async for event in client.afollow_job("1")]
+    # Then its end is told
+    assert told == ["status", "end"]
+    assert not moody.answers
+
+
+class Interrupted(Background):
+    """Whoever waits here for something that lasts is interrupted, as by Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lasts = threading.Event()
+
+    def call(self, coroutine: Coroutine[Any, Any, T], **_: Any) -> T:
+        waited_for = self.submit(coroutine)
+        if not self.lasts.is_set():
+            assert self.lasts.wait(PATIENCE)
+            raise KeyboardInterrupt
+        return waited_for.result(PATIENCE)
+
+
+def test_who_is_interrupted_while_he_waits_is_told_so_and_leaves_nothing_open() -> None:
+    # Given a stream that says nothing, and takes its time to close
+    background, closed = Interrupted(), threading.Event()
+
+    async def silent() -> AsyncGenerator[JobEvent]:
+        try:
+            background.lasts.set()
+            await asyncio.Event().wait()
+            yield read(b'{"job": %b}' % JOB, JobEvent)
+        finally:
+            await asyncio.sleep(0.01)
+            closed.set()
+
+    # When somebody waits for its first event, and gives up, then it is closed
+    with pytest.raises(KeyboardInterrupt):
+        next(iter(each(silent(), background)))
+    assert closed.is_set()
 
 
 async def test_what_cannot_be_followed_is_told_at_once(firm: Firm) -> None:

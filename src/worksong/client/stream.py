@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -41,7 +41,10 @@ async def events(connections: PerLoop[Connection], request: Request[E]) -> Async
         try:
             async with contextlib.aclosing(connection.lines(request, seen)) as lines:
                 async for sent in _parsed(lines):
-                    seen, attempt = sent.id, 0
+                    attempt = 0
+                    if sent is None:
+                        continue
+                    seen = sent.id
                     yield replace(read(sent.data.encode(), request.answer), kind=sent.kind)
                     if sent.kind == "end":
                         return
@@ -55,23 +58,44 @@ async def events(connections: PerLoop[Connection], request: Request[E]) -> Async
 
 def each(found: AsyncGenerator[E], background: Background) -> Iterator[E]:
     """The same for code without an event loop."""
+    waiting = set[asyncio.Task[Any]]()
     try:
-        while (event := background.call(_next(found))) is not None:
+        while (event := background.call(_next(found, waiting))) is not None:
             yield event
     finally:
-        background.call(found.aclose())
+        background.call(_closed(found, waiting))
 
 
-async def _next(found: AsyncGenerator[E]) -> E | None:
-    return await anext(found, None)
+async def _next(found: AsyncGenerator[E], waiting: set[asyncio.Task[Any]]) -> E | None:
+    """`waiting`: has this task meanwhile."""
+    task = asyncio.current_task()
+    assert task is not None
+    waiting.add(task)
+    try:
+        return await anext(found, None)
+    finally:
+        waiting.discard(task)
 
 
-async def _parsed(lines: AsyncIterator[str]) -> AsyncGenerator[_Sent]:
-    """Events as the service writes them: each field in one line, an empty line behind them."""
+async def _closed(found: AsyncGenerator[E], waiting: set[asyncio.Task[Any]]) -> None:
+    """Also while the next one is waited for still, for somebody who was interrupted, as by Ctrl-C."""
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await found.aclose()
+
+
+async def _parsed(lines: AsyncIterator[str]) -> AsyncGenerator[_Sent | None]:
+    """Events as the service writes them: each field in one line, an empty line behind them.
+
+    None: it has said that it is still there.
+    """
     fields: dict[str, str] = {}
     async for line in lines:
         name, _, text = line.partition(": ")
-        if name:
+        if line.startswith(":"):
+            yield None
+        elif name:
             fields[name] = text
         elif not line and "data" in fields:
             yield _Sent(fields.get("id", ""), fields.get("event", ""), fields["data"])
