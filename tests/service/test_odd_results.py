@@ -9,7 +9,7 @@ import pytest
 
 from service.browser import asking
 from service.scenarios import LATER, NOBODY
-from service.stage import Firm, a_job
+from service.stage import Firm, a_job, a_pipeline
 from worksong.domain.record import Status
 from worksong.faces.http import HttpFace
 from worksong.ports.records import Kind, Record, Ref
@@ -82,3 +82,29 @@ async def test_a_job_that_is_retried_while_its_result_is_read_has_none_yet(
         await firm.service.result(failed.id)
     # Then nobody is told that its result is gone for good
     assert not isinstance(refused.value, Gone)
+
+
+@pytest.mark.parametrize("looked_at", [Kind.JOB, Kind.RESULT])
+async def test_a_pipeline_that_goes_on_again_while_its_result_is_read_has_none_yet(
+    firm: Firm, monkeypatch: pytest.MonkeyPatch, looked_at: Kind
+) -> None:
+    # Given a pipeline that has failed
+    pipeline, (failed, _) = await firm.service.create_pipeline(a_pipeline("fail", "double"))
+    before = await firm.ended(failed.id)
+    assert firm.worker.ledgers is not None
+    ledger = firm.worker.ledgers.here()
+    read = ledger.store.read
+
+    # When its job is opened anew behind the look at the pipeline
+    async def meanwhile(refs: Sequence[Ref]) -> list[Record | None]:
+        if {ref.kind for ref in refs} == {looked_at}:
+            monkeypatch.undo()
+            await ledger.reopen(before)
+        return await read(refs)
+
+    monkeypatch.setattr(ledger.store, "read", meanwhile)
+    with pytest.raises(Missing, match="pipeline result") as refused:
+        await firm.service.pipeline_result(pipeline.id)
+    # Then nobody is told that its result is gone for good
+    assert not isinstance(refused.value, Gone)
+    assert not (await firm.service.pipeline(pipeline.id)).status.ended

@@ -15,7 +15,8 @@ NOTHING = b"null"
 async def result_of(ledger: Ledger, pipeline: PipelineRecord, seconds: float) -> Result:
     """What its last job returned, or a list of what all of the last stage did; or why one failed first.
 
-    Waits so many seconds at most for its end. Raises `Missing` while it goes on, `Gone` for a result that was deleted.
+    Waits so many seconds at most for its end. Raises `Missing` while it goes on, or goes on again, `Gone` for a result
+    that was deleted.
     """
     if not pipeline.status.ended:
         pipeline = await _ended(ledger, pipeline.id, seconds)
@@ -39,7 +40,9 @@ async def _ended(ledger: Ledger, pipeline_id: str, seconds: float) -> PipelineRe
 async def _kept(ledger: Ledger, job_id: str, pipeline: PipelineRecord) -> Result:
     found = await ledger.kept_result(job_id)
     if found is None:
-        raise refusals.no_pipeline_result_any_more(pipeline.id)
+        # One of which a job was retried meanwhile goes on, and will have a result.
+        is_gone = await ledger.pipeline(pipeline.id) == pipeline
+        raise (refusals.no_pipeline_result_any_more if is_gone else refusals.no_pipeline_result)(pipeline.id)
     return found
 
 
