@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from msgspec.structs import replace
 
 from service.browser import asking
 from service.caller import served
@@ -18,10 +19,11 @@ from worksong import current
 from worksong.domain.record import Status
 from worksong.faces.grpc.wire import events_pb2
 from worksong.faces.http import HttpFace, Limits
+from worksong.ports.backend import BusyView
 from worksong.ports.records import Record, Ref
 from worksong.service import following
 from worksong.service.forms import StagedForm
-from worksong.service.progress import Advance
+from worksong.service.progress import Advance, Progress
 
 WATCH = "worksong.events.Events/WatchPipeline"
 
@@ -37,6 +39,10 @@ def path(pipeline_id: str) -> str:
 
 def moved(event: Advance) -> list[tuple[str, Status]]:
     return [(one.job.id, one.job.status) for one in event.jobs]
+
+
+def checkins(event: Advance) -> dict[str, str]:
+    return {one.job.id: one.checkin for one in event.jobs if one.checkin}
 
 
 async def test_what_becomes_of_a_pipeline_is_told_until_it_has_ended(firm: Firm) -> None:
@@ -109,13 +115,61 @@ async def test_what_handlers_say_of_their_progress_is_told(firm: Firm) -> None:
     ids: list[str] = []
     # When somebody follows them
     async for event in firm.service.follow_pipeline(pipeline.id):
-        said |= {one.job.id: one.checkin for one in event.jobs if one.checkin} if event else {}
+        said |= checkins(event) if event else {}
         ids += [event.id] if event else []
         if len(said) == len(steps):
             firm.may_end.set()
     # Then each is told once, and no two events are the same one
     assert said == {jobs[0].id: "1/9", jobs[1].id: "2/9"}
     assert len(set(ids)) == len(ids)
+
+
+async def test_what_is_heard_late_is_told_too_and_once_more_to_who_comes_back(firm: Firm) -> None:
+    # Given jobs side by side of two processes, of which one tells late what they have said
+    pipeline, jobs = await firm.service.create_pipeline(
+        StagedForm(name="p", jobs=[[a_job("slow"), a_job("slow")], a_job()])
+    )
+    await firm.ran(2)
+    heard = dict[str, BusyView]()
+
+    def hear(number: int, checkin: str, at: float) -> None:
+        job_id = jobs[number].id
+        running = BusyView(worker_id="w", pool_id="p", handler="slow", job_id=job_id, started_at=1.0, args="")
+        heard[job_id] = replace(running, checkin=checkin, checkin_at=at)
+
+    async def said() -> dict[str, BusyView]:
+        return heard
+
+    assert firm.worker.ledgers is not None
+    ledger = firm.worker.ledgers.here()
+    hear(0, "a", 10.0)
+    progress = Progress(ledger, said, pipeline.id, "")
+    began = await progress.look()
+    hear(1, "b", 9.5)
+    later = await progress.look()
+    assert await progress.look() is None
+    # Then each is told, in an event of its own
+    assert began is not None
+    assert later is not None
+    assert (checkins(began), checkins(later)) == ({jobs[0].id: "a"}, {jobs[1].id: "b"})
+    assert began.id != later.id
+
+    # And who comes back has missed nothing
+    for seen in (began, later):
+        progress = Progress(ledger, said, pipeline.id, seen.id)
+        again = await progress.look()
+        assert again is not None
+        assert checkins(again) == {jobs[0].id: "a", jobs[1].id: "b"}
+        assert again.id not in (began.id, seen.id)
+        assert await progress.look() is None
+
+
+@pytest.mark.parametrize("seen", ["7-nan", "7-inf", "7--1", "-", "7-" + "9" * 5000, "9" * 5000])
+async def test_an_id_that_is_none_is_no_harm(firm: Firm, seen: str) -> None:
+    pipeline, jobs = await firm.service.create_pipeline(a_pipeline("double", "double"))
+    for followed in (firm.service.follow_pipeline(pipeline.id, seen), firm.service.follow(jobs[1].id, seen)):
+        told = [event async for event in followed if event]
+        assert told[-1].kind == "end"
 
 
 async def test_a_pipeline_that_is_deleted_or_not_there_is_not_followed(firm: Firm) -> None:

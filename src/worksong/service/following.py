@@ -12,7 +12,7 @@ from worksong.domain.record import JobRecord, Status
 from worksong.ledger import Ledger
 from worksong.ports.backend import BusyView
 from worksong.service import refusals
-from worksong.service.progress import Advance, Progress, parsed
+from worksong.service.progress import Advance, Progress
 from worksong.service.redaction import without_logins
 from worksong.wire.record import decode, ref_of
 from worksong.worker import Worker
@@ -106,7 +106,7 @@ class _JobInSight:
 
     def __init__(self, follower: Follower, ledger: Ledger, job_id: str, seen: str) -> None:
         self._follower, self._ledger, self._id = follower, ledger, job_id
-        self._version, self._said_at = parsed(seen)
+        self._version, self._said_at = _parsed(seen)
 
     async def look(self) -> Event | None:
         (record,) = await self._ledger.store.read([ref_of(JobRecord, self._id)])
@@ -124,3 +124,12 @@ class _JobInSight:
 
     async def wait(self, seconds: float) -> bool:
         return await self._ledger.wait_result(self._id, seconds) is not None
+
+
+def _parsed(seen: str) -> tuple[int, float]:
+    """The version and the time of a check-in in the id of an event; what is none counts as nothing seen."""
+    version, _, said_at = seen.partition("-")
+    try:
+        return int(version[:18]), float(said_at or 0.0)
+    except ValueError:
+        return 0, 0.0

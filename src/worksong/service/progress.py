@@ -27,7 +27,7 @@ class Advance(NamedTuple):
     """Something that has become of a pipeline, or of its jobs."""
 
     id: str
-    """Which one: whoever has seen it is told only of later ones."""
+    """Which one: whoever has seen it is told only of later ones, and once more what running jobs said last."""
     kind: str
     """`status` of the pipeline, `progress` of its jobs, or `end`, after which nothing comes."""
     pipeline: PipelineRecord
@@ -49,8 +49,10 @@ class Progress:
     ) -> None:
         """`said`: what running jobs said last, by id. `seen`: the id of the last event that was told."""
         self._ledger, self._said, self._id = ledger, said, pipeline_id
-        self._version, self._since = parsed(seen)
+        self._version, self._number = _parsed(seen)
+        """Of the newest records that were seen, and of the last event that told what jobs have said."""
         self._said_at: dict[str, float] = {}
+        """By id: they come with the beats of several processes, so a later look may find an earlier one."""
         self._known: dict[str, tuple[int, JobRecord]] = {}
         """By id: the version of its record, and what that says."""
         self._status: Status | None = None
@@ -75,7 +77,9 @@ class Progress:
         ]
         done = sum(job.status is Status.COMPLETED for _, job in self._known.values())
         kind = "end" if pipeline.status.ended else "status" if is_new and pipeline.status is not was else "progress"
-        return Advance(self._event_id(version, kind), kind, pipeline, done, moved)
+        self._number += bool(said)
+        event_id = f"{version}-{self._number}" if said else f"{version}"
+        return Advance(event_id, kind, pipeline, done, moved)
 
     async def wait(self, seconds: float) -> bool:
         """Until it ends, so long at most; whether it has."""
@@ -112,20 +116,16 @@ class Progress:
         views = await self._said()
         for job_id, (_, job) in self._known.items():
             view = views.get(job_id) if job.status is Status.IN_PROGRESS else None
-            if view and view.checkin and view.checkin_at > self._said_at.get(job_id, self._since):
+            if view and view.checkin and view.checkin_at > self._said_at.get(job_id, 0.0):
                 self._said_at[job_id] = view.checkin_at
                 said[job_id] = without_logins(view.checkin)
         return said
 
-    def _event_id(self, version: int, kind: str) -> str:
-        said_at = max(self._said_at.values(), default=self._since)
-        return f"{version}-{said_at!r}" if said_at and kind != "end" else f"{version}"
 
-
-def parsed(seen: str) -> tuple[int, float]:
-    """The version and the time of a check-in in the id of an event; what is none counts as nothing seen."""
-    version, _, said_at = seen.partition("-")
+def _parsed(seen: str) -> tuple[int, int]:
+    """The version and the number in the id of an event; what is none counts as nothing seen."""
+    version, _, number = seen.partition("-")
     try:
-        return int(version[:18]), float(said_at or 0.0)
+        return int(version[:18]), int(number[:18] or 0)
     except ValueError:
-        return 0, 0.0
+        return 0, 0
