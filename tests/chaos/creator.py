@@ -18,6 +18,7 @@ import threading
 import time
 
 from worksong import Worker
+from worksong.domain.errors import BackendUnavailable
 from worksong.domain.record import JobRecord
 from worksong.service.forms import BatchForm, JobForm, PipelineForm
 from worksong.service.jobservice import JobService
@@ -41,17 +42,25 @@ def a_service(url: str, namespace: str) -> JobService:
 async def create(service: JobService, chance: random.Random) -> None:
     """Job after job; the process ends soon after the first one."""
     while True:
-        match chance.choice(("job", "batch", "pipeline")):
-            case "job":
-                created: list[JobRecord] = [await service.create_job(FORM)]
-            case "batch":
-                created = await service.create_jobs(BatchForm(jobs=[FORM] * chance.randint(2, 20)))
-            case _:
-                form = PipelineForm(name="a pipeline", jobs=[FORM] * chance.randint(2, 4))
-                created = (await service.create_pipeline(form))[1]
+        try:
+            created = await one_more(service, chance)
+        except BackendUnavailable:  # beside others, on a slow disk: not answered in time, and it may be there or not
+            continue
         os.write(1, "".join(f"{job.id}\n" for job in created).encode())
         if not any(thread.name == "death" for thread in threading.enumerate()):
             threading.Thread(target=die, args=(chance.uniform(0, LONGEST),), name="death", daemon=True).start()
+
+
+async def one_more(service: JobService, chance: random.Random) -> list[JobRecord]:
+    """The jobs of one request."""
+    match chance.choice(("job", "batch", "pipeline")):
+        case "job":
+            return [await service.create_job(FORM)]
+        case "batch":
+            return await service.create_jobs(BatchForm(jobs=[FORM] * chance.randint(2, 20)))
+        case _:
+            form = PipelineForm(name="a pipeline", jobs=[FORM] * chance.randint(2, 4))
+            return (await service.create_pipeline(form))[1]
 
 
 def die(seconds: float) -> None:
