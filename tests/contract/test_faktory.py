@@ -50,6 +50,7 @@ OTHERWISE = {
     "test_a_late_ending_takes_its_effect_along": POOLS,
     "test_an_ending_that_comes_too_late_leaves_no_result": POOLS,
     "test_a_job_that_lost_four_workers_is_buried": POOLS,
+    "test_a_cancelled_job_that_lost_four_workers_is_gone": POOLS,
     "test_a_job_buried_for_its_crashes_can_be_requeued": POOLS,
     # order
     "test_leaving_hands_everything_back_to_the_front_in_order": BACK,

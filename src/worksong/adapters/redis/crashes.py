@@ -17,9 +17,11 @@ class Crashes:
         self._store, self._keys = store, keys
 
     async def of(self, job_ids: Iterable[str]) -> list[int]:
-        """The count of each."""
-        counts = await self._store.try_all([("HGET", self._keys.recovered, job_id) for job_id in job_ids])
-        return [whole(count) for count in counts]
+        """The count of each; 0 of one that is cancelled: it is dropped instead of queued again, whatever it did."""
+        k, ids = self._keys, list(job_ids)
+        counts = await self._store.try_all([("HGET", k.recovered, job_id) for job_id in ids])
+        cancelled = await self._store.try_all([("ZSCORE", k.cancelled, job_id) for job_id in ids])
+        return [0 if gone else whole(count) for count, gone in zip(counts, cancelled, strict=True)]
 
     async def forget_old(self, now: float) -> None:
         """Those whose last crash is 72 hours ago."""

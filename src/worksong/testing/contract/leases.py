@@ -240,6 +240,16 @@ class Crashes(Suite):
         assert "worker_crashed" in view.error
         assert view.job.args == job.args
 
+    @needs(Capability.LEASE, Capability.BROWSE, Capability.CANCEL)
+    async def test_a_cancelled_job_that_lost_four_workers_is_gone(self, backend: Backend) -> None:
+        await push(backend, a_job())
+        await lose_workers(backend, 3)
+        pool = await join(backend)
+        (delivery,) = await fetch(backend, pool)
+        await backend.cancel(delivery.job.id, T)
+        assert (await die(backend, pool)).crashed == 0
+        assert await is_gone(backend, delivery)
+
     @needs(Capability.LEASE, Capability.UNIQUE, Capability.BROWSE)
     async def test_a_job_buried_for_its_crashes_frees_its_lock(self, backend: Backend) -> None:
         await push(backend, a_job(args={"u": 1}, unique="until_done"))
