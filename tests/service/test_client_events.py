@@ -118,15 +118,17 @@ async def test_while_the_service_says_that_it_is_there_it_does_not_give_up() -> 
 
 
 class Interrupted(Background):
-    """Whoever waits here for something that lasts is interrupted, as by Ctrl-C."""
+    """Whoever waits here for the first time is interrupted, as by Ctrl-C, as soon as what he waits for goes on."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lasts = threading.Event()
+        self._is_first = True
 
     def call(self, coroutine: Coroutine[Any, Any, T], **_: Any) -> T:
         waited_for = self.submit(coroutine)
-        if not self.lasts.is_set():
+        was_first, self._is_first = self._is_first, False
+        if was_first:
             assert self.lasts.wait(PATIENCE)
             raise KeyboardInterrupt
         return waited_for.result(PATIENCE)
