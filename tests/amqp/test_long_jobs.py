@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,14 +14,17 @@ from amqp.stage import LIMIT, PATIENT, awaited
 from patience import auntil
 from worksong.adapters.amqp import AmqpBackend
 from worksong.adapters.amqp.address import Address
+from worksong.adapters.amqp.channel import Watch
 from worksong.adapters.amqp.core import Core
 from worksong.adapters.amqp.held import Held
 from worksong.adapters.amqp.names import Names
+from worksong.adapters.amqp.publisher import Outgoing, Unconfirmed
 from worksong.domain.errors import BackendFull
 from worksong.domain.job import Delivery, new_id
 from worksong.domain.lifecycle import State
 from worksong.domain.outcome import Buried, Discarded, Done, Outcome, Released, Retried, Settlement, Snoozed
-from worksong.ports.backend import Pool
+from worksong.domain.turns import Share
+from worksong.ports.backend import Beat, Orders, Pool, Want
 from worksong.testing.contract.steps import T, a_job, beat, die, fetch, join, lend, push, settle, some_jobs
 
 pytestmark = pytest.mark.timeout(LIMIT)
@@ -91,14 +94,14 @@ async def grow_old(backend: Patient, pool: Pool) -> None:
     await backend._do(turn)
 
 
-async def exchanged(backend: Patient, pool: Pool, delivery: Delivery) -> Held:
-    """The fresh delivery of a job whose last one has grown old."""
+async def exchanged(backend: Patient, pool: Pool, *deliveries: Delivery) -> Held:
+    """The fresh delivery of jobs whose last ones have grown old; of several the oldest."""
 
     async def tried() -> Held:
         await grow_old(backend, pool)
-        assert (await beat(backend, pool, delivery)).lost == ()
+        assert (await beat(backend, pool, *deliveries)).lost == ()
         await errands_done(backend)
-        return await held(backend, delivery)
+        return min([await held(backend, one) for one in deliveries], key=lambda found: found.since)
 
     return await auntil(tried, "a fresh delivery", met=lambda now: now.since > -math.inf)
 
@@ -300,3 +303,158 @@ async def test_a_deleted_hold_is_made_anew(hasty: Hasty) -> None:
     # And the job is the server's again when its worker is no more
     await die(hasty, pool)
     await auntil(lambda: places(hasty), "the job's return", met=lambda found: "wait" in found)
+
+
+async def test_a_long_job_that_cannot_be_published_goes_back_all_the_same(
+    backend: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a job that has run for long, and a server that takes nothing in
+    pool, running = await lend(backend)
+    one = await exchanged(backend, pool, running)
+
+    async def full(*_: object) -> None:
+        raise BackendFull("no memory")
+
+    with monkeypatch.context() as patched:
+        await backend._do(lambda core: _patch(core, patched, full))
+        # When two beats know nothing of it
+        for _ in range(2):
+            await beat(backend, pool)
+        await errands_done(backend)
+
+    # Then it waits in its queue, and is not dropped as a copy that nobody waits for
+    await auntil(lambda: places(backend, one.hold), "its return", met=lambda found: found == {"wait": 1})
+    await backend.leave(pool, T)
+    assert await places(backend, one.hold) == {"wait": 1}
+
+
+async def test_what_a_hold_delivers_again_by_itself_is_not_dropped(backend: Patient) -> None:
+    # Given a job that has run for long
+    pool, running = await lend(backend)
+    one = await exchanged(backend, pool, running)
+
+    # When the server takes its delivery back and sends it again, as when a queue moves to another node
+    async def recover(_: Core) -> None:
+        one.channel.requeue(one.delivered.tag)
+
+    await backend._do(recover)
+    # Then it waits in its queue, since nobody else may hold it
+    await auntil(lambda: places(backend, one.hold), "its return", met=lambda found: found == {"wait": 1})
+
+
+async def test_a_copy_that_was_given_up_is_dropped(backend: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a job that runs
+    pool, running = await lend(backend)
+    first = await exchanged(backend, pool, running)
+
+    async def unsure(core: Core) -> None:
+        publish, written = core.publisher.publish, list[Outgoing]()
+
+        async def late(messages: Sequence[Outgoing]) -> None:
+            written.extend(messages)
+            raise Unconfirmed("no confirmation came")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(core.publisher, "publish", late)
+            core.lendings.freshen(pool.id, T)
+            await asyncio.wait(core.lendings._errands)
+        assert len(written) == 1
+        await publish(written)
+
+    # When its copy comes after it was given up
+    await grow_old(backend, pool)
+    await backend._do(unsure)
+    # Then the old delivery is what counts, and no other one is left
+    now = await held(backend, running)
+    assert now.delivered.tag == first.delivered.tag
+
+    async def at_rest(core: Core) -> list[int]:
+        return list(core.lendings.members[pool.id].tap._unended)
+
+    await auntil(lambda: backend._do(at_rest), "the copy's end", met=lambda tags: tags == [now.delivered.tag])
+    await auntil(lambda: _seen(backend, now), "the copy", met=lambda tag: tag > now.delivered.tag)
+    assert await settle(backend, running)
+    await backend.leave(pool, T)
+    assert await places(backend, now.hold) == {}
+
+
+async def _seen(backend: Patient, held: Held) -> int:
+    """The tag of the latest delivery that came."""
+
+    async def look(_: Core) -> int:
+        return held.channel._latest
+
+    return await backend._do(look)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_the_ending_of_long_jobs_spares_one_that_is_on_its_way(backend: Patient, when: str) -> None:
+    # Given four jobs that have run for long, and another one that waits
+    pool = Pool(id=new_id(), handlers=("send",), concurrency=8, started_at=T)
+    await backend.enlist(pool, T)
+    jobs = some_jobs(5)
+    await push(backend, *jobs[:4])
+    long = list[Delivery]()
+    while len(long) < 4:
+        long += await fetch(backend, pool, 4 - len(long))
+    await exchanged(backend, pool, *long)
+    await push(backend, jobs[4])
+    await grow_old(backend, pool)
+
+    # When it is delivered, then the four are exchanged and end, and its fetch hears of it before that or after
+    async def scene(core: Core) -> list[Delivery]:
+        channel = await core.lendings.members[pool.id].tap.ready()
+        slow = Slow(channel._link)
+        channel._link = slow
+        fetching = asyncio.ensure_future(core.lendings.fetch(Want(pool.id, 1, 0.0, (Share("send", 1),)), T))
+        await slow.came.wait()
+        core.lendings.freshen(pool.id, T)
+        while core.lendings._errands:
+            await asyncio.wait(core.lendings._errands)
+        if when == "before":
+            slow.told.set()
+            await fetching
+        assert all(await core.lendings.settle([Settlement(one, Done()) for one in long], T))
+        slow.told.set()
+        return await fetching
+
+    (short,) = await backend._do(scene)
+    assert short.job.id == jobs[4].id
+    # And its worker dies
+    await die(backend, pool)
+    # Then that one is the server's again
+    await auntil(lambda: places(backend), "the job's return", met=lambda found: found == {"wait": 1})
+
+
+class Slow:
+    """A link over which answers come, and are read later."""
+
+    def __init__(self, link: Watch) -> None:
+        self._link = link
+        self.came, self.told = asyncio.Event(), asyncio.Event()
+
+    async def in_time(self, answer: asyncio.Future[Any]) -> Any:
+        found = await self._link.in_time(answer)
+        self.came.set()
+        await self.told.wait()
+        return found
+
+
+async def test_a_pool_that_is_struck_off_during_its_beat_hears_so(
+    backend: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a pool with a job
+    pool, running = await lend(backend)
+
+    async def struck_off(core: Core) -> Orders:
+        async def reaped() -> None:
+            await core.lendings.dismiss(pool.id)
+
+        # When it is taken for dead while its beat waits for the server
+        with monkeypatch.context() as patched:
+            patched.setattr(core.roster, "open", reaped)
+            return await core.beat(Beat(pool, held=(running,)), T)
+
+    # Then the beat says so
+    orders = await backend._do(struck_off)
+    assert (orders.evicted, orders.lost) == (True, (running,))

@@ -75,6 +75,7 @@ class Channel:
         self._asked: set[asyncio.Future[Any]] = set()
         self._got: asyncio.Future[Any] | None = None
         self._prefetch = 0
+        self._told = self._latest = 0
         self.closed: ChannelClosed | None = None
         self.on_closed: Callable[[ChannelClosed], None] = lambda _: None
         raw.add_on_close_callback(self._on_close)
@@ -83,6 +84,15 @@ class Channel:
     @property
     def open(self) -> bool:
         return self.closed is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether whoever asked has seen all that came: the server counts its deliveries from 1, without gaps."""
+        return self._told == self._latest
+
+    def _tell(self, tag: int) -> None:
+        self._told += 1
+        self._latest = max(self._latest, tag)
 
     def _on_close(self, _: Any, reason: Exception) -> None:
         code = cast("Any", reason).reply_code if isinstance(reason, _ChannelClosed) else 0  # else the connection's end
@@ -205,10 +215,12 @@ class Channel:
         if found is None:
             return None
         method, properties, body = found
+        self._tell(method.delivery_tag)
         return _delivered("", method.delivery_tag, method.redelivered, properties, body)
 
     def _unwanted(self, answer: asyncio.Future[Any]) -> None:
         if not answer.cancelled() and not answer.exception() and (late := answer.result()) and self.open:
+            self._tell(late[0].delivery_tag)
             self.requeue(late[0].delivery_tag)
 
     def _on_empty(self, _: Any) -> None:
@@ -225,6 +237,8 @@ class Channel:
             await self._ask(self._raw.basic_qos, prefetch_count=prefetch)
 
         def heard(number: int, again: bool, properties: Incoming, body: bytes) -> None:
+            self._told += 1
+            self._latest = number
             on_message(_delivered(tag, number, again, properties, body))
 
         def delivered(_: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -243,16 +257,23 @@ class Channel:
         self._raw.add_on_cancel_callback(cancelled)
 
     async def cancel(self, tag: str) -> None:
-        """What still comes for it goes back."""
-        self._consumers.pop(tag.encode(), None)
-        await self._ask(self._raw.basic_cancel, consumer_tag=tag)
+        """Return when nothing more comes for it."""
+        try:
+            await self._ask(self._raw.basic_cancel, consumer_tag=tag)
+        finally:
+            self._consumers.pop(tag.encode(), None)
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
+        """`multiple`: and all before it, also what is still on its way to whoever asked; see `complete`."""
         self._do(self._raw.basic_ack, tag, multiple)
 
     def requeue(self, tag: int) -> None:
         """To where it was in its queue, if nothing else came back meanwhile."""
         self._do(self._raw.basic_nack, tag, False, True)
+
+    def pass_on(self, tag: int) -> None:
+        """To where the dead letters of its queue go."""
+        self._do(self._raw.basic_nack, tag, False, False)
 
     async def settled(self) -> None:
         """Return when the server has carried out all that was said on this channel."""

@@ -137,6 +137,8 @@ class Core:
             member.missed = missing - again
             if again:
                 await self.lendings.give_back(beat.pool.id, again)
+        if self.lendings.members.get(beat.pool.id) is not member:  # struck off meanwhile
+            return Orders(evicted=True, lost=beat.held)
         self.lendings.freshen(beat.pool.id, now)
         if member.tap.hoards:
             await member.tap.rest()

@@ -32,9 +32,9 @@ class Held(NamedTuple):
     def ack(self) -> None:
         """Have the server forget it, unless it is the server's again."""
         if self.channel.open:
-            self.tap.ack([self.delivered.tag])
+            self.tap.ack([self])
 
     def requeue(self) -> None:
         """Have the server take it back, unless it has."""
         if self.channel.open:
-            self.tap.requeue([self.delivered.tag])
+            self.tap.requeue([self])

@@ -25,6 +25,8 @@ SHARE = 0.5
 """Of the time that the server allows: when it is over, a delivery is old. What is left is for failures."""
 TRIES = 20
 """Into so many parts that time is divided: one of them passes between a failure and the next try."""
+FORGONE = 1000
+"""Copies that were given up and may still come: so many are known again, and dropped."""
 _SAID = re.compile(r"[Tt]imeout value used: (\d+) ms")
 log = logging.getLogger("worksong.amqp")
 
@@ -40,6 +42,8 @@ class Holds:
         self._opening = asyncio.Lock()
         self._coming: dict[str, _Coming] = {}
         """Ticket of a copy -> who waits for it."""
+        self._forgone: dict[str, None] = {}
+        """Tickets of copies that were given up, since their originals are what counts."""
         self._rests_until = 0.0
 
     def old(self, held: Held, now: float) -> bool:
@@ -75,6 +79,7 @@ class Holds:
             async with asyncio.timeout(self._topology.names.hold_for / 1000):
                 fresh = await coming.copy
         except BaseException as failure:
+            self._forgo(ticket)
             if coming.copy.done() and not coming.copy.cancelled() and (copy := coming.copy.result()):
                 copy.ack()
             if isinstance(failure, TimeoutError):
@@ -95,12 +100,24 @@ class Holds:
                 self._queues[key] = queue
             return self._queues[key]
 
+    def _forgo(self, ticket: str) -> None:
+        self._forgone[ticket] = None
+        if len(self._forgone) > FORGONE:
+            del self._forgone[next(iter(self._forgone))]
+
     def _came(self, copy: Held) -> None:
-        coming = self._coming.get(amqp.text_of(copy.delivered.received.headers.get(amqp.TICKET)))
-        if coming is None or coming.copy.done():  # given up: its original is still here, or was ended
+        """Only what was surely given up is dropped: all else may be a job's only message."""
+        ticket = amqp.text_of(copy.delivered.received.headers.get(amqp.TICKET))
+        coming = self._coming.get(ticket)
+        if ticket in self._forgone or (coming and coming.copy.cancelled()):
             copy.ack()
-        else:
+        elif coming and not coming.copy.done():
             coming.copy.set_result(copy)
+        else:
+            log.warning(
+                "a copy of a job of %s came that nobody waits for: it goes to the queue of its type", copy.handler
+            )
+            copy.requeue()
 
     def _gone(self, key: tuple[int, str]) -> None:
         """Somebody deleted the queue: what was in it is nowhere but here, and needs another one soon."""

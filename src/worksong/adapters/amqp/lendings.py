@@ -206,26 +206,29 @@ class Lendings:
     async def _exchange(self, fence: int, lent: _Lent) -> bool:
         try:
             fresh = await self._holds.exchange(lent.held, lent.job)
+            self._replace(fence, lent, fresh)
         except (WorksongError, ChannelClosed) as failure:
             if lent.held.channel.open:
                 self._holds.failed(lent.held, failure, asyncio.get_running_loop().time())
             return False
         finally:
             self._exchanging.discard(fence)
-        if fence not in self._lent:  # it ended meanwhile
+        return True
+
+    def _replace(self, fence: int, lent: _Lent, fresh: Held) -> None:
+        if fence not in self._lent:  # it ended meanwhile, or went back
             fresh.ack()
         elif fresh.channel.open:
             self._lent[fence] = lent._replace(held=fresh)
             lent.held.ack()
-        return True
 
     # settle
 
     async def settle(self, batch: Sequence[Settlement], now: float) -> list[bool]:
         """As `Broker.settle`: what only has to be acknowledged first, then what needs a copy to be confirmed before."""
         held = [False] * len(batch)
-        acks: defaultdict[Tap, list[int]] = defaultdict(list)
-        backs: defaultdict[Tap, list[int]] = defaultdict(list)
+        acks: defaultdict[Tap, list[Held]] = defaultdict(list)
+        backs: defaultdict[Tap, list[Held]] = defaultdict(list)
         copies: list[int] = []
         for place, settlement in enumerate(batch):
             lent = self._mine(settlement.delivery)
@@ -233,18 +236,18 @@ class Lendings:
                 continue
             match settlement.outcome:
                 case Done() | Discarded():
-                    acks[lent.held.tap].append(lent.held.delivered.tag)
+                    acks[lent.held.tap].append(lent.held)
                 case Released() if not lent.held.hold:
-                    backs[lent.held.tap].append(lent.held.delivered.tag)
+                    backs[lent.held.tap].append(lent.held)
                 case _:
                     copies.append(place)
                     continue
             held[place] = True
             del self._lent[settlement.delivery.fence]
-        for tap, tags in acks.items():
-            tap.ack(tags)
-        for tap, tags in backs.items():
-            tap.requeue(tags)
+        for tap, ended in acks.items():
+            tap.ack(ended)
+        for tap, given in backs.items():
+            tap.requeue(given)
             await tap.sure()
         if copies:
             await self._settle_copies([batch[place] for place in copies], copies, held, now)
@@ -300,7 +303,7 @@ class Lendings:
             if lent.held.hold:  # the way back of its queue is a longer one
                 self._swap(lent.held, self._copies.waiting(lent.held, lent.job))
         if member and back:
-            member.tap.requeue(lent.held.delivered.tag for lent in back if not lent.held.hold)
+            member.tap.requeue(lent.held for lent in back if not lent.held.hold)
             await member.tap.sure()
         return len(found)
 

@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import takewhile
 
 from worksong.adapters.amqp.channel import Channel, ChannelClosed, Delivered
 from worksong.adapters.amqp.consumers import Consumer, Consumers
@@ -38,7 +40,7 @@ class Tap:
         """Tag of a consumer of what the channel holds for long -> who is told of its end."""
         self._buffer: dict[str, deque[Held]] = {}
         self._unended: dict[int, Consumer] = {}
-        """Delivery tag -> who brought it, in the order of delivery."""
+        """Delivery tag of the channel -> who brought it, the oldest first."""
         self._listening: set[asyncio.Task[None]] = set()
         self._bell = asyncio.Event()
         self._time = asyncio.get_running_loop().time
@@ -112,7 +114,7 @@ class Tap:
                     left -= 1
         except BaseException:
             if channel is self._channel and channel.open:
-                self.requeue([held.delivered.tag for held in found])
+                self.requeue(found)
             raise
         return found
 
@@ -147,24 +149,29 @@ class Tap:
     async def _consume(self, channel: Channel, name: str, prefetch: int) -> None:
         await self._topology.ensure(name)
         tag = f"{self._label}_{name}_{new_id()}"[-255:]
-        self._consumers[tag] = Consumer(name, prefetch)
+        consumer = self._consumers[tag] = Consumer(name, prefetch)
         try:
-            await channel.consume(self._topology.names.queue(name), tag, prefetch, self._came)
+            await channel.consume(
+                self._topology.names.queue(name), tag, prefetch, partial(self._came, channel, consumer)
+            )
         except BaseException:
             self._consumers.pop(tag, None)
             self._topology.forget_type(name)
             raise
 
-    def _came(self, delivered: Delivered) -> None:
-        consumer, channel = self._consumers.get(delivered.consumer), self._channel
-        if consumer is None or channel is None:
-            return  # of a channel that is gone: the server has it back
+    def _came(self, channel: Channel, consumer: Consumer, delivered: Delivered) -> None:
+        if channel is not self._channel:
+            return  # it is gone, or about to be: the server has it back
         self._buffer.setdefault(consumer.handler, deque()).append(self._hold(delivered, channel, consumer))
         self._bell.set()
 
     def _hold(self, delivered: Delivered, channel: Channel, consumer: Consumer, hold: str = "") -> Held:
-        consumer.unended += 1
-        self._unended[delivered.tag] = consumer
+        if channel is self._channel:  # else the server has it back
+            consumer.unended += 1
+            late = bool(self._unended) and delivered.tag < next(reversed(self._unended))
+            self._unended[delivered.tag] = consumer
+            if late:  # an answer is read when its task goes on, and others came meanwhile
+                self._unended = dict(sorted(self._unended.items()))
         return Held(consumer.handler, delivered, channel, self, self._time(), hold)
 
     async def keep(
@@ -210,39 +217,39 @@ class Tap:
 
     # endings
 
-    def ack(self, tags: Sequence[int]) -> None:
-        """A run of the oldest ones takes one word."""
-        channel, ended = self._channel, set(tags)
-        if channel is None:
+    def ack(self, ended: Iterable[Held]) -> None:
+        """A run of the oldest ones takes one word, unless that would tell of one that nobody has seen yet."""
+        channel, tags = self._channel, {held.delivered.tag for held in self._ours(ended)}
+        if channel is None or not tags:
             return
-        run = 0
-        oldest: list[int] = []
-        for tag in self._unended:
-            if tag not in ended:
-                break
-            oldest.append(tag)
-        if len(oldest) > 1:
-            run = oldest[-1]
-            channel.ack(run, multiple=True)
-            ended.difference_update(oldest)
-        for tag in ended:
+        left = tags
+        if channel.complete:
+            oldest = list(takewhile(tags.__contains__, self._unended))
+            if len(oldest) > 1:
+                channel.ack(oldest[-1], multiple=True)
+                left = tags.difference(oldest)
+        for tag in left:
             channel.ack(tag)
-        self._paces.ended(self._ended(tags))
+        self._paces.ended([self._ended(tag) for tag in tags])
 
-    def requeue(self, tags: Iterable[int]) -> None:
-        """Each goes back to where it was in its queue."""
-        given = list(tags)
-        if self._channel:
-            for tag in given:
-                self._channel.requeue(tag)
-        self._ended(given)
+    def requeue(self, given: Iterable[Held]) -> None:
+        """Each goes back to where it was in its queue.
 
-    def _ended(self, tags: Iterable[int]) -> list[str]:
-        """Of which types they are."""
-        ended = [self._unended.pop(tag) for tag in tags if tag in self._unended]
-        for consumer in ended:
-            consumer.unended -= 1
-        return [consumer.handler for consumer in ended]
+        What came out of a hold goes to the queue of its type: the hold would send it here again, as nobody's copy.
+        """
+        for held in self._ours(given):
+            (held.channel.pass_on if held.hold else held.channel.requeue)(held.delivered.tag)
+            self._ended(held.delivered.tag)
+
+    def _ours(self, held: Iterable[Held]) -> list[Held]:
+        """Those that the server waits to hear of: a tag means something on its channel only, and only once."""
+        return [one for one in held if one.channel is self._channel and one.delivered.tag in self._unended]
+
+    def _ended(self, tag: int) -> str:
+        """Of which type it is."""
+        consumer = self._unended.pop(tag)
+        consumer.unended -= 1
+        return consumer.handler
 
     async def sure(self) -> None:
         """Return when the server has done all that was said on this channel."""
@@ -267,7 +274,7 @@ class Tap:
             here = [held for waiting in self._buffer.values() for held in waiting]
             back = [held for held in here if for_good or not held.spared]
             self._buffer = {} if for_good else _sorted(held for held in here if held.spared)
-            self.requeue([held.delivered.tag for held in back])
+            self.requeue(back)
             self._full = 0
             self._consumers.clear()
             self._bell.set()  # whoever waits for what they bring needs others
