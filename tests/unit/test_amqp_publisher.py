@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from worksong.adapters.amqp.link import Lost
 from worksong.adapters.amqp.publisher import Outgoing, Publisher, Unconfirmed
+from worksong.wire.amqp import Message
 
 
 class Declared:
@@ -71,3 +72,35 @@ async def test_a_server_that_takes_nothing_in_is_waited_for_less_long_than_any_o
     # When it is waited for, then a server that says why it does not answer gets four of them
     assert not await publisher._patiently(answer)
     assert waits == pytest.approx(waited)
+
+
+class Open:
+    """A channel that takes whatever is written."""
+
+    open = True
+
+    def publish(self, exchange: str, key: str, message: Message) -> None:
+        """Write it."""
+
+
+async def test_a_job_on_its_way_to_two_places_is_refused_where_it_found_no_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given a job that is published for its next try, and at the same time as a copy of itself
+    line, nothing, channel = Line(""), None, Open()
+    publisher = Publisher(cast("Any", line), cast("Any", nothing), 60.0)
+    job = Message(b"{}", "one", "send", 0, {})
+
+    async def ready() -> Open:
+        return channel
+
+    monkeypatch.setattr(publisher, "ready", ready)
+    copy, retry = Outgoing("send", "", "send.held.1", job), Outgoing("send", "", "send.delay.100", job)
+    tries = [asyncio.ensure_future(publisher._try([outgoing])) for outgoing in (copy, retry)]
+    await asyncio.sleep(0)
+    # When the second one finds no queue, and the first one is confirmed after the server said so
+    publisher._return("one", "send.delay.100", "NO_ROUTE")
+    publisher._confirm(1, everything=False, taken=True)
+    publisher._confirm(2, everything=False, taken=True)
+    # Then it is the second one that has to be sent again
+    assert await asyncio.gather(*tries) == [[], [retry]]

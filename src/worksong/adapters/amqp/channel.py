@@ -171,7 +171,7 @@ class Channel:
             on_confirmed(frame.method.delivery_tag, frame.method.multiple, isinstance(frame.method, _ACK))
 
         def returned(_: Any, method: Any, properties: Any, __: Any) -> None:
-            on_returned(properties.read.message_id or "", method.reply_text)
+            on_returned(properties.read.message_id or "", method.routing_key, method.reply_text)
 
         self._raw.add_on_return_callback(returned)
         await self._ask(self._raw.confirm_delivery, confirmed)

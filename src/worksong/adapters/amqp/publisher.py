@@ -56,10 +56,11 @@ class Publisher:
         self._lock = asyncio.Lock()
         self._channel: Channel | None = None
         self._tag = 0
-        self._waiting: dict[int, tuple[_Batch, int, Message]] = {}
+        self._waiting: dict[int, tuple[_Batch, int, Outgoing]] = {}
         """Delivery tag -> whose it is, in the order of writing."""
         self._weight = 0
-        self._returned: dict[str, str] = {}
+        self._returned: dict[tuple[str, str], str] = {}
+        """Message id and queue -> why not: a job may be on its way to two places at once."""
         self._room = asyncio.Event()
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
@@ -104,11 +105,10 @@ class Publisher:
             raise Unconfirmed(f"{lost}; {len(messages) - len(left)} of {len(messages)} are there") from lost
 
     def _write(self, channel: Channel, outgoing: Outgoing, batch: _Batch, place: int) -> None:
-        message = outgoing.message
-        channel.publish(outgoing.exchange, outgoing.key, message)
+        channel.publish(outgoing.exchange, outgoing.key, outgoing.message)
         self._tag += 1
-        self._waiting[self._tag] = (batch, place, message)
-        self._weight += len(message.body)
+        self._waiting[self._tag] = (batch, place, outgoing)
+        self._weight += len(outgoing.message.body)
 
     async def ready(self) -> Channel:
         """The channel; raises `BackendFull` if the server takes nothing in, and keeps to that."""
@@ -174,20 +174,21 @@ class Publisher:
             self._settle(*self._waiting.pop(one), taken=taken)
         self._room.set()
 
-    def _settle(self, batch: _Batch, place: int, message: Message, *, taken: bool) -> None:
-        self._weight -= len(message.body)
+    def _settle(self, batch: _Batch, place: int, outgoing: Outgoing, *, taken: bool) -> None:
+        self._weight -= len(outgoing.message.body)
         if not taken:
             batch.refused[place] = _FULL
-        elif self._returned and message.id in self._returned:
-            batch.refused[place] = self._returned.pop(message.id)
+        elif (why := self._returned.pop((outgoing.message.id, outgoing.key), None)) is not None:
+            batch.refused[place] = why
         batch.left -= 1
         if not batch.left and not batch.done.done():
             batch.done.set_result(None)
 
-    def _return(self, message_id: str, why: str) -> None:
+    def _return(self, message_id: str, key: str, why: str) -> None:
         """Comes before the confirmation of the same message, which says that the server took it."""
-        if any(message.id == message_id for _, _, message in self._waiting.values()):
-            self._returned[message_id] = why
+        known = message_id, key
+        if any((sent.message.id, sent.key) == known for _, _, sent in self._waiting.values()):
+            self._returned[known] = why
             return
         for batch, _, _ in self._waiting.values():  # nobody knows whose it was
             if not batch.done.done():
