@@ -19,9 +19,10 @@ class Crashes:
     async def of(self, job_ids: Iterable[str]) -> list[int]:
         """The count of each; 0 of one that is cancelled: it is dropped instead of queued again, whatever it did."""
         k, ids = self._keys, list(job_ids)
-        counts = await self._store.try_all([("HGET", k.recovered, job_id) for job_id in ids])
-        cancelled = await self._store.try_all([("ZSCORE", k.cancelled, job_id) for job_id in ids])
-        return [0 if gone else whole(count) for count, gone in zip(counts, cancelled, strict=True)]
+        counts = [("HGET", k.recovered, job_id) for job_id in ids]
+        found = await self._store.try_all([*counts, *(("ZSCORE", k.cancelled, job_id) for job_id in ids)])
+        cancelled = found[len(ids) :]
+        return [0 if gone else whole(count) for count, gone in zip(found, cancelled, strict=False)]
 
     async def forget_old(self, now: float) -> None:
         """Those whose last crash is 72 hours ago."""
